@@ -1,0 +1,68 @@
+"""Budget-aware person re-identification: one network, an embedding after every stage.
+
+Names are fetched when they are first used, so `import dare` is quick and needs neither torch nor a GPU.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "BACKBONES": "dare.models.backbones",
+    "BENCHMARKS": "dare.datasets",
+    "Benchmark": "dare.datasets",
+    "Checkpoint": "dare.models.checkpoints",
+    "DaRe": "dare.models.dare",
+    "Embeddings": "dare.retrieval.embeddings",
+    "Evaluation": "dare.evaluation",
+    "ExitCosts": "dare.anytime.costs",
+    "Labels": "dare.retrieval.scoring",
+    "NETSCOPE_2018": "dare.anytime.costs",
+    "PRESETS": "dare.training.config",
+    "Preparation": "dare.images",
+    "Runner": "dare.runners.runner",
+    "Sample": "dare.datasets",
+    "Scores": "dare.retrieval.scoring",
+    "Stage": "dare.models.stage",
+    "StageEmbeddings": "dare.models.dare",
+    "TrainConfig": "dare.training.config",
+    "batch_hard": "dare.training.losses",
+    "count_macs": "dare.models.macs",
+    "draw_benchmark": "dare.datasets.synthetic",
+    "embed": "dare.embedding",
+    "evaluate": "dare.evaluation",
+    "folder": "dare.datasets",
+    "load_checkpoint": "dare.models.checkpoints",
+    "market1501": "dare.datasets",
+    "open_benchmark": "dare.datasets",
+    "open_runner": "dare.runners.runner",
+    "score": "dare.retrieval.scoring",
+    "score_vectors": "dare.retrieval.scoring",
+    "train": "dare.training.train",
+    "write_report": "dare.report",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'dare' has no attribute {name!r}")
+    try:
+        value = getattr(importlib.import_module(_HOME[name]), name)
+    except ModuleNotFoundError as error:
+        if extra := missing_extra(error):
+            raise ImportError(f"dare.{name} needs {error.name}; {extra}") from error
+        raise
+    globals()[name] = value
+    return value
+
+
+def missing_extra(error: ModuleNotFoundError) -> str | None:
+    """What to install for a package that only an extra brings; None for any other package."""
+    if error.name in {"torch", "torchvision", "timm"}:
+        return "install it with: pip install 'dare-reid[torch]'"
+    return None
+
+
+def __dir__() -> list[str]:
+    return ["__version__", *sorted(_HOME)]

@@ -1,0 +1,48 @@
+"""Small data sets and networks that tests share."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+# Two threads of torch on busy cores wait for each other; set before anything imports it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def save_picture(path: Path, seed: int = 0, size: tuple[int, int] = (32, 64)) -> Path:
+    """A JPEG of (width, height) whose colours depend on the seed."""
+    random = np.random.default_rng(seed)
+    blocks = random.integers(0, 255, (8, 4, 3), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(blocks).resize(size, Image.Resampling.NEAREST).save(path, quality=95)
+    return path
+
+
+@pytest.fixture
+def market_folder(tmp_path: Path) -> Path:
+    """Six people, three for training, seen by three cameras, with junk and a distractor."""
+    return make_market(tmp_path / "market")
+
+
+def make_market(root: Path, train_people: int = 3, test_people: int = 3) -> Path:
+    for person in range(1, train_people + 1):
+        for camera in (1, 2, 3):
+            for frame in (1, 2):
+                name = f"{person:04d}_c{camera}s1_{frame:06d}_01.jpg"
+                save_picture(root / "bounding_box_train" / name, 100 * person + 10 * camera + frame)
+    for person in range(train_people + 1, train_people + test_people + 1):
+        for camera in (1, 2):
+            seed = 100 * person + camera
+            save_picture(root / "query" / f"{person:04d}_c{camera}s1_000001_00.jpg", seed)
+            save_picture(root / "bounding_box_test" / f"{person:04d}_c{camera}s1_000002_01.jpg", seed)
+    save_picture(root / "bounding_box_test" / "-1_c1s1_000003_01.jpg", 7)
+    save_picture(root / "bounding_box_test" / "0000_c2s1_000004_01.jpg", 8)
+    return root
+
+
+@pytest.fixture
+def picture() -> Callable[..., Path]:
+    return save_picture

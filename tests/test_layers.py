@@ -1,0 +1,115 @@
+"""Imports point downward: a module may import its own folder and what lies below, never upward or across a row."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src" / "dare"
+
+# From the bottom up. Names in one row do not import each other.
+ROWS = [
+    {"files"},
+    {"datasets"},
+    {"images"},
+    {"retrieval"},
+    {"gallery", "anytime"},
+    {"models"},
+    {"runners"},
+    {"embedding"},
+    {"checking", "evaluation"},
+    {"training", "identify", "export"},
+    {"report", "experiments", "web"},
+    {"cli"},
+]
+LEVEL = {name: level for level, row in enumerate(ROWS) for name in row}
+
+WITHOUT_TORCH = {
+    "files",
+    "datasets",
+    "images",
+    "retrieval",
+    "gallery",
+    "anytime",
+    "checking",
+    "evaluation",
+    "report",
+    "cli",
+}
+TORCH = {"torch", "torchvision", "timm"}
+# Serving exported steps must not need the networks that they were made from.
+FREE_OF_MODELS = {"runners/runner.py", "runners/onnx.py", "runners/openvino.py"}
+# Settings and alarms are plain data that the command shows before torch is loaded.
+PLAIN = {"training/settings.py", "training/alarm.py"}
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """Full names of the modules that a file imports, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            found.add(node.module or "")
+    return found
+
+
+def room(path: Path) -> str:
+    """The folder or module directly below the package."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_a_module_imports_only_its_own_folder_and_what_lies_below(path: Path) -> None:
+    own = room(path)
+    if own == "__init__":
+        return
+    assert own in LEVEL, f"{own} has no row; give it one in {__file__}"
+    for name in imports(path):
+        if not name.startswith("dare."):
+            continue
+        other = name.split(".")[1]
+        assert other == own or LEVEL[other] < LEVEL[own], f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_torch_stays_above_everything_that_decides_a_number(path: Path) -> None:
+    relative = path.relative_to(PACKAGE).as_posix()
+    roots = {name.split(".")[0] for name in imports(path)}
+    if relative in FREE_OF_MODELS | PLAIN:
+        assert not roots & TORCH
+        assert not any(name.startswith("dare.models") for name in imports(path))
+    elif room(path) in WITHOUT_TORCH - {"cli"}:
+        assert not roots & TORCH
+
+
+def test_importing_the_package_and_its_command_loads_neither_torch_nor_numba() -> None:
+    import subprocess
+    import sys
+
+    code = "import dare, dare.cli, sys; print(sorted({'torch', 'numba', 'lancedb', 'timm'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_without_torch_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    import dare
+
+    for name in [name for name in sys.modules if name.startswith("dare.models")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(vars(dare), "DaRe", raising=False)
+    with pytest.raises(ImportError, match=r"dare-reid\[torch\]"):
+        _ = dare.DaRe
+
+
+def test_every_public_name_can_be_fetched() -> None:
+    import dare
+
+    for name in dir(dare):
+        assert getattr(dare, name) is not None

@@ -1,0 +1,55 @@
+"""What a benchmark is made of: labelled samples, split into train, query and gallery."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+JUNK = -1
+"""Person label of boxes that count neither as right nor as wrong (Market-1501: `-1_...`)."""
+
+DISTRACTOR = 0
+"""Person label of boxes that are always wrong answers (Market-1501: `0000_...`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One thing to recognise: a still has one image, a tracklet many.
+
+    Attributes:
+        images: the picture files, in order of time for a tracklet.
+        person: label as published; `JUNK` and `DISTRACTOR` are special.
+        camera: label as published.
+    """
+
+    images: tuple[Path, ...]
+    person: int
+    camera: int
+
+    def __post_init__(self) -> None:
+        if not self.images:
+            raise ValueError(f"a sample of person {self.person} needs at least one image, got none")
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A data set with its protocol's splits; plain data, nothing is read from pictures.
+
+    Attributes:
+        name: what reports call it.
+        train, query, gallery: the samples of each split, ordered by file name.
+        root: the folder that picture ids are relative to.
+        cameras_known: False where each distinct picture was given a camera number of its own.
+        notes: what the reader saw that a user should know: ignored files, counts that differ.
+    """
+
+    name: str
+    train: tuple[Sample, ...]
+    query: tuple[Sample, ...]
+    gallery: tuple[Sample, ...]
+    root: Path
+    cameras_known: bool = True
+    notes: tuple[str, ...] = ()
+
+    def identify(self, samples: Iterable[Sample]) -> tuple[str, ...]:
+        """The ids of samples: the path of each one's first image below `root`, with forward slashes."""
+        return tuple(sample.images[0].relative_to(self.root).as_posix() for sample in samples)

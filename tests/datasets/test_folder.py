@@ -1,0 +1,113 @@
+"""A user's own pictures: folders, names, CSV files, with and without cameras."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dare.datasets import folder
+
+Picture = Callable[..., Path]
+
+
+def test_a_folder_per_person_serves_in_all_splits(tmp_path: Path, picture: Picture) -> None:
+    for number, name in enumerate(["ada/1.jpg", "ada/2.jpg", "bob/1.jpg", "bob/deep/2.jpg"]):
+        picture(tmp_path / name, number)
+    benchmark = folder(tmp_path)
+    assert benchmark.train == benchmark.query == benchmark.gallery
+    assert [sample.person for sample in benchmark.query] == [1, 1, 2, 2]
+    assert not benchmark.cameras_known
+    assert any("no camera numbers" in note for note in benchmark.notes)
+    assert any("every picture serves as" in note for note in benchmark.notes)
+
+
+def test_without_cameras_each_distinct_picture_is_its_own_camera(tmp_path: Path, picture: Picture) -> None:
+    for number, name in enumerate(["query/7/a.jpg", "gallery/7/b.jpg", "gallery/8/c.jpg"]):
+        picture(tmp_path / name, number)
+    copy = tmp_path / "gallery/7/copy.jpg"
+    copy.write_bytes((tmp_path / "query/7/a.jpg").read_bytes())
+    benchmark = folder(tmp_path)
+    cameras = {sample.images[0].name: sample.camera for sample in (*benchmark.query, *benchmark.gallery)}
+    assert cameras["a.jpg"] == cameras["copy.jpg"]
+    assert len(set(cameras.values())) == 3
+    assert [sample.person for sample in benchmark.gallery] == [7, 7, 8]
+    assert benchmark.train == ()
+
+
+def test_names_can_hold_person_and_camera(tmp_path: Path, picture: Picture) -> None:
+    for name in ("0002_c3_000451.jpg", "0002_c12s1_000460.png", "0005_c3_x.jpg"):
+        picture(tmp_path / "0009_c1_parent" / "gallery" / name).touch()
+    benchmark = folder(tmp_path / "0009_c1_parent" / "gallery")
+    assert [(s.person, s.camera) for s in benchmark.gallery] == [(2, 12), (2, 3), (5, 3)]
+    assert benchmark.cameras_known
+
+
+def test_cameras_for_some_pictures_only_are_refused(tmp_path: Path, picture: Picture) -> None:
+    picture(tmp_path / "1" / "c1_a.jpg")
+    picture(tmp_path / "1" / "a.jpg")
+    with pytest.raises(
+        ValueError, match=r"1 pictures have a camera number and 1 have none, the first of them .*a\.jpg"
+    ):
+        folder(tmp_path)
+
+
+def test_other_files_are_ignored_and_counted(tmp_path: Path, picture: Picture) -> None:
+    picture(tmp_path / "1" / "a.jpg")
+    (tmp_path / "1" / "Thumbs.db").write_text("x")
+    (tmp_path / "1" / ".hidden.jpg").write_text("x")
+    picture(tmp_path / ".cache" / "a.jpg")
+    assert any("ignored 1 other file (1/Thumbs.db)" in note for note in folder(tmp_path).notes)
+    assert len(folder(tmp_path).gallery) == 1
+
+
+def write_csv(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_csv_file_lists_pictures(tmp_path: Path, picture: Picture) -> None:
+    for number, name in enumerate(["a.jpg", "sub/b.jpg", "c,d.jpg"]):
+        picture(tmp_path / name, number)
+    table = write_csv(
+        tmp_path / "mine.csv",
+        "camera,person,image,split",
+        "door,Łucja,a.jpg,query",
+        "yard,Łucja,sub/b.jpg,gallery",
+        'yard,Bo,"c,d.jpg",',
+    )
+    benchmark = folder(table)
+    assert benchmark.name == "mine"
+    assert [(s.person, s.camera) for s in benchmark.query] == [(2, 1), (1, 2)]
+    assert [(s.person, s.camera) for s in benchmark.gallery] == [(2, 2), (1, 2)]
+    assert [s.images[0].name for s in benchmark.train] == ["c,d.jpg"]
+    assert benchmark.identify(benchmark.gallery) == ("sub/b.jpg", "c,d.jpg")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["file,person", "a.jpg,1"], "needs the columns image and person"),
+        ([""], "needs the columns image and person .* has nothing"),
+        (["image,person"], "lists no pictures"),
+        (["image,person", "a.jpg,"], "line 2: expected an image and a person"),
+        (["image,person", "none.jpg,1"], "line 2: no picture at"),
+        (["image,person", "a.jpg,1", "a.jpg,2"], r"lists a.jpg twice, in lines 2 and 3"),
+        (["image,person,split", "a.jpg,1,test"], "split must be train, query, gallery or empty"),
+    ],
+)
+def test_a_csv_file_that_cannot_be_right_is_refused(
+    tmp_path: Path, picture: Picture, lines: list[str], message: str
+) -> None:
+    picture(tmp_path / "a.jpg")
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        folder(write_csv(tmp_path / "mine.csv", *lines))
+
+
+def test_nothing_to_read_is_said_in_one_line(tmp_path: Path, picture: Picture) -> None:
+    with pytest.raises(FileNotFoundError, match="no pictures in"):
+        folder(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"expected a folder of pictures or a \.csv file"):
+        folder(tmp_path / "none")
+    picture(tmp_path / "portrait.jpg")
+    with pytest.raises(ValueError, match="cannot tell who is on"):
+        folder(tmp_path)

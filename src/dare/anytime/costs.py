@@ -1,0 +1,45 @@
+"""What leaving at each exit costs, in multiply-adds."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class ExitCosts:
+    """Multiply-adds spent by a query that leaves at each exit, stem included.
+
+    Attributes:
+        macs: one total per exit, increasing.
+        source: where the numbers come from; printed beside every result that uses them.
+    """
+
+    macs: tuple[int, ...]
+    source: str
+
+    def __post_init__(self) -> None:
+        if not self.macs or self.macs[0] <= 0:
+            raise ValueError(f"exit costs must be positive, got {self.macs}")
+        if any(later <= earlier for earlier, later in itertools.pairwise(self.macs)):
+            raise ValueError(f"exit costs must increase, got {self.macs}")
+
+    def times(self, crops: int) -> "ExitCosts":
+        """The costs where each query is passed through the network as so many crops."""
+        if crops == 1:
+            return self
+        return ExitCosts(tuple(crops * macs for macs in self.macs), f"{self.source}, times {crops} crops")
+
+    def mean(self, exits: Sequence[int] | NDArray[np.integer]) -> float:
+        """Mean multiply-adds of queries that left at these exits, counted from 0."""
+        return float(np.asarray(self.macs, np.float64)[np.asarray(exits)].mean())
+
+
+NETSCOPE_2018 = ExitCosts(
+    (523_568_640, 1_150_094_336, 2_060_915_200, 2_542_295_040),
+    "DaRe(R) at 256x128 as published in 2018 (netscope, ResNet-50 with its stride on the 1x1)",
+)
+"""The costs behind figures 5, 6 and 8 of the paper. The released network itself costs a little more:
+`count_macs(DaRe(resnet50()))`."""

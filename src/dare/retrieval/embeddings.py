@@ -1,0 +1,173 @@
+"""Vectors of samples at every exit, with the picture ids and labels that belong to their rows."""
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dare.files import replacing
+
+FORMAT = 1
+
+
+class EmbeddingsError(ValueError):
+    """A file or array that is not usable as embeddings; says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """What a network says of N samples.
+
+    Attributes:
+        stages: one array (N, D) per tapped stage; sizes may differ.
+        fused: (N, D), or None for a network without fusion.
+        ids: N picture ids: paths below the benchmark's folder, with forward slashes.
+        people, cameras: (N,), as published.
+        model: digest of the checkpoint; "" where it is unknown.
+        names: of the stages; by default "stage 1", "stage 2", ...
+    """
+
+    stages: tuple[NDArray[np.float32], ...]
+    fused: NDArray[np.float32] | None
+    ids: tuple[str, ...]
+    people: NDArray[np.int64]
+    cameras: NDArray[np.int64]
+    model: str = ""
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        numbered = (f"stage {number}" for number in range(1, len(self.stages) + 1))
+        object.__setattr__(self, "names", tuple(self.names) or tuple(numbered))
+        object.__setattr__(self, "stages", tuple(self.stages))
+        object.__setattr__(self, "ids", tuple(self.ids))
+        object.__setattr__(self, "people", np.asarray(self.people, np.int64))
+        object.__setattr__(self, "cameras", np.asarray(self.cameras, np.int64))
+        if not self.stages and self.fused is None:
+            raise EmbeddingsError("embeddings need at least one array of vectors, got none")
+        for vectors in (*self.stages, *([] if self.fused is None else [self.fused])):
+            if vectors.ndim != 2 or len(vectors) != len(self.ids):
+                raise EmbeddingsError(f"expected ({len(self.ids)}, D) vectors, one per id, got {vectors.shape}")
+        if self.people.shape != (len(self.ids),) or self.cameras.shape != (len(self.ids),):
+            raise EmbeddingsError(
+                f"expected {len(self.ids)} people and cameras, one per id, "
+                f"got shapes {self.people.shape} and {self.cameras.shape}"
+            )
+        if len(self.names) != len(self.stages):
+            raise EmbeddingsError(f"expected {len(self.stages)} names of stages, got {', '.join(self.names)}")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def exits(self) -> list[NDArray[np.float32]]:
+        """(N, D), one per exit: the stages, the last one replaced by the fused vectors where there are any."""
+        return list(self.stages) if self.fused is None else [*self.stages[:-1], self.fused]
+
+    def rows(self, positions: Sequence[int] | NDArray[np.integer]) -> "Embeddings":
+        """The embeddings of some rows, in the order given."""
+        chosen = np.asarray(positions, np.intp)
+        return replace(
+            self,
+            stages=tuple(stage[chosen] for stage in self.stages),
+            fused=None if self.fused is None else self.fused[chosen],
+            ids=tuple(self.ids[row] for row in chosen),
+            people=self.people[chosen],
+            cameras=self.cameras[chosen],
+        )
+
+    def find(self, ids: Sequence[str]) -> "Embeddings":
+        """The embeddings of these pictures, in their order.
+
+        Rows whose ids are bare file names serve pictures in any folder, as long as the names are unique.
+
+        Raises:
+            EmbeddingsError: a picture has no embedding, or two rows have its name.
+        """
+        missing = self.lacking(ids)
+        if missing:
+            raise EmbeddingsError(
+                f"no embedding of {missing[0]} (and {len(missing) - 1} more of {len(ids)} pictures); "
+                "embed this benchmark's query and gallery pictures, with ids as in its folder"
+            )
+        return self.rows([row for row in self._positions(ids) if row is not None])
+
+    def lacking(self, ids: Sequence[str]) -> list[str]:
+        """Which of these pictures have no embedding here."""
+        return [id for id, row in zip(ids, self._positions(ids), strict=True) if row is None]
+
+    def _positions(self, ids: Sequence[str]) -> list[int | None]:
+        place: dict[str, int] = {}
+        for row, id in enumerate(self.ids):
+            if id in place:
+                raise EmbeddingsError(f"two embeddings have one id: {id} (rows {place[id]} and {row}); remove one")
+            place[id] = row
+        by_name_alone = not any("/" in id for id in self.ids)
+        return [place.get(id.rpartition("/")[2] if by_name_alone else id) for id in ids]
+
+    def save(self, path: str | Path) -> None:
+        """Write an .npz file in one piece; docs/formats.md says what is in it."""
+        arrays: dict[str, Any] = {f"stage_{n}": vectors for n, vectors in enumerate(self.stages, start=1)}
+        if self.fused is not None:
+            arrays["fused"] = self.fused
+        with replacing(Path(path)) as file:
+            np.savez(
+                file,
+                **arrays,
+                ids=np.asarray(self.ids, dtype=np.str_),
+                people=self.people,
+                cameras=self.cameras,
+                model=np.asarray(self.model),
+                names=np.asarray(self.names, dtype=np.str_),
+                format=np.asarray(FORMAT),
+            )
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Embeddings":
+        """Read what `save` wrote, or vectors from elsewhere: arrays `vectors` (N, D) and `ids` (N,).
+
+        Vectors from elsewhere without `people` and `cameras` get person and camera -1.
+
+        Raises:
+            EmbeddingsError: missing, damaged, or without these arrays.
+        """
+        arrays = _arrays(Path(path))
+        if "ids" not in arrays:
+            raise EmbeddingsError(f"{path} has no array 'ids' (a picture id for each row); found {_names(arrays)}")
+        if arrays.get("format", np.asarray(FORMAT)) > FORMAT:
+            raise EmbeddingsError(f"{path} has a newer format than this version reads; upgrade dare-reid")
+        ids = tuple(str(id) for id in arrays["ids"])
+        stages = [arrays[f"stage_{n}"] for n in range(1, len(arrays) + 1) if f"stage_{n}" in arrays]
+        fused = arrays.get("fused")
+        if not stages and fused is None:
+            if "vectors" not in arrays:
+                raise EmbeddingsError(f"{path} has no array 'vectors' (N, D); found {_names(arrays)}")
+            stages = [arrays["vectors"]]
+        unknown = np.full(len(ids), -1)
+        people, cameras = arrays.get("people", unknown), arrays.get("cameras", unknown)
+        names = tuple(str(name) for name in arrays.get("names", ()))
+        try:
+            return cls(tuple(stages), fused, ids, people, cameras, str(arrays.get("model", "")), names)
+        except EmbeddingsError as error:
+            raise EmbeddingsError(f"{path}: {error}") from error
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with path.open("rb") as file:
+            content = np.load(file, allow_pickle=False)
+            if isinstance(content, np.ndarray):
+                raise EmbeddingsError(f"{path} holds one array, expected an .npz with 'vectors' and 'ids'")
+            return {name: content[name] for name in content.files}
+    except FileNotFoundError:
+        raise EmbeddingsError(f"no embeddings at {path}") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        if isinstance(error, EmbeddingsError):
+            raise
+        raise EmbeddingsError(f"{path} is not a readable .npz file of plain arrays: {error}") from error
+
+
+def _names(arrays: dict[str, Any]) -> str:
+    return ", ".join(arrays) or "nothing"

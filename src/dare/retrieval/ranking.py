@@ -1,0 +1,140 @@
+"""Ranks of a query's matches, by counting: the compiled inner loop of scoring.
+
+The rank of a match is how many valid entries lie before it. Counting them takes one pass over a row of
+distances for all matches together, where sorting the row would take many.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+PIECE = 256  # columns that are counted in one go; only pieces with a close call are looked at one by one
+
+
+class Task(NamedTuple):
+    """What the ranks of all queries depend on; arrays of numbers only, so that it can be compiled.
+
+    People are numbered densely; the gallery rows of person p are `rows[offsets[p]:offsets[p + 1]]`, in gallery
+    order. Distances of query i that differ by more than `slack[i]` are in their true order; closer ones are
+    compared by the vectors. Without vectors the distances are the truth.
+    """
+
+    query_people: Any
+    query_cameras: Any
+    gallery_people: Any
+    gallery_cameras: Any
+    rows: Any
+    offsets: Any
+    slack: Any
+    query_vectors: Any
+    gallery_vectors: Any
+
+
+class Results(NamedTuple):
+    """One value per query, filled in for queries that have a match."""
+
+    trapezoids: Any
+    steps: Any
+    penalty: Any
+    first: Any
+    tied: Any
+
+
+@njit(nogil=True, cache=True)
+def rank_matches(distances: Any, start: int, task: Task, results: Results) -> None:
+    """Fill in the results of queries start, start + 1, ... from their distances (b, G)."""
+    for local in range(distances.shape[0]):
+        query = start + local
+        row = distances[local]
+        good, passed_over = _split(query, task)
+        if len(good) == 0:
+            continue
+        true = np.empty(len(good), np.float64)
+        for k in range(len(good)):
+            true[k] = _true_distance(row, query, good[k], task)
+        order = np.argsort(true, kind="mergesort")  # stable: ties stay in gallery order
+        good, true = good[order], true[order]
+        ranks = _count_nearer(row, query, good, true, task, results)
+        for entry in passed_over:
+            distance = _true_distance(row, query, entry, task)
+            for k in range(len(good)):
+                if distance < true[k] or (distance == true[k] and entry < good[k]):
+                    ranks[k] -= 1
+        _write(query, ranks, results)
+
+
+@njit(nogil=True, cache=True)
+def _split(query: int, task: Task) -> Any:
+    """The gallery rows of the query's person: matches, and those of the query's own camera."""
+    person = task.query_people[query]
+    same = task.rows[task.offsets[person] : task.offsets[person + 1]]
+    own_camera = task.gallery_cameras[same] == task.query_cameras[query]
+    return same[~own_camera], same[own_camera]
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _true_distance(row: Any, query: int, entry: int, task: Task) -> Any:
+    """Squared Euclidean distance in float64; without vectors, the distance as given."""
+    if task.gallery_vectors.shape[0] == 0:
+        return np.float64(row[entry])
+    total = 0.0
+    for d in range(task.query_vectors.shape[1]):
+        difference = np.float64(task.query_vectors[query, d]) - np.float64(task.gallery_vectors[entry, d])
+        total += difference * difference
+    return total
+
+
+@njit(nogil=True, cache=True)
+def _count_nearer(row: Any, query: int, good: Any, true: Any, task: Task, results: Results) -> Any:
+    """For each match, how many entries of the row lie before it, matches and passed-over ones included."""
+    ranks = np.zeros(len(good), np.int64)
+    lows = np.empty(len(good), row.dtype)
+    highs = np.empty(len(good), row.dtype)
+    for k in range(len(good)):
+        lows[k] = row[good[k]] - task.slack[query]
+        highs[k] = row[good[k]] + task.slack[query]
+    for begin in range(0, len(row), PIECE):
+        piece = row[begin : min(begin + PIECE, len(row))]
+        for k in range(len(good)):
+            low, high = lows[k], highs[k]
+            below, within = np.int32(0), np.int32(0)
+            for j in range(len(piece)):
+                # The outer casts keep 32-bit sums, eight to a register; numba would widen them to 64.
+                below = np.int32(below + np.int32(piece[j] < low))
+                within = np.int32(within + np.int32(piece[j] <= high))
+            ranks[k] += below
+            if within - below > np.int32(begin <= good[k] < begin + PIECE):  # others than the match itself
+                close = begin + np.flatnonzero((low <= piece) & (piece <= high))
+                ranks[k] += _settle(row, query, k, close, good, true, task, results)
+    return ranks
+
+
+@njit(nogil=True, cache=True)
+def _settle(row: Any, query: int, k: int, close: Any, good: Any, true: Any, task: Task, results: Results) -> int:
+    """How many of the entries too close to call lie before match k; notes ties of the first one."""
+    before = 0
+    for entry in close:
+        if entry == good[k]:
+            continue
+        distance = _true_distance(row, query, entry, task)
+        if distance < true[k] or (distance == true[k] and entry < good[k]):
+            before += 1
+        if k == 0 and distance == true[k] and task.gallery_people[entry] != task.query_people[query]:
+            results.tied[query] = True
+    return before
+
+
+@njit(nogil=True, cache=True)
+def _write(query: int, ranks: Any, results: Results) -> None:
+    """Both average precisions, the first match and the inverse negative penalty from the ranks of the matches."""
+    trapezoids, steps = 0.0, 0.0
+    for k in range(len(ranks)):
+        precision = (k + 1) / (ranks[k] + 1)
+        precision_before = k / ranks[k] if ranks[k] else 1.0
+        steps += precision
+        trapezoids += (precision + precision_before) / 2
+    results.trapezoids[query] = trapezoids / len(ranks)
+    results.steps[query] = steps / len(ranks)
+    results.penalty[query] = len(ranks) / (ranks[-1] + 1)
+    results.first[query] = ranks[0]

@@ -1,0 +1,287 @@
+"""From distances and labels to one score per query: average precision, first match, mINP, CMC.
+
+The protocol of Market-1501 has its one home here. For a query, junk is every gallery entry of person -1 and
+every entry of the query's own person seen by the query's own camera; it is passed over. Everything else is
+valid, distractors (person 0) included. Entries at exactly equal distance keep gallery order, as under the
+stable sort of the official code.
+"""
+
+import math
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from dare.datasets.sample import JUNK, Sample
+from dare.retrieval.ranking import Results, Task, rank_matches
+
+Rule = Literal["official", "step"]
+
+BLOCK_BYTES = 256 * 2**20
+BLOCK_ROWS = 192  # whole rows of the distance matrix; matrix products of fewer rows are slower
+
+FLOAT32_ROUNDING = 2.0**-24
+
+
+class Labelled(Protocol):
+    """Anything with a person and a camera per row, (N,) each."""
+
+    @property
+    def people(self) -> NDArray[np.int64]: ...
+
+    @property
+    def cameras(self) -> NDArray[np.int64]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Person and camera per row, (N,) each."""
+
+    people: NDArray[np.int64]
+    cameras: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample]) -> "Labels":
+        """The labels of samples, in order."""
+        return cls(
+            np.asarray([sample.person for sample in samples], np.int64),
+            np.asarray([sample.camera for sample in samples], np.int64),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """One score per query; means are over the queries that have a valid match, NaN if none has.
+
+    Attributes:
+        average_precision: (Q,), NaN where a query has no valid match.
+        first_match: (Q,), 0-based rank of the nearest right entry among the valid ones; -1 without a match.
+        inverse_negative_penalty: (Q,), matches / (1 + rank of the last one), NaN without a match
+            (Ye et al., "Deep Learning for Person Re-identification: A Survey and Outlook", 2021).
+        tied: (Q,), whether a wrong entry lies exactly as far as the first match.
+        rule: how average precision was computed.
+    """
+
+    average_precision: NDArray[np.float64]
+    first_match: NDArray[np.int64]
+    inverse_negative_penalty: NDArray[np.float64]
+    tied: NDArray[np.bool_]
+    rule: Rule = "official"
+
+    @property
+    def matched(self) -> NDArray[np.bool_]:
+        """(Q,), the queries that have a valid match."""
+        return self.first_match >= 0
+
+    @property
+    def ties(self) -> int:
+        """Queries whose first match ties with a wrong entry: their rank depends on the gallery's order."""
+        return int(self.tied.sum())
+
+    @property
+    def mean_average_precision(self) -> float:
+        """mAP, from 0 to 1."""
+        return _mean(self.average_precision[self.matched])
+
+    @property
+    def mean_inverse_negative_penalty(self) -> float:
+        """mINP, from 0 to 1."""
+        return _mean(self.inverse_negative_penalty[self.matched])
+
+    def cmc(self, rank: int) -> float:
+        """Share of queries with a match among the first so many valid entries; `cmc(1)` is rank-1."""
+        if rank < 1:
+            raise ValueError(f"ranks are counted from 1, got {rank}")
+        return _mean((self.first_match[self.matched] < rank).astype(np.float64))
+
+    @staticmethod
+    def pick(per_exit: Sequence["Scores"], exits: Sequence[int] | NDArray[np.integer]) -> "Scores":
+        """The scores of a stream in which query i left at `exits[i]`, counted from 0."""
+        chosen = np.asarray(exits)
+        rows = np.arange(len(chosen))
+
+        def gather(name: str) -> Any:
+            return np.stack([getattr(scores, name) for scores in per_exit])[chosen, rows]
+
+        return Scores(
+            gather("average_precision"),
+            gather("first_match"),
+            gather("inverse_negative_penalty"),
+            gather("tied"),
+            per_exit[0].rule,
+        )
+
+
+def score(distances: NDArray[np.floating], query: Labelled, gallery: Labelled, *, rule: Rule = "official") -> Scores:
+    """Score a matrix of distances.
+
+    Args:
+        distances: (Q, G), of any kind: smaller is nearer. Not changed.
+        query, gallery: people and cameras of its rows and columns.
+        rule: "official": area under the precision-recall curve by trapezoids, as in the code of Market-1501;
+            "step": mean precision at the matches, as in torchreid and fast-reid, 0.4-1.0 points higher.
+
+    Raises:
+        ValueError: NaN among the distances, or labels that don't fit them.
+    """
+    matrix = np.asarray(distances)
+    if matrix.ndim != 2 or matrix.shape != (len(query.people), len(gallery.people)):
+        raise ValueError(
+            f"expected distances of {len(query.people)} queries x {len(gallery.people)} gallery entries, "
+            f"got shape {matrix.shape}"
+        )
+    if matrix.dtype not in (np.float32, np.float64):
+        matrix = matrix.astype(np.float64)
+    people = _Dense(query, gallery)
+    columns = slice(None) if people.kept.all() else people.kept
+
+    def block(start: int, stop: int) -> NDArray[np.floating]:
+        rows = np.ascontiguousarray(matrix[start:stop, columns])
+        if rows.size and np.isnan(rows.min()):
+            row = start + int(np.isnan(rows).any(1).argmax())
+            raise ValueError(f"distances of query {row} contain NaN; check the embeddings")
+        return rows
+
+    nothing = np.zeros((0, 0), matrix.dtype)
+    return _score(people, block, matrix.itemsize, np.zeros(len(matrix)), (nothing, nothing), rule)
+
+
+def score_vectors(
+    query_vectors: NDArray[np.floating],
+    gallery_vectors: NDArray[np.floating],
+    query: Labelled,
+    gallery: Labelled,
+    *,
+    rule: Rule = "official",
+) -> Scores:
+    """Score vectors by their Euclidean distances, without ever holding the whole matrix of them.
+
+    Distances come from a float32 matrix product. Where its rounding could change an order, the distances in
+    question are computed again in float64, so the result is that of float64 throughout.
+
+    Args:
+        query_vectors, gallery_vectors: (Q, D), (G, D).
+        query, gallery: people and cameras of their rows.
+        rule: as in `score`.
+
+    Raises:
+        ValueError: NaN or infinity among the vectors, or shapes that don't fit.
+    """
+    q, g = np.asarray(query_vectors), np.asarray(gallery_vectors)
+    if q.ndim != 2 or g.ndim != 2 or q.shape[1] != g.shape[1]:
+        raise ValueError(f"expected (Q, D) and (G, D) vectors of one dimension D, got {q.shape} and {g.shape}")
+    if len(q) != len(query.people) or len(g) != len(gallery.people):
+        raise ValueError(
+            f"{len(q)} query and {len(g)} gallery vectors do not fit "
+            f"{len(query.people)} and {len(gallery.people)} labels"
+        )
+    people = _Dense(query, gallery)
+    q, g = _rescaled(q, g if people.kept.all() else g[people.kept])
+    # |q - g|^2 orders as |g|^2 - 2 q.g for one query; the square rides along as one more column.
+    left = np.concatenate([-2 * q, np.ones((len(q), 1), q.dtype)], axis=1, dtype=np.float32)
+    squares = np.einsum("gd,gd->g", g, g, dtype=np.float64)[:, None]
+    right = np.concatenate([g, squares], axis=1, dtype=np.float32, casting="same_kind")
+    buffers = threading.local()
+
+    def block(start: int, stop: int) -> NDArray[np.floating]:
+        if not hasattr(buffers, "rows"):
+            buffers.rows = np.empty((_block_rows(len(g), 4), len(g)), np.float32)
+        rows: NDArray[np.float32] = buffers.rows[: stop - start]
+        return np.dot(left[start:stop], right.T, out=rows)
+
+    # Two sums of n products can each be off by n roundings of the terms' total size (Higham 2002, 3.1); 8 more
+    # cover the casts to float32.
+    longest = math.sqrt(squares.max(initial=0.0))
+    lengths = np.linalg.norm(q.astype(np.float64), axis=1)
+    slack = 2 * (q.shape[1] + 9) * FLOAT32_ROUNDING * (2 * lengths * longest + longest**2)
+    return _score(people, block, 4, slack, (np.ascontiguousarray(q), np.ascontiguousarray(g)), rule)
+
+
+def _score(
+    people: "_Dense",
+    block: Callable[[int, int], NDArray[np.floating]],
+    itemsize: int,
+    slack: NDArray[np.float64],
+    vectors: tuple[NDArray[np.floating], NDArray[np.floating]],
+    rule: Rule,
+) -> Scores:
+    """Ask for the distances block by block and rank the matches in each, one block per core at a time."""
+    if rule not in ("official", "step"):
+        raise ValueError(f"rule must be 'official' or 'step', got {rule!r}")
+    count = len(people.query_people)
+    task = Task(
+        people.query_people,
+        people.query_cameras,
+        people.gallery_people,
+        people.gallery_cameras,
+        people.rows,
+        people.offsets,
+        slack,
+        *vectors,
+    )
+    results = Results(
+        np.full(count, np.nan),
+        np.full(count, np.nan),
+        np.full(count, np.nan),
+        np.full(count, -1, np.int64),
+        np.zeros(count, np.bool_),
+    )
+    rows = _block_rows(len(people.gallery_people), itemsize)
+    # Each thread multiplies its own matrices; threads of the BLAS library besides would only wait.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(_cores()) as pool:
+        list(
+            pool.map(
+                lambda start: rank_matches(block(start, min(start + rows, count)), start, task, results),
+                range(0, count, rows),
+            )
+        )
+    precision = results.trapezoids if rule == "official" else results.steps
+    return Scores(precision, results.first, results.penalty, results.tied, rule)
+
+
+class _Dense:
+    """Labels with people numbered from 0 without gaps, and the gallery rows of each person; junk is dropped."""
+
+    def __init__(self, query: Labelled, gallery: Labelled) -> None:
+        query_people, gallery_people = np.asarray(query.people), np.asarray(gallery.people)
+        self.kept: NDArray[np.bool_] = gallery_people != JUNK
+        everyone, dense = np.unique(np.concatenate([query_people, gallery_people[self.kept]]), return_inverse=True)
+        self.query_people = dense[: len(query_people)].astype(np.int64)
+        self.gallery_people = dense[len(query_people) :].astype(np.int64)
+        self.query_cameras = np.asarray(query.cameras, np.int64)
+        self.gallery_cameras = np.asarray(gallery.cameras, np.int64)[self.kept]
+        counts = np.bincount(self.gallery_people, minlength=len(everyone))
+        self.rows = np.argsort(self.gallery_people, kind="stable")
+        self.offsets = np.concatenate([[0], np.cumsum(counts)])
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _block_rows(columns: int, itemsize: int) -> int:
+    return max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(1, columns * itemsize)))
+
+
+def _rescaled(
+    query: NDArray[np.floating], gallery: NDArray[np.floating]
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Vectors times a power of two that brings the largest value near 1: exact, and squares can't overflow."""
+    vectors = [v if v.dtype in (np.float32, np.float64) else v.astype(np.float64) for v in (query, gallery)]
+    for name, v in zip(("query", "gallery"), vectors, strict=True):
+        if not np.isfinite(v).all():
+            row = int((~np.isfinite(v)).any(1).argmax())
+            raise ValueError(f"{name} vector {row} contains NaN or infinity; check the embeddings")
+    largest = max((float(np.abs(v).max()) for v in vectors if v.size), default=1.0) or 1.0
+    scale = 2.0 ** -math.frexp(largest)[1]
+    return vectors[0] * vectors[0].dtype.type(scale), vectors[1] * vectors[1].dtype.type(scale)
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else math.nan

@@ -1,0 +1,89 @@
+"""Embeddings: rows, ids and labels travel together, to disk and back."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dare.retrieval.embeddings import Embeddings, EmbeddingsError
+
+RANDOM = np.random.default_rng(0)
+
+
+def make(count: int = 4, fused: bool = True) -> Embeddings:
+    stages = tuple(RANDOM.normal(size=(count, dim)).astype(np.float32) for dim in (3, 5))
+    ids = tuple(f"query/{number}.jpg" for number in range(count))
+    people, cameras = np.arange(count), np.arange(count) % 2
+    return Embeddings(stages, stages[1] if fused else None, ids, people, cameras, model="abc")
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_they_go_to_disk_and_back(tmp_path: Path, fused: bool) -> None:
+    made = make(fused=fused)
+    made.save(tmp_path / "e.npz")
+    loaded = Embeddings.load(tmp_path / "e.npz")
+    for before, after in zip(made.exits(), loaded.exits(), strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert (loaded.ids, loaded.model, len(loaded)) == (made.ids, "abc", 4)
+    np.testing.assert_array_equal(loaded.people, made.people)
+    assert (loaded.fused is None) == (not fused)
+
+
+def test_the_fused_vectors_take_the_last_stages_place() -> None:
+    made = make()
+    assert [vectors.shape[1] for vectors in made.exits()] == [3, 5]
+    assert made.exits()[1] is made.fused
+    assert make(fused=False).exits()[1] is not None
+
+
+def test_vectors_from_elsewhere_need_only_vectors_and_ids(tmp_path: Path) -> None:
+    np.savez(tmp_path / "e.npz", vectors=np.eye(2), ids=["a.jpg", "b.jpg"])
+    loaded = Embeddings.load(tmp_path / "e.npz")
+    assert loaded.exits()[0].shape == (2, 2)
+    assert loaded.people.tolist() == [-1, -1]
+
+
+def test_pictures_are_found_by_path_or_by_unique_name() -> None:
+    made = make()
+    assert made.find(["query/2.jpg", "query/0.jpg"]).people.tolist() == [2, 0]
+    bare = Embeddings(made.stages, None, tuple("0123"), made.people, made.cameras)
+    assert bare.find(["gallery/3", "query/1"]).people.tolist() == [3, 1]
+    with pytest.raises(EmbeddingsError, match=r"no embedding of query/9.jpg \(and 0 more of 2 pictures\)"):
+        made.find(["query/1.jpg", "query/9.jpg"])
+    with pytest.raises(EmbeddingsError, match="no embedding of gallery/1.jpg"):
+        made.find(["gallery/1.jpg"])  # the row says query/: it is another picture
+    doubled = Embeddings(made.stages, None, ("a", "b", "a", "c"), made.people, made.cameras)
+    with pytest.raises(EmbeddingsError, match=r"two embeddings have one id: a \(rows 0 and 2\)"):
+        doubled.find(["b"])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"vectors": np.eye(2)}, "has no array 'ids' .* found vectors"),
+        ({"ids": np.array(["a"]), "features": np.eye(1)}, r"has no array 'vectors' \(N, D\); found ids, features"),
+        ({"ids": np.array(["a"]), "vectors": np.eye(2)}, r"expected \(1, D\) vectors, one per id, got \(2, 2\)"),
+        ({"ids": np.array(["a"]), "vectors": np.ones(1)}, r"expected \(1, D\) vectors"),
+        ({"ids": np.array(["a"]), "vectors": np.eye(1), "people": np.arange(3)}, "expected 1 people and cameras"),
+        ({"ids": np.array(["a"]), "vectors": np.eye(1), "format": np.asarray(2)}, "newer format"),
+        ({"ids": np.array(["a"], object), "vectors": np.eye(1)}, "is not a readable .npz file of plain arrays"),
+    ],
+)
+def test_files_that_do_not_fit_are_refused(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
+    np.savez(tmp_path / "e.npz", **arrays)
+    with pytest.raises(EmbeddingsError, match=message):
+        Embeddings.load(tmp_path / "e.npz")
+
+
+def test_missing_and_damaged_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(EmbeddingsError, match="no embeddings at"):
+        Embeddings.load(tmp_path / "none.npz")
+    make().save(tmp_path / "e.npz")
+    content = (tmp_path / "e.npz").read_bytes()
+    for damaged in (b"", b"hello", content[: len(content) // 2]):
+        (tmp_path / "e.npz").write_bytes(damaged)
+        with pytest.raises(EmbeddingsError, match="is not a readable"):
+            Embeddings.load(tmp_path / "e.npz")
+    np.save(tmp_path / "one.npy", np.eye(2))
+    with pytest.raises(EmbeddingsError, match="holds one array"):
+        Embeddings.load(tmp_path / "one.npy")

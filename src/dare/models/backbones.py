@@ -1,0 +1,31 @@
+"""Every backbone by name."""
+
+from collections.abc import Callable
+
+from dare.models.densenet import densenet201
+from dare.models.resnet import resnet18, resnet34, resnet50
+from dare.models.slim import slim, tiny
+from dare.models.stage import Stage
+from dare.models.timm import timm_stages
+from dare.models.weights import Weights
+
+BACKBONES: dict[str, Callable[..., list[Stage]]] = {
+    "resnet18": resnet18,
+    "resnet34": resnet34,
+    "resnet50": resnet50,
+    "densenet201": densenet201,
+    "slim": slim,
+    "tiny": tiny,
+}
+"""Name -> builder. Without arguments: random weights, no network access."""
+
+TIMM = "timm/"
+
+
+def build_backbone(name: str, weights: Weights = None) -> list[Stage]:
+    """The stages of a backbone by its name in `BACKBONES`, or of a timm network by `timm/NAME`."""
+    if name.startswith(TIMM):
+        return timm_stages(name.removeprefix(TIMM), weights)
+    if name not in BACKBONES:
+        raise ValueError(f"unknown backbone {name!r}; choose {', '.join(BACKBONES)}, or {TIMM}NAME")
+    return BACKBONES[name](weights)

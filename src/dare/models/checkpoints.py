@@ -1,0 +1,167 @@
+"""A trained network on disk: one safetensors file that carries what is needed to use it.
+
+The file's metadata hold a JSON description and the SHA-256 of the whole file (taken with the digest's own
+64 characters set to zero), so that any changed or missing byte is noticed. Nothing is ever unpickled.
+"""
+
+import hashlib
+import json
+import struct
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor
+
+from dare.anytime.costs import ExitCosts
+from dare.files import replacing
+from dare.images import Preparation
+from dare.models.backbones import build_backbone
+from dare.models.dare import DaRe
+from dare.models.weights import load_strictly
+
+FORMAT = 1
+MODEL_FILE = "model.safetensors"
+BLANK = b"0" * 64
+
+
+class CheckpointError(ValueError):
+    """A file that is not a usable checkpoint; says which one and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """What to build before weights can be loaded; fields as the arguments of `DaRe`.
+
+    Attributes:
+        backbone: a name in `BACKBONES`, or `timm/NAME`.
+    """
+
+    backbone: str = "resnet50"
+    taps: tuple[int, ...] | None = None
+    fusion: bool = True
+    embedding_dim: int = 128
+    hidden_dim: int = 1024
+
+    def build(self, weights: str | Path | None = None) -> DaRe:
+        """The network, its trunk from these weights (None: random)."""
+        stages = build_backbone(self.backbone, weights)
+        return DaRe(stages, self.embedding_dim, self.hidden_dim, self.taps, self.fusion)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A network with all that is needed to use it.
+
+    Attributes:
+        model: in evaluation mode when loaded.
+        architecture: how it is built.
+        preparation: input size, mean and standard deviation.
+        costs: multiply-adds per exit.
+        training: how it was trained: settings, data, iterations; for people to read.
+        digest: SHA-256 of the file; empty before it is saved.
+    """
+
+    model: DaRe
+    architecture: Architecture
+    preparation: Preparation
+    costs: ExitCosts
+    training: dict[str, Any] = field(default_factory=dict)
+    digest: str = ""
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> str:
+    """Write a checkpoint in one piece; returns its digest."""
+    info = {
+        "kind": "model",
+        "architecture": asdict(checkpoint.architecture),
+        "preparation": asdict(checkpoint.preparation),
+        "costs": asdict(checkpoint.costs),
+        "training": checkpoint.training,
+    }
+    return write_tensors(path, checkpoint.model.state_dict(), info)
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint file, or the one in a training run's folder.
+
+    Raises:
+        CheckpointError: missing, damaged, not a checkpoint of ours, of a newer format or another network.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / MODEL_FILE
+    tensors, info, digest = read_tensors(path, "model")
+    try:
+        architecture = Architecture(**_tuples(info["architecture"]))
+        preparation = Preparation(**_tuples(info["preparation"]))
+        costs = ExitCosts(**_tuples(info["costs"]))
+        model = architecture.build()
+        load_strictly(model, tensors, str(path))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} does not describe a network this version can build: {error}") from error
+    return Checkpoint(model.eval(), architecture, preparation, costs, info["training"], digest)
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], info: dict[str, Any]) -> str:
+    """Write tensors and a description in one piece; returns the digest."""
+    metadata = {"dare": json.dumps({"format": FORMAT, **info}), "sha256": BLANK.decode()}
+    content = safetensors.torch.save({n: t.contiguous() for n, t in tensors.items()}, metadata=metadata)
+    digest = hashlib.sha256(content).hexdigest()
+    position = _digest_position(content, BLANK)
+    with replacing(path) as file:
+        file.write(content[:position])
+        file.write(digest.encode())
+        file.write(memoryview(content)[position + len(BLANK) :])
+    return digest
+
+
+def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any], str]:
+    """Tensors, description and digest of a file that `write_tensors` has written.
+
+    Raises:
+        CheckpointError: as in `load_checkpoint`.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise CheckpointError(f"no checkpoint at {path}; give a {MODEL_FILE} or the folder that holds it") from None
+    try:
+        (length,) = struct.unpack_from("<Q", content)
+        metadata = json.loads(content[8 : 8 + length])["__metadata__"]
+        info = json.loads(metadata["dare"])
+        digest = metadata["sha256"]
+        position = _digest_position(content, digest.encode())
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError, UnicodeError):
+        if content.startswith((b"PK\x03\x04", b"\x80")):
+            raise CheckpointError(
+                f"{path} is a pickled PyTorch file, expected a safetensors checkpoint; pickles are never loaded"
+            ) from None
+        raise CheckpointError(
+            f"{path} is not a checkpoint of dare, or its header is damaged; take another copy"
+        ) from None
+    if info.get("format", 0) > FORMAT:
+        raise CheckpointError(
+            f"{path} has format {info['format']}, this version reads up to {FORMAT}; upgrade dare-reid"
+        )
+    check = hashlib.sha256(content[:position])
+    check.update(BLANK)
+    check.update(memoryview(content)[position + len(BLANK) :])
+    if check.hexdigest() != digest:
+        raise CheckpointError(f"{path} is truncated or damaged: its SHA-256 does not match; take another copy")
+    if info.get("kind") != kind:
+        raise CheckpointError(f"{path} holds a {info.get('kind')}, expected a {kind}; give the {MODEL_FILE}")
+    return safetensors.torch.load(content), info, digest
+
+
+def _digest_position(content: bytes, digest: bytes) -> int:
+    """Where the digest stands in the header."""
+    if len(digest) != len(BLANK):
+        raise ValueError("not a SHA-256 digest")
+    return content.index(b'"sha256":"' + digest) + len(b'"sha256":"')
+
+
+def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
+    """JSON has lists where the dataclasses have tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}

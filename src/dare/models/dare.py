@@ -1,0 +1,144 @@
+"""DaRe: a backbone's stages, a head on each, and a learnt fusion (paper, section 3.1)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dare.models.stage import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class StageEmbeddings:
+    """Vectors of a batch, the same in training and evaluation; not normalised, compared by Euclidean distance.
+
+    Attributes:
+        stages: (S, B, D), one per tapped stage, in order of depth.
+        fused: (B, D), or None for a network without fusion.
+    """
+
+    stages: Tensor
+    fused: Tensor | None
+
+    def all(self) -> Tensor:
+        """(S + 1, B, D) with the fused vectors last, or (S, B, D) without fusion: what is trained."""
+        return self.stages if self.fused is None else torch.cat([self.stages, self.fused[None]])
+
+
+class Step(nn.Module):
+    """One stage and its head. Calling it runs the stage; the head runs when a vector is asked for."""
+
+    def __init__(self, stage: Stage, head: nn.Module | None) -> None:
+        super().__init__()
+        self.body = stage.body
+        self.tap = stage.tap if head else None
+        self.head = head
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Images or the previous feature map -> this stage's feature map."""
+        result: Tensor = self.body(features)
+        return result
+
+    def embed(self, features: Tensor) -> Tensor:
+        """This stage's feature map -> (B, D)."""
+        if self.tap is None or self.head is None:
+            raise ValueError("this stage is not tapped, it has no embedding; name it in taps")
+        # Heads stay in float32 under autocast: bfloat16 would blur the distances that the loss compares.
+        with torch.autocast(features.device.type, enabled=False):
+            vectors: Tensor = self.head(self.tap(features.float()))
+        return vectors
+
+
+class Fusion(nn.Module):
+    """Weighted sum of the stages' embeddings, equation 1; any weights, also negative ones."""
+
+    def __init__(self, stages: int) -> None:
+        super().__init__()
+        bound = stages**-0.5  # what torch draws for the released code's Conv1d(stages -> 1, kernel 1)
+        self.weights = nn.Parameter(torch.empty(stages).uniform_(-bound, bound))
+
+    def forward(self, stages: Tensor) -> Tensor:
+        """(S, B, D) -> (B, D)."""
+        return (self.weights[:, None, None] * stages).sum(0)
+
+
+class DaRe(nn.Module):
+    """One network with an embedding after each of its stages.
+
+    Exits of a four-stage network are stages 1, 2, 3 and the fused vector, which needs the full pass; without
+    fusion they are the tapped stages.
+
+    Args:
+        stages: the backbone; stages behind the last tap are dropped.
+        embedding_dim: D, the size of every embedding.
+        hidden_dim: units of a head's first layer; 1024 in the released code, 1204 in the paper's text.
+        taps: stages that get a head, counted from 1; all by default. TriNet is `taps=[4]` without fusion.
+        fusion: whether the last exit is the learnt weighted sum of all stages.
+
+    Attributes:
+        steps: one module per stage.
+        fusion: the weighted sum, or None.
+        taps: the tapped stages, counted from 1.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        embedding_dim: int = 128,
+        hidden_dim: int = 1024,
+        taps: Sequence[int] | None = None,
+        fusion: bool = True,
+    ) -> None:
+        super().__init__()
+        self.taps = tuple(range(1, len(stages) + 1)) if taps is None else tuple(sorted(set(taps)))
+        if not self.taps or self.taps[0] < 1 or self.taps[-1] > len(stages):
+            raise ValueError(f"taps must name stages from 1 to {len(stages)}, got {taps}")
+        self.steps = nn.ModuleList(
+            Step(stage, _head(stage.channels, hidden_dim, embedding_dim) if number in self.taps else None)
+            for number, stage in enumerate(stages[: self.taps[-1]], start=1)
+        )
+        self.fusion = Fusion(len(self.taps)) if fusion else None
+
+    def forward(self, images: Tensor) -> StageEmbeddings:
+        """All embeddings of (B, 3, H, W) images."""
+        stages = torch.stack(list(self._tapped(images)))
+        return StageEmbeddings(stages, self.fusion(stages) if self.fusion else None)
+
+    def exits(self, images: Tensor) -> Iterator[Tensor]:
+        """(B, D) per exit, each computed when it is asked for: not asking for the next one is stopping."""
+        vectors = []
+        for vector in self._tapped(images):
+            vectors.append(vector)
+            if self.fusion is None or len(vectors) < len(self.taps):
+                yield vector
+        if self.fusion is not None:
+            yield self.fusion(torch.stack(vectors))
+
+    @property
+    def embedding_names(self) -> tuple[str, ...]:
+        """What to call each of the embeddings that are trained: every tapped stage, and the fusion."""
+        return (*(f"stage {tap}" for tap in self.taps), *(["fusion"] if self.fusion else []))
+
+    @property
+    def exit_names(self) -> tuple[str, ...]:
+        """What to call each exit: "stage 1", ..., "fusion"."""
+        names = self.embedding_names
+        return (*names[:-2], names[-1]) if self.fusion else names
+
+    def _tapped(self, images: Tensor) -> Iterator[Tensor]:
+        features = images
+        for number, step in enumerate(self.steps, start=1):
+            assert isinstance(step, Step)
+            features = step(features)
+            if number in self.taps:
+                yield step.embed(features)
+
+
+def _head(channels: int, hidden_dim: int, embedding_dim: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(channels, hidden_dim),
+        nn.BatchNorm1d(hidden_dim),
+        nn.ReLU(),
+        nn.Linear(hidden_dim, embedding_dim),
+    )

@@ -1,0 +1,119 @@
+"""Any timm network whose parts run one after the other, cut into at most four stages."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dare.models.stage import GlobalAveragePool, Stage
+from dare.models.weights import IMAGENET, Weights, load_strictly, read_state
+
+STAGES = 4
+
+
+class MapPool(nn.Module):
+    """(B, H, W, C) -> (B, C), for networks that keep channels last, such as Swin."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.mean((1, 2))
+
+
+def timm_stages(name: str, weights: Weights = None) -> list[Stage]:
+    """The last four feature levels of a timm network, as timm itself names them.
+
+    timm does not promise that a network is the chain of its parts, so the chain is compared with the whole
+    network on one picture; a vision transformer, which adds positions between its parts, is refused.
+
+    Raises:
+        ValueError: timm does not know the name, or the network is no chain of parts.
+    """
+    import timm  # an optional package, and slow to import: only for those who use it
+
+    if not timm.is_model(name):
+        raise ValueError(f"timm has no network {name!r}; timm.list_models() names them")
+    network: Any = _create(name, weights)
+    levels = network.feature_info[-STAGES:]
+    names = [level["module"] for level in levels]
+    bodies = _cut(network, names)
+    maps = _chain(network, bodies, names, name)
+    stages = []
+    for body, features, level in zip(bodies, maps, levels, strict=True):
+        channels = level["num_chs"]
+        pool = GlobalAveragePool() if features.shape[1] == channels else MapPool()
+        stages.append(Stage(body, pool, channels))
+    return stages
+
+
+def _create(name: str, weights: Weights) -> nn.Module:
+    import timm
+
+    if weights == IMAGENET:
+        try:
+            network: nn.Module = timm.create_model(name, pretrained=True)
+        except (OSError, RuntimeError) as error:
+            raise ConnectionError(
+                f"timm's weights of {name} are not on this machine and cannot be downloaded "
+                f"({type(error).__name__}); give weights= the path of a file you have, or train from random weights"
+            ) from error
+        return network
+    network = timm.create_model(name)
+    if weights is not None:
+        load_strictly(network, read_state(Path(weights)), str(weights), optional=("fc.", "classifier.", "head."))
+    return network
+
+
+def _cut(network: nn.Module, levels: list[str]) -> list[nn.Sequential]:
+    """The network's parts in order, split behind each level; what comes after the last one is dropped."""
+    bodies: list[nn.Sequential] = []
+    parts: list[nn.Module] = []
+    for path, part in _parts(network, levels):
+        parts.append(part)
+        if path in levels:
+            bodies.append(nn.Sequential(*parts))
+            parts = []
+    return bodies
+
+
+def _parts(module: nn.Module, levels: list[str], prefix: str = "") -> list[tuple[str, nn.Module]]:
+    found: list[tuple[str, nn.Module]] = []
+    for name, child in module.named_children():
+        path = f"{prefix}{name}"
+        if any(level.startswith(f"{path}.") for level in levels):
+            found += _parts(child, levels, f"{path}.")
+        else:
+            found.append((path, child))
+    return found
+
+
+def _chain(network: Any, bodies: list[nn.Sequential], levels: list[str], name: str) -> list[Tensor]:
+    """The maps of the chained bodies, after a check that the whole network computes the same."""
+    size = network.pretrained_cfg["input_size"]
+    picture = torch.randn(1, *size, generator=torch.Generator().manual_seed(0))
+    expected: dict[str, Tensor] = {}
+    hooks = [
+        network.get_submodule(level).register_forward_hook(
+            lambda _module, _inputs, output, level=level: expected.__setitem__(level, output)
+        )
+        for level in levels
+    ]
+    network.eval()
+    try:
+        with torch.no_grad():
+            network(picture)
+            wanted = [expected[level].clone() for level in levels]
+            maps = [picture]
+            for body in bodies:
+                maps.append(body(maps[-1]))
+        same = all(torch.equal(a, b) for a, b in zip(wanted, maps[1:], strict=True))
+    except (RuntimeError, ValueError, TypeError, KeyError):
+        same = False
+    for hook in hooks:
+        hook.remove()
+    if not same or any(features.ndim != 4 for features in maps[1:]):
+        raise ValueError(
+            f"the parts of timm's {name} do not run one after the other, so it cannot be cut into stages; "
+            "choose a convolutional network such as resnet26, convnext_atto or mobilenetv3_small_100"
+        )
+    network.train()
+    return maps[1:]

@@ -1,0 +1,88 @@
+"""Where a backbone's weights come from: nothing, ImageNet, or a file."""
+
+import re
+import urllib.error
+from pathlib import Path
+from typing import Protocol
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+Weights = str | Path | None
+"""None: random. "imagenet": torchvision's, downloaded unless torch has them already. Else: a file's path."""
+
+IMAGENET = "imagenet"
+
+# DenseNet files from before torch 0.4 (and the paper's code) write norm.1, conv.2 inside dense layers.
+OLD_DENSE_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
+
+
+class Downloadable(Protocol):
+    """torchvision's handle of published weights."""
+
+    def get_state_dict(self, *, progress: bool = ..., check_hash: bool = ...) -> dict[str, Tensor]: ...
+
+
+def initialise(network: nn.Module, imagenet: Downloadable, weights: Weights) -> None:
+    """Load weights into a classification network; its own classifier's may be missing.
+
+    Raises:
+        ConnectionError: ImageNet weights are asked for, not on this machine, and cannot be downloaded.
+        ValueError: the file is not one of weights, or of another network's.
+    """
+    if weights is None:
+        return
+    if weights == IMAGENET:
+        try:
+            state = imagenet.get_state_dict(progress=False, check_hash=True)
+        except (urllib.error.URLError, OSError) as error:
+            raise ConnectionError(
+                f"the ImageNet weights are not on this machine and cannot be downloaded ({error}); "
+                "give weights= the path of a file you have, or train from random weights"
+            ) from error
+    else:
+        state = read_state(Path(weights))
+    state = {OLD_DENSE_NAME.sub(r"\1\2.", name): tensor for name, tensor in state.items()}
+    load_strictly(network, state, str(weights), optional=("fc.", "classifier.", "head."))
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Tensors of a .safetensors file, or of a .pth file read with `weights_only`: no code in it runs."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no file of weights at {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch and safetensors raise many kinds; all mean an unusable file
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path} is not a readable file of weights: {first_line}") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{path} must hold a flat dictionary of tensors (a state_dict)")
+    return state
+
+
+def load_strictly(network: nn.Module, state: dict[str, Tensor], origin: str, optional: tuple[str, ...] = ()) -> None:
+    """Load every tensor, or say in one line why these weights belong to another network.
+
+    Args:
+        optional: beginnings of names that may be missing, superfluous or of another shape.
+    """
+    own = network.state_dict()
+    # Counters of batch norms came with torch 0.4; files from before lack them and nothing depends on them.
+    needed = {n for n in own if not n.startswith(optional or ("\0",)) and "num_batches_tracked" not in n}
+    given = {name: tensor for name, tensor in state.items() if not name.startswith(optional or ("\0",))}
+    problems = [
+        *(f"lacks {name}" for name in sorted(needed - given.keys())),
+        *(f"has an unknown {name}" for name in sorted(given.keys() - own.keys())),
+        *(
+            f"has {name} of shape {tuple(given[name].shape)}, expected {tuple(own[name].shape)}"
+            for name in sorted(given.keys() & own.keys())
+            if given[name].shape != own[name].shape
+        ),
+    ]
+    if problems:
+        more = f" (and {len(problems) - 1} more differences)" if len(problems) > 1 else ""
+        raise ValueError(f"{origin} holds the weights of another network: it {problems[0]}{more}")
+    network.load_state_dict(given, strict=False)

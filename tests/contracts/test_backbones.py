@@ -1,0 +1,90 @@
+"""What every backbone must offer, whoever wrote it."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from dare.models import BACKBONES, DaRe, Stage, count_macs
+from dare.models.backbones import build_backbone
+
+VARIANTS: dict[str, Callable[[], list[Stage]]] = {
+    **BACKBONES,
+    "timm/mobilenetv3_small_050": lambda: build_backbone("timm/mobilenetv3_small_050"),
+    "timm/convnext_atto": lambda: build_backbone("timm/convnext_atto"),
+}
+
+every_backbone = pytest.mark.parametrize("build", VARIANTS.values(), ids=VARIANTS)
+
+
+def seeded(build: Callable[[], list[Stage]]) -> DaRe:
+    torch.manual_seed(0)
+    return DaRe(build()).eval()
+
+
+@every_backbone
+def test_a_tap_gives_the_declared_channels_at_several_input_sizes(build: Callable[[], list[Stage]]) -> None:
+    for height, width in ((64, 32), (80, 48)):
+        features = torch.randn(2, 3, height, width)
+        for stage in build():
+            features = stage.body.eval()(features)
+            assert stage.tap.eval()(features).shape == (2, stage.channels)
+
+
+@every_backbone
+@torch.no_grad()
+def test_lazy_exits_equal_the_full_pass(build: Callable[[], list[Stage]]) -> None:
+    model = seeded(build)
+    images = torch.randn(3, 3, 64, 32)
+    full = model(images)
+    assert full.stages.shape == (4, 3, 128)
+    exits = list(model.exits(images))
+    assert len(exits) == 4
+    for vector, expected in zip(exits, [*full.stages[:3], full.fused], strict=True):
+        torch.testing.assert_close(vector, expected, rtol=0, atol=0)
+
+
+@every_backbone
+def test_a_stage_runs_only_when_its_exit_is_asked_for(build: Callable[[], list[Stage]]) -> None:
+    model = seeded(build)
+    ran: list[int] = []
+    for number, step in enumerate(model.steps):
+        step.register_forward_hook(lambda *_, number=number: ran.append(number))
+    exits = model.exits(torch.zeros(1, 3, 64, 32))
+    assert ran == []
+    for number in range(4):
+        next(exits)
+        assert ran == list(range(number + 1))
+
+
+@every_backbone
+def test_every_weight_is_trained(build: Callable[[], list[Stage]]) -> None:
+    model = seeded(build).train()
+    model(torch.randn(4, 3, 64, 32)).all().square().sum().backward()
+    assert [name for name, weight in model.named_parameters() if weight.grad is None] == []
+
+
+@every_backbone
+def test_costs_rise_from_exit_to_exit(build: Callable[[], list[Stage]]) -> None:
+    assert len(count_macs(seeded(build), 64, 32).macs) == 4
+
+
+@every_backbone
+@torch.no_grad()
+def test_weights_go_to_disk_and_back(build: Callable[[], list[Stage]]) -> None:
+    model, other = seeded(build), DaRe(build()).eval()
+    other.load_state_dict(model.state_dict())
+    images = torch.randn(2, 3, 64, 32)
+    torch.testing.assert_close(model(images).stages, other(images).stages, rtol=0, atol=0)
+
+
+def test_builders_need_no_arguments_and_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    import urllib.request
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a builder tried to download")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    for build in BACKBONES.values():
+        assert all(isinstance(stage.body, nn.Module) for stage in build())

@@ -1,0 +1,140 @@
+"""Checkpoints: whole or not there, checked to the last bit, never a pickle."""
+
+import errno
+import json
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dare.images import Preparation
+from dare.models import count_macs
+from dare.models.checkpoints import (
+    Architecture,
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    read_tensors,
+    save_checkpoint,
+    write_tensors,
+)
+
+ARCHITECTURE = Architecture("slim", taps=(1, 2), embedding_dim=8, hidden_dim=8)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    model = ARCHITECTURE.build()
+    checkpoint = Checkpoint(model, ARCHITECTURE, Preparation(64, 32), count_macs(model, 64, 32), {"data": "drawn"})
+    save_checkpoint(tmp_path / "model.safetensors", checkpoint)
+    return tmp_path / "model.safetensors"
+
+
+def test_a_checkpoint_carries_what_is_needed_to_use_it(saved: Path) -> None:
+    for place in (saved, saved.parent, str(saved)):
+        loaded = load_checkpoint(place)
+        assert loaded.architecture == ARCHITECTURE
+        assert loaded.preparation == Preparation(64, 32)
+        assert loaded.model.exit_names == ("stage 1", "fusion")
+        assert loaded.costs == count_macs(loaded.model, 64, 32)
+        assert not loaded.model.training
+        assert len(loaded.digest) == 64
+
+
+def test_the_digest_is_sha256_with_its_own_characters_zero(saved: Path) -> None:
+    import hashlib
+
+    digest = load_checkpoint(saved).digest
+    blank = saved.read_bytes().replace(digest.encode(), b"0" * 64)
+    assert hashlib.sha256(blank).hexdigest() == digest
+
+
+def test_any_safetensors_reader_can_open_it(saved: Path) -> None:
+    import safetensors
+
+    with safetensors.safe_open(saved, "pt") as file:
+        assert json.loads(file.metadata()["dare"])["format"] == 1
+
+
+def test_every_flipped_bit_and_every_cut_is_noticed(saved: Path) -> None:
+    content = saved.read_bytes()
+    random = np.random.default_rng(0)
+    header = 8 + struct.unpack_from("<Q", content)[0]
+    places = [*range(0, header, 7), *random.integers(header, len(content), 300).tolist()]
+    for place in places:
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << random.integers(8)
+        saved.write_bytes(bytes(damaged))
+        with pytest.raises(CheckpointError):
+            load_checkpoint(saved)
+    for length in [0, 1, 7, 8, 100, header, header + 1, len(content) - 1]:
+        saved.write_bytes(content[:length])
+        with pytest.raises(CheckpointError):
+            load_checkpoint(saved)
+    saved.write_bytes(content + b"\0")
+    with pytest.raises(CheckpointError):
+        load_checkpoint(saved)
+
+
+def test_a_pickle_is_named_and_never_loaded(tmp_path: Path) -> None:
+    model = ARCHITECTURE.build()
+    torch.save(model.state_dict(), tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"is a pickled PyTorch file.*pickles are never loaded"):
+        load_checkpoint(tmp_path)
+
+
+def test_a_missing_foreign_or_other_file_is_named(tmp_path: Path) -> None:
+    import safetensors.torch
+
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        load_checkpoint(tmp_path)
+    safetensors.torch.save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match="is not a checkpoint of dare"):
+        load_checkpoint(tmp_path)
+    write_tensors(tmp_path / "model.safetensors", {"a": torch.zeros(1)}, {"kind": "training state"})
+    with pytest.raises(CheckpointError, match="holds a training state, expected a model"):
+        load_checkpoint(tmp_path)
+
+
+def test_a_newer_format_asks_for_an_upgrade(saved: Path) -> None:
+    tensors, info, _ = read_tensors(saved, "model")
+    write_tensors(saved, tensors, {**info, "format": 2})
+    with pytest.raises(CheckpointError, match="has format 2, this version reads up to 1; upgrade dare-reid"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("architecture", {"backbone": "resnet18"}),
+        ("architecture", {"backbone": "from the future"}),
+        ("architecture", {"embedding_dim": 9}),
+        ("architecture", {"attention": True}),
+        ("preparation", {"height": 0}),
+        ("costs", {"macs": [2, 1]}),
+    ],
+)
+def test_weights_of_another_network_are_refused(saved: Path, part: str, change: dict[str, object]) -> None:
+    tensors, info, _ = read_tensors(saved, "model")
+    write_tensors(saved, tensors, {**info, part: {**info[part], **change}})
+    with pytest.raises(CheckpointError, match="does not describe a network this version can build"):
+        load_checkpoint(saved)
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = saved.read_bytes()
+    checkpoint = load_checkpoint(saved)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        save_checkpoint(saved, checkpoint)
+    assert caught.value.filename == str(saved)
+    assert saved.read_bytes() == before
+    assert list(saved.parent.iterdir()) == [saved]

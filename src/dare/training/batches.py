@@ -1,0 +1,64 @@
+"""Which pictures go into a batch: P people, K images of each."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class IdentityBatches:
+    """Batches of P people x K images; any batch can be had on its own, so a run resumes anywhere.
+
+    An epoch deals the people out in a random order, P at a time; those left over, fewer than P, sit this epoch
+    out (with exactly P people left they are a batch). With fewer than P people in all, every batch has all of
+    them. Images of a person are drawn without repeats; who has fewer than K is padded by random repeats
+    once, at the start.
+
+    Args:
+        people: (N,), the person of every picture.
+        people_per_batch: P.
+        images_per_person: K.
+        seed: same seed, same batches.
+    """
+
+    def __init__(
+        self, people: Sequence[int] | NDArray[np.int64], people_per_batch: int, images_per_person: int, seed: int
+    ) -> None:
+        labels = np.asarray(people)
+        everyone = np.unique(labels)
+        if len(everyone) < 2:
+            raise ValueError(
+                f"training needs pictures of at least 2 people to tell apart, got {len(everyone)}; add people"
+            )
+        if people_per_batch < 2 or images_per_person < 1:
+            raise ValueError(
+                f"a batch needs at least 2 people and 1 image of each, got {people_per_batch} and {images_per_person}"
+            )
+        self.people_per_batch = min(people_per_batch, len(everyone))
+        self.images_per_person = images_per_person
+        self.seed = seed
+        random = np.random.default_rng([seed, 0])
+        self._pictures = []
+        for person in everyone:
+            own = np.flatnonzero(labels == person)
+            missing = images_per_person - len(own)
+            self._pictures.append(np.append(own, random.choice(own, missing)) if missing > 0 else own)
+
+    @property
+    def per_epoch(self) -> int:
+        """Batches in an epoch: 41 for the 751 people of Market-1501, 18 at a time."""
+        return len(self._pictures) // self.people_per_batch
+
+    def __getitem__(self, iteration: int) -> NDArray[np.int64]:
+        """Positions of the pictures of a batch, (P * K,), K in a row for each person."""
+        epoch, place = divmod(iteration, self.per_epoch)
+        order = np.random.default_rng([self.seed, 1, epoch]).permutation(len(self._pictures))
+        chosen = order[place * self.people_per_batch : (place + 1) * self.people_per_batch]
+        random = np.random.default_rng([self.seed, 2, iteration])
+        return np.concatenate(
+            [random.choice(self._pictures[person], self.images_per_person, replace=False) for person in chosen]
+        )
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        """The batches of the first epoch."""
+        return (self[place] for place in range(self.per_epoch))

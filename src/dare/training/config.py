@@ -1,0 +1,160 @@
+"""Every setting of a training, and named sets of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from dare.images import Preparation
+from dare.models.checkpoints import Architecture, load_checkpoint
+from dare.training.augment import Augmentation
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Settings of a training; the defaults are the paper's, where it differs the released code's.
+
+    Attributes:
+        architecture: backbone, taps, fusion, sizes of the heads.
+        weights: what the trunk starts from: "imagenet", a file's path, or None for random.
+        preparation: input size, mean and standard deviation.
+        augmentation: random erasing and colour jitter.
+        people, images: P and K of a batch.
+        iterations: batches to train on.
+        decay_start: iteration at which the learning rate starts to fall (t0 of equation 4).
+        final_rate: what the rate has fallen to at the end, as a share of the first (0.001 in equation 4).
+        learning_rate: of Adam.
+        warm_up: iterations over which the rate rises from zero at the start.
+        beta1, beta1_late, beta2: of Adam; beta1 changes at `decay_start`.
+        weight_decay: of Adam (in the released code, not in the paper).
+        fusion_rate: learning rate of the fusion weights as a share of the others'.
+        margin: added before the softplus.
+        deep_supervision: a loss on every stage; False leaves only the fused vector's.
+        ease_in: share of the iterations over which mining goes from the mean friend and stranger to the
+            hardest. From random weights plain batch-hard can collapse; a share such as 0.3 makes that less likely.
+        average: momentum of a running average of the weights, which is then what is kept; 0 is none.
+        precision: of the trunk: "fp32", "bf16", or "auto": bf16 where the device is made for it.
+        seed: same seed, same run (on one machine and number of threads).
+        workers: threads that prepare batches ahead; they change nothing but speed.
+        save_every: iterations between checkpoints.
+        log_every: iterations between lines of metrics.
+    """
+
+    architecture: Architecture = field(default_factory=Architecture)
+    weights: str | None = "imagenet"
+    preparation: Preparation = field(default_factory=Preparation)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    people: int = 18
+    images: int = 4
+    iterations: int = 60_000
+    decay_start: int = 30_000
+    final_rate: float = 0.001
+    learning_rate: float = 3e-4
+    warm_up: int = 0
+    beta1: float = 0.9
+    beta1_late: float = 0.5
+    beta2: float = 0.999
+    weight_decay: float = 1e-4
+    fusion_rate: float = 1.0
+    margin: float = 0.0
+    deep_supervision: bool = True
+    ease_in: float = 0.0
+    average: float = 0.0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    seed: int = 0
+    workers: int = 0
+    save_every: int = 500
+    log_every: int = 20
+
+    def __post_init__(self) -> None:
+        if self.iterations < 1 or min(self.save_every, self.log_every) < 1:
+            raise ValueError("iterations, save_every and log_every must be at least 1")
+        if not self.learning_rate > 0 or not 0 < self.final_rate <= 1:
+            raise ValueError(
+                f"learning_rate must be positive and final_rate in 0..1, got {self.learning_rate} and {self.final_rate}"
+            )
+        if not (0 <= self.ease_in <= 1 and 0 <= self.average < 1):
+            raise ValueError(f"ease_in and average are shares, got {self.ease_in} and {self.average}")
+        if not (self.deep_supervision or self.architecture.fusion):
+            raise ValueError("without deep supervision and without fusion there is nothing to train on")
+
+    def rate(self, iteration: int) -> float:
+        """Learning rate at an iteration, counted from 0 (equation 4 of the paper, after the warm-up)."""
+        decay = max(0.0, iteration - self.decay_start) / max(1, self.iterations - self.decay_start)
+        warm = min(1.0, (iteration + 1) / self.warm_up) if self.warm_up else 1.0
+        return self.learning_rate * warm * float(self.final_rate**decay)
+
+    def momentum(self, iteration: int) -> float:
+        """Adam's beta1 at an iteration."""
+        return self.beta1 if iteration <= self.decay_start else self.beta1_late
+
+    def hardness(self, iteration: int) -> float:
+        """How hard mining is at an iteration, from 0 to 1."""
+        easing = self.ease_in * self.iterations
+        return min(1.0, iteration / easing) if easing else 1.0
+
+
+PRESETS = {
+    "paper": TrainConfig(),
+    "slim": TrainConfig(
+        architecture=Architecture("slim", hidden_dim=256),
+        weights=None,
+        preparation=Preparation(height=128, width=64),
+        augmentation=Augmentation(erasing=0.3, jitter=0.15),
+        iterations=12_000,
+        decay_start=7_200,
+        final_rate=0.02,
+        learning_rate=1e-3,
+        warm_up=100,
+        beta1_late=0.9,
+        weight_decay=0.0,
+        fusion_rate=0.1,
+        ease_in=0.3,
+        average=0.997,
+    ),
+    "demo": TrainConfig(
+        architecture=Architecture("tiny", hidden_dim=128, embedding_dim=64),
+        weights=None,
+        preparation=Preparation(height=64, width=32),
+        augmentation=Augmentation(erasing=0.0),
+        people=12,
+        iterations=800,
+        decay_start=480,
+        final_rate=0.02,
+        learning_rate=3e-3,
+        warm_up=30,
+        beta1_late=0.9,
+        beta2=0.99,
+        weight_decay=0.0,
+    ),
+}
+"""Name -> settings. `paper`: DaRe(R) with random erasing from ImageNet weights. `slim`: our trunk for CPUs,
+from random weights, for Market-1501. `demo`: a tiny trunk at 64x32 for the tiny synthetic benchmark."""
+
+Settings = Mapping[str, Any]
+
+
+def configure(preset: TrainConfig, settings: Settings, init: str | Path | None = None) -> TrainConfig:
+    """A preset with single settings replaced, by their own names wherever they stand in a `TrainConfig`.
+
+    Args:
+        settings: such as `{"backbone": "resnet18", "height": 128, "erasing": 0.0, "iterations": 3000}`; weights
+            "none" means random. Changed iterations stretch or shrink the schedule unless `decay_start` is given.
+        init: a checkpoint whose network and input are taken over.
+    """
+    rest = dict(settings)
+    if rest.get("weights") == "none":
+        rest["weights"] = None
+    if init is not None:
+        start = load_checkpoint(init)
+        preset = replace(preset, architecture=start.architecture, preparation=start.preparation, weights=None)
+    if "iterations" in rest and "decay_start" not in rest:
+        rest["decay_start"] = round(preset.decay_start * rest["iterations"] / preset.iterations)
+    for part in ("architecture", "preparation", "augmentation"):
+        current = getattr(preset, part)
+        names = {field.name for field in fields(current)}
+        own = {name: rest.pop(name) for name in list(rest) if name in names}
+        if own.get("taps") is not None:
+            own["taps"] = tuple(own["taps"])
+        rest[part] = replace(current, **own)
+    return replace(preset, **rest)

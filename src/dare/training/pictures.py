@@ -1,0 +1,78 @@
+"""Training pictures, decoded once: uint8 in memory, or in a file that is mapped into it."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dare.images import UnreadableImageError, read_resized
+
+DECODING_THREADS = 4
+
+
+def load_pictures(
+    paths: Sequence[Path],
+    height: int,
+    width: int,
+    *,
+    folder: Path | None = None,
+    on_progress: Callable[[int], None] = lambda done: None,
+) -> tuple[NDArray[np.uint8], list[UnreadableImageError]]:
+    """Decode and resize pictures.
+
+    Args:
+        paths: N files.
+        folder: where to keep the pixels in a file instead of in memory; an earlier run's file of the same
+            pictures is used again.
+        on_progress: called with the number of pictures done.
+
+    Returns:
+        (N, height, width, 3), black where a picture is unreadable, and what is wrong with those.
+    """
+    shape = (len(paths), height, width, 3)
+    if folder is None:
+        pictures = np.empty(shape, np.uint8)
+        return pictures, _fill(pictures, paths, on_progress)
+    names = json.dumps([shape, [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]])
+    file = folder / f"pictures-{hashlib.sha256(names.encode()).hexdigest()[:16]}.npy"
+    if file.exists():
+        on_progress(len(paths))
+        return np.load(file, mmap_mode="r"), []
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = file.with_suffix(".part")
+    try:
+        mapped = np.lib.format.open_memmap(aside, mode="w+", dtype=np.uint8, shape=shape)
+        problems = _fill(mapped, paths, on_progress)
+        mapped.flush()
+        if not problems:  # a file is only kept when nothing needs to be said about it next time
+            aside.replace(file)
+    finally:
+        # Where files can be unlinked while mapped the pictures stay readable.
+        aside.unlink(missing_ok=True)
+    return mapped, problems
+
+
+def _fill(
+    pictures: NDArray[np.uint8], paths: Sequence[Path], on_progress: Callable[[int], None]
+) -> list[UnreadableImageError]:
+    height, width = pictures.shape[1:3]
+
+    def decode(position: int) -> UnreadableImageError | None:
+        try:
+            pictures[position] = read_resized(paths[position], height, width)
+        except UnreadableImageError as problem:
+            pictures[position] = 0
+            return problem
+        return None
+
+    problems = []
+    with ThreadPoolExecutor(DECODING_THREADS) as pool:
+        for done, problem in enumerate(pool.map(decode, range(len(paths))), start=1):
+            if problem:
+                problems.append(problem)
+            on_progress(done)
+    return problems

@@ -1,0 +1,135 @@
+"""All that changes while a network trains, saved so that a resumed run goes on bit for bit."""
+
+import copy
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dare.models.checkpoints import CheckpointError, read_tensors, write_tensors
+from dare.models.dare import DaRe
+from dare.models.weights import load_strictly
+from dare.training.alarm import ScaleAlarm
+from dare.training.config import TrainConfig
+
+STATE_FILE = "resume.safetensors"
+
+# Settings that may differ between a run and its resumption: none of them changes what is computed.
+FREE = ("workers", "save_every", "log_every")
+
+
+@dataclass(slots=True)
+class TrainingState:
+    """A network in training.
+
+    Attributes:
+        model: what is trained.
+        average: running average of the model's weights; the model itself where none is asked for.
+        optimizer: Adam.
+        alarm: watches for collapse.
+        iteration: batches done.
+        seconds: time spent, over all resumptions.
+    """
+
+    model: DaRe
+    average: DaRe
+    optimizer: torch.optim.Adam
+    alarm: ScaleAlarm
+    iteration: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def new(cls, model: DaRe, config: TrainConfig, device: torch.device) -> "TrainingState":
+        """Before the first iteration."""
+        model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        average = copy.deepcopy(model).requires_grad_(False) if config.average else model
+        fusion = list(model.fusion.parameters()) if model.fusion else []
+        others = [weight for name, weight in model.named_parameters() if not name.startswith("fusion.")]
+        groups: list[dict[str, Any]] = [{"params": others, "share": 1.0}]
+        if fusion:
+            groups.append({"params": fusion, "share": config.fusion_rate})
+        optimizer = torch.optim.Adam(
+            groups,
+            lr=config.learning_rate,
+            betas=(config.beta1, config.beta2),
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        return cls(model, average, optimizer, ScaleAlarm.new())
+
+    def follow(self, momentum: float) -> None:
+        """Move the average towards the model; early on it follows faster, or it would remember the start."""
+        if self.average is self.model:
+            return
+        momentum = min(momentum, (1 + self.iteration) / (10 + self.iteration))
+        with torch.no_grad():
+            pairs = zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True)
+            for mean, current in pairs:
+                if mean.is_floating_point():
+                    mean.lerp_(current, 1 - momentum)
+                else:
+                    mean.copy_(current)
+
+    def save(self, path: Path, config: TrainConfig, data: str) -> None:
+        """Write everything in one piece.
+
+        Args:
+            data: fingerprint of the training pictures; a run resumes only on the same ones.
+        """
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        if self.average is not self.model:
+            tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
+        for number, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
+        info = {
+            "kind": "training state",
+            "config": asdict(config),
+            "data": data,
+            "iteration": self.iteration,
+            "seconds": self.seconds,
+            "scale_start": self.alarm.start.tolist(),
+            "scale_low": self.alarm.low.tolist(),
+        }
+        write_tensors(path, tensors, info)
+
+    def restore(self, path: Path, config: TrainConfig, data: str) -> None:
+        """Go back to a saved state of the same settings and pictures."""
+        tensors, info, _ = read_tensors(path, "training state")
+        _same_settings(path, info["config"], config)
+        if info["data"] != data:
+            raise CheckpointError(f"{path} was trained on other pictures; resume on the same ones, or start anew")
+        load_strictly(self.model, _under("model.", tensors), str(path))
+        if self.average is not self.model:
+            load_strictly(self.average, _under("average.", tensors), str(path))
+        trained = [weight for group in self.optimizer.param_groups for weight in group["params"]]
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _under("optimizer.", tensors).items():
+            number, moment = name.split(".")
+            weight = trained[int(number)]
+            # Adam's fused step walks weights and moments in memory order, so their layouts must agree.
+            moments.setdefault(int(number), {})[moment] = (
+                torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor
+            )
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self.iteration, self.seconds = info["iteration"], info["seconds"]
+        self.alarm = ScaleAlarm(np.asarray(info["scale_start"]), np.asarray(info["scale_low"], np.int64))
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def _same_settings(path: Path, saved: dict[str, Any], config: TrainConfig) -> None:
+    now = json.loads(json.dumps(asdict(config)))
+    changed = [name for name in now if name not in FREE and now[name] != saved.get(name)]
+    if changed:
+        name = changed[0]
+        raise CheckpointError(
+            f"{path} was trained with {name}={saved.get(name)}, now it is {now[name]}; "
+            "resume with the same settings, or start anew with --init"
+        )

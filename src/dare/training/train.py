@@ -1,0 +1,301 @@
+"""The training loop, from samples to a checkpoint."""
+
+import hashlib
+import math
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dare.datasets.sample import Sample
+from dare.images import UnreadableImageError
+from dare.models.checkpoints import MODEL_FILE, Checkpoint, load_checkpoint, save_checkpoint
+from dare.models.dare import DaRe
+from dare.models.macs import count_macs
+from dare.models.weights import load_strictly
+from dare.training.alarm import TrainingStoppedError
+from dare.training.augment import augment
+from dare.training.batches import IdentityBatches
+from dare.training.config import TrainConfig
+from dare.training.losses import median_distance, pairwise_distances, triplet_losses
+from dare.training.metrics import MetricsLog
+from dare.training.pictures import load_pictures
+from dare.training.state import STATE_FILE, TrainingState
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a training stands.
+
+    Attributes:
+        phase: "pictures" while they are decoded, then "training".
+        done, total: pictures or iterations.
+        losses: exit name -> loss, empty while pictures are decoded.
+    """
+
+    phase: str
+    done: int
+    total: int
+    losses: dict[str, float]
+
+
+def train(
+    samples: Sequence[Sample],
+    folder: str | Path,
+    config: TrainConfig,
+    *,
+    init: str | Path | None = None,
+    resume: bool = False,
+    device: str = "cpu",
+    memory_map: bool = False,
+    skip_unreadable: bool = False,
+    tensorboard: bool = False,
+    data_name: str = "",
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Checkpoint:
+    """Train a DaRe on samples and leave `model.safetensors` and `metrics.csv` in a folder.
+
+    Args:
+        samples: labelled pictures; each image of a tracklet counts as a picture.
+        folder: of the run; must not hold another run unless this one resumes it.
+        config: all settings that change the result.
+        init: a checkpoint to start from (fine-tuning); its network must be the configured one.
+        resume: go on with the run in the folder, from its first iteration if there is none yet.
+        device: "cpu", "cuda", "cuda:1", "mps".
+        memory_map: keep decoded pictures in a file of the run's folder instead of in memory.
+        skip_unreadable: leave unreadable pictures out instead of refusing to train.
+        tensorboard: also write TensorBoard events.
+        data_name: what the checkpoint says it was trained on.
+        on_progress: called after every picture and iteration.
+        should_stop: asked after every iteration; True saves the state and ends the run early.
+
+    Raises:
+        TrainingStoppedError: NaN in a loss, or an embedding that has collapsed; what was saved before it stays.
+        UnreadableImageError: a picture cannot be used.
+    """
+    folder = Path(folder)
+    if (folder / STATE_FILE).exists() and not resume:
+        raise FileExistsError(f"{folder} holds a training already; resume it, or choose another folder")
+    paths, people = _labelled(samples)
+    store, kept = _pictures(paths, config, folder if memory_map else None, skip_unreadable, on_progress)
+    batches = IdentityBatches(people[kept], config.people, config.images, config.seed)
+    run = _Run(folder, config, torch.device(device), store, paths, people, kept, batches, data_name)
+    state = TrainingState.new(_network(config, init), config, run.device)
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / STATE_FILE).exists():
+        state.restore(folder / STATE_FILE, config, run.fingerprint)
+    columns = ["iteration", "seconds", "learning rate"]
+    columns += [f"{figure} {name}" for figure in ("loss", "scale") for name in state.model.embedding_names]
+    with MetricsLog(folder, columns, state.iteration, tensorboard=tensorboard) as log:
+        return _loop(state, run, log, on_progress, should_stop)
+
+
+def _loop(
+    state: TrainingState,
+    run: "_Run",
+    log: MetricsLog,
+    on_progress: Callable[[Progress], None],
+    should_stop: Callable[[], bool],
+) -> Checkpoint:
+    """Batch after batch until the last iteration, a stop from outside, or a reason to stop."""
+    config, names = run.config, state.model.embedding_names
+    supervised = slice(None) if config.deep_supervision else slice(-1, None)
+    mixed = torch.autocast(run.device.type, torch.bfloat16, enabled=_bf16(config.precision, run.device))
+    state.model.train()
+    before = time.monotonic() - state.seconds
+    for images, people in _ahead(run.batch, state.iteration, config.iterations, config.workers):
+        for group in state.optimizer.param_groups:
+            group["lr"] = config.rate(state.iteration) * group["share"]
+            group["betas"] = (config.momentum(state.iteration), config.beta2)
+        with mixed:
+            embeddings = state.model(images).all()
+        distances = pairwise_distances(embeddings)
+        losses = triplet_losses(distances, people, config.margin, config.hardness(state.iteration))
+        loss = losses[supervised].sum()
+        scales = median_distance(distances.detach()).cpu().double().numpy()
+        if not math.isfinite(loss.item()):
+            raise run.stopped(state, f"the loss is {loss.item()}")
+        if (collapsed := state.alarm.collapsed(scales)).any():
+            exits = ", ".join(name for name, low in zip(names, collapsed, strict=True) if low)
+            raise run.stopped(state, f"collapse: distances under 5 % of the first batch's at {exits}")
+        state.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        state.optimizer.step()
+        state.iteration += 1
+        state.follow(config.average)
+        state.seconds = time.monotonic() - before
+        values = losses.tolist()
+        if state.iteration % config.log_every == 0 or state.iteration == config.iterations:
+            log.write(state.iteration, state.seconds, config.rate(state.iteration - 1), *values, *scales)
+        by_name = dict(zip(names, values, strict=True))
+        on_progress(Progress("training", state.iteration, config.iterations, by_name))
+        if should_stop():
+            break
+        if state.iteration % config.save_every == 0 and state.iteration < config.iterations:
+            run.save(state)
+    return run.save(state)
+
+
+@dataclass(slots=True)
+class _Run:
+    """What stays the same while a network trains.
+
+    Attributes:
+        pictures, paths, people: one per picture.
+        kept: rows of the pictures that could be read; the batches count along these.
+    """
+
+    folder: Path
+    config: TrainConfig
+    device: torch.device
+    pictures: Tensor
+    paths: list[Path]
+    people: NDArray[np.int64]
+    kept: NDArray[np.int64]
+    batches: IdentityBatches
+    data_name: str
+
+    def __post_init__(self) -> None:
+        if self.device.type == "cuda":
+            self.pictures = self.pictures.to(self.device)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the labelled file names: a run resumes only on the pictures it was started with."""
+        lines = [f"{self.people[row]} {self.paths[row].name}" for row in self.kept]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def rows(self, iteration: int) -> NDArray[np.int64]:
+        """Which pictures are in the batch of an iteration."""
+        return self.kept[self.batches[iteration]]
+
+    def batch(self, iteration: int) -> tuple[Tensor, Tensor]:
+        """Images (B, 3, H, W) and people (B,) of an iteration; a function of the seed and its number alone."""
+        rows = self.rows(iteration)
+        seed = np.random.SeedSequence([self.config.seed, iteration]).generate_state(1, np.uint64)
+        generator = torch.Generator(self.pictures.device).manual_seed(int(seed[0]))
+        pictures = self.pictures[torch.from_numpy(rows).to(self.pictures.device)]
+        images = augment(pictures, self.config.preparation, self.config.augmentation, generator)
+        people = torch.from_numpy(self.people[rows]).to(self.device)
+        return images.to(self.device, memory_format=torch.channels_last), people
+
+    def save(self, state: TrainingState) -> Checkpoint:
+        """Write the state to resume from, and the model to use; never one that is no longer made of numbers."""
+        if not all(bool(tensor.isfinite().all()) for tensor in state.model.state_dict().values()):
+            raise self.stopped(state, "the weights are no longer finite")
+        state.save(self.folder / STATE_FILE, self.config, self.fingerprint)
+        preparation = self.config.preparation
+        training = {
+            "config": asdict(self.config),
+            "data": self.data_name,
+            "people": len(np.unique(self.people[self.kept])),
+            "pictures": len(self.kept),
+            "iterations": state.iteration,
+            "seconds": round(state.seconds, 1),
+            "device": _device_name(self.device),
+            "torch": torch.__version__,
+        }
+        costs = count_macs(state.average, preparation.height, preparation.width)
+        checkpoint = Checkpoint(state.average, self.config.architecture, preparation, costs, training)
+        digest = save_checkpoint(self.folder / MODEL_FILE, checkpoint)
+        return replace(checkpoint, digest=digest)
+
+    def stopped(self, state: TrainingState, reason: str) -> TrainingStoppedError:
+        """The error for a run that cannot go on; what was saved last stays, as it was still sound."""
+        names = ", ".join(self.paths[row].name for row in self.rows(state.iteration))
+        last = f"the last sound weights are in {self.folder / MODEL_FILE}, which --init can start from"
+        kept = last if (self.folder / MODEL_FILE).exists() else "nothing had been saved yet"
+        return TrainingStoppedError(
+            f"{reason}, iteration {state.iteration}; start anew with a lower learning rate, or with mining eased in "
+            f"(--ease-in 0.3); {kept}. The batch: {names}"
+        )
+
+
+def _labelled(samples: Sequence[Sample]) -> tuple[list[Path], NDArray[np.int64]]:
+    """Every image of every sample, and whom it shows."""
+    paths = [path for sample in samples for path in sample.images]
+    people = [sample.person for sample in samples for _ in sample.images]
+    return paths, np.asarray(people, np.int64)
+
+
+def _pictures(
+    paths: list[Path],
+    config: TrainConfig,
+    folder: Path | None,
+    skip_unreadable: bool,
+    on_progress: Callable[[Progress], None],
+) -> tuple[Tensor, NDArray[np.int64]]:
+    """All pictures, and the positions of the readable ones."""
+    height, width = config.preparation.uncropped
+    pictures, problems = load_pictures(
+        paths,
+        height,
+        width,
+        folder=folder,
+        on_progress=lambda done: on_progress(Progress("pictures", done, len(paths), {})),
+    )
+    if problems and not skip_unreadable:
+        raise UnreadableImageError.several(problems)
+    bad = {problem.path for problem in problems}
+    kept = np.asarray([row for row, path in enumerate(paths) if path not in bad], np.int64)
+    with warnings.catch_warnings():
+        # torch warns that a read-only map could be written to through a tensor; nothing here does.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(pictures), kept
+
+
+def _network(config: TrainConfig, init: str | Path | None) -> DaRe:
+    """Built with its own seed, so that nothing else in the program changes the weights it starts from."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = config.architecture.build(None if init else config.weights)
+    if init:
+        start = load_checkpoint(init)
+        load_strictly(model, start.model.state_dict(), str(init))
+    return model
+
+
+def _ahead(
+    batch: Callable[[int], tuple[Tensor, Tensor]], start: int, stop: int, workers: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of iterations start..stop, prepared ahead by so many threads."""
+    if not workers:
+        yield from map(batch, range(start, stop))
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        waiting = deque(pool.submit(batch, number) for number in range(start, min(start + workers, stop)))
+        try:
+            for number in range(start + workers, stop + workers):
+                ready = waiting.popleft().result()
+                if number < stop:
+                    waiting.append(pool.submit(batch, number))
+                yield ready
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _bf16(precision: str, device: torch.device) -> bool:
+    """Whether the trunk computes in bfloat16; on CPUs only with AMX: AVX-512's bfloat16 was slower than fp32."""
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
+        return False
+    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"

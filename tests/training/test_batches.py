@@ -1,0 +1,76 @@
+"""P people, K images of each: who is in a batch, also where there are too few."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from dare.training.batches import IdentityBatches
+
+PEOPLE = np.repeat(np.arange(100, 110), 6)
+
+
+def test_a_batch_has_k_images_of_p_people() -> None:
+    for batch in IdentityBatches(PEOPLE, 3, 4, seed=0):
+        people = PEOPLE[batch]
+        assert len(batch) == len(set(batch)) == 12
+        assert sorted(Counter(people).values()) == [4, 4, 4]
+        assert all(len(set(people[start : start + 4])) == 1 for start in (0, 4, 8))
+
+
+def test_nobody_comes_twice_in_an_epoch_and_the_rest_sits_out() -> None:
+    batches = IdentityBatches(PEOPLE, 3, 4, seed=0)
+    assert batches.per_epoch == 3
+    seen = [person for number in range(3) for person in set(PEOPLE[batches[number]])]
+    assert len(seen) == len(set(seen)) == 9
+
+
+def test_market1501s_epoch_has_41_batches() -> None:
+    assert IdentityBatches(np.repeat(np.arange(751), 4), 18, 4, seed=0).per_epoch == 41
+
+
+def test_exactly_p_people_left_are_a_batch() -> None:
+    batches = IdentityBatches(PEOPLE, 5, 4, seed=0)
+    assert batches.per_epoch == 2
+    assert {*PEOPLE[batches[0]], *PEOPLE[batches[1]]} == set(PEOPLE)
+
+
+def test_fewer_than_p_people_are_all_in_every_batch() -> None:
+    batches = IdentityBatches(PEOPLE[:12], 18, 4, seed=0)
+    assert batches.per_epoch == 1
+    assert all(set(PEOPLE[batches[number]]) == {100, 101} for number in range(5))
+
+
+def test_fewer_than_k_images_are_padded_by_repeats_once() -> None:
+    people = np.array([1, 1, 1, 1, 1, 2])
+    batches = IdentityBatches(people, 2, 4, seed=0)
+    for number in range(5):
+        batch = batches[number]
+        assert sorted(people[batch]) == [1, 1, 1, 1, 2, 2, 2, 2]
+        assert len(set(batch[people[batch] == 1])) == 4
+    # Person 3 has three pictures: the one that is repeated is the same in every batch.
+    people = np.array([1, 1, 1, 1, 3, 3, 3])
+    batches = IdentityBatches(people, 2, 4, seed=0)
+    doubles = {Counter(batches[number][people[batches[number]] == 3]).most_common(1)[0] for number in range(9)}
+    assert len(doubles) == 1
+
+
+def test_any_batch_can_be_had_alone_and_depends_on_the_seed() -> None:
+    batches, again = IdentityBatches(PEOPLE, 3, 4, seed=5), IdentityBatches(PEOPLE, 3, 4, seed=5)
+    in_order = [batches[number] for number in range(10)]
+    for number in (7, 2, 9, 0):
+        np.testing.assert_array_equal(again[number], in_order[number])
+    assert any((IdentityBatches(PEOPLE, 3, 4, seed=6)[n] != in_order[n]).any() for n in range(3))
+
+
+def test_epochs_differ() -> None:
+    batches = IdentityBatches(PEOPLE, 10, 4, seed=0)
+    assert (batches[0] != batches[1]).any()
+
+
+def test_one_person_or_none_cannot_be_told_apart() -> None:
+    for people in ([], [3, 3, 3, 3]):
+        with pytest.raises(ValueError, match="at least 2 people to tell apart"):
+            IdentityBatches(people, 18, 4, seed=0)
+    with pytest.raises(ValueError, match="a batch needs at least 2 people and 1 image"):
+        IdentityBatches(PEOPLE, 1, 4, seed=0)

@@ -1,0 +1,252 @@
+"""A whole training on small pictures: it learns, resumes bit for bit, and stops with a reason."""
+
+import csv
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_market, save_picture
+
+import dare.training.train
+from dare.datasets import Sample, market1501
+from dare.images import Preparation, UnreadableImageError
+from dare.models.checkpoints import Architecture, Checkpoint, CheckpointError, load_checkpoint
+from dare.training import alarm
+from dare.training.alarm import TrainingStoppedError
+from dare.training.augment import Augmentation
+from dare.training.config import PRESETS, TrainConfig, configure
+from dare.training.train import Progress, train
+
+SMALL = TrainConfig(
+    architecture=Architecture("slim", embedding_dim=16, hidden_dim=32),
+    weights=None,
+    preparation=Preparation(32, 16),
+    augmentation=Augmentation(erasing=0.5, jitter=0.1),
+    people=4,
+    images=2,
+    iterations=8,
+    decay_start=4,
+    learning_rate=1e-3,
+    ease_in=0.5,
+    average=0.9,
+    log_every=1,
+    save_every=100,
+)
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sample, ...]:
+    """Thirteen people: three batches of four in an epoch, one person left over."""
+    return market1501(make_market(tmp_path_factory.mktemp("data") / "market", train_people=13)).train
+
+
+def weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    return checkpoint.model.state_dict()
+
+
+def assert_same_weights(a: Checkpoint, b: Checkpoint) -> None:
+    assert weights(a).keys() == weights(b).keys()
+    for name, tensor in weights(a).items():
+        assert torch.equal(tensor, weights(b)[name]), name
+
+
+class StopAfter:
+    """Asks for a stop once so many iterations are done."""
+
+    def __init__(self, iterations: int) -> None:
+        self.left = iterations
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left == 0
+
+
+def test_a_training_leaves_a_checkpoint_and_metrics(samples: tuple[Sample, ...], tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    made = train(samples, tmp_path, SMALL, data_name="drawn", on_progress=seen.append)
+    loaded = load_checkpoint(tmp_path)
+    assert_same_weights(made, loaded)
+    assert loaded.preparation == SMALL.preparation
+    assert loaded.architecture == SMALL.architecture
+    assert loaded.costs == made.costs
+    assert loaded.digest == made.digest
+    assert (loaded.training["data"], loaded.training["people"], loaded.training["iterations"]) == ("drawn", 13, 8)
+    with (tmp_path / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["iteration"]) for row in rows] == list(range(1, 9))
+    assert float(rows[0]["loss fusion"]) > 0
+    assert [progress.phase for progress in seen if progress.done == progress.total] == ["pictures", "training"]
+    assert set(seen[-1].losses) == {"stage 1", "stage 2", "stage 3", "stage 4", "fusion"}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("stop", [3, 4, 6], ids=["at an epoch's end", "mid-epoch", "at the second epoch's end"])
+def test_a_resumed_run_ends_with_the_same_bits(
+    samples: tuple[Sample, ...], tmp_path: Path, stop: int, workers: int
+) -> None:
+    whole = train(samples, tmp_path / "whole", SMALL)
+    config = replace(SMALL, workers=workers)
+    part = train(samples, tmp_path / "parts", config, should_stop=StopAfter(stop))
+    assert part.training["iterations"] == stop
+    resumed = train(samples, tmp_path / "parts", config, resume=True)
+    assert_same_weights(whole, resumed)
+    rows = (tmp_path / "parts" / "metrics.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == [str(number) for number in range(1, 9)]
+
+
+def test_a_finished_run_resumes_to_itself(samples: tuple[Sample, ...], tmp_path: Path) -> None:
+    assert_same_weights(train(samples, tmp_path, SMALL), train(samples, tmp_path, SMALL, resume=True))
+
+
+def test_the_seed_decides_and_nothing_else(samples: tuple[Sample, ...], tmp_path: Path) -> None:
+    first = train(samples, tmp_path / "a", SMALL)
+    torch.manual_seed(99)
+    np.random.default_rng(99)
+    assert_same_weights(first, train(samples, tmp_path / "b", SMALL))
+    other = train(samples, tmp_path / "c", replace(SMALL, seed=1))
+    assert not torch.equal(*(weights(run)["fusion.weights"] for run in (first, other)))
+
+
+def test_mapped_pictures_train_as_those_in_memory_do(samples: tuple[Sample, ...], tmp_path: Path) -> None:
+    first = train(samples, tmp_path / "memory", SMALL)
+    second = train(samples, tmp_path / "mapped", SMALL, memory_map=True)
+    assert_same_weights(first, second)
+    assert len(list((tmp_path / "mapped").glob("pictures-*.npy"))) == 1
+    assert not list((tmp_path / "mapped").glob("*.part"))
+    assert_same_weights(second, train(samples, tmp_path / "mapped", SMALL, memory_map=True, resume=True))
+
+
+def test_a_run_is_never_overwritten_or_resumed_as_another(samples: tuple[Sample, ...], tmp_path: Path) -> None:
+    train(samples, tmp_path, SMALL)
+    with pytest.raises(FileExistsError, match="holds a training already; resume it, or choose another folder"):
+        train(samples, tmp_path, SMALL)
+    with pytest.raises(CheckpointError, match=r"was trained with learning_rate=0.001, now it is 0.1"):
+        train(samples, tmp_path, replace(SMALL, learning_rate=0.1), resume=True)
+    with pytest.raises(CheckpointError, match="was trained on other pictures"):
+        train(samples[:-1], tmp_path, SMALL, resume=True)
+
+
+def test_fine_tuning_starts_from_the_checkpoint(samples: tuple[Sample, ...], tmp_path: Path) -> None:
+    start = train(samples, tmp_path / "start", SMALL)
+    config = configure(SMALL, {"learning_rate": 1e-12, "iterations": 1, "average": 0.0}, tmp_path / "start")
+    tuned = train(samples, tmp_path / "tuned", config, init=tmp_path / "start")
+    for name, tensor in weights(tuned).items():
+        if "running" not in name and "num_batches" not in name:  # one batch moves the batch norms' statistics
+            torch.testing.assert_close(tensor, weights(start)[name], atol=1e-6, rtol=0)
+
+
+def test_fine_tuning_takes_over_the_network_and_its_input(samples: tuple[Sample, ...], tmp_path: Path) -> None:
+    train(samples, tmp_path, SMALL)
+    config = configure(PRESETS["paper"], {"iterations": 6000}, tmp_path)
+    assert (config.architecture, config.preparation) == (SMALL.architecture, SMALL.preparation)
+    assert (config.weights, config.decay_start) == (None, 3000)
+
+
+def test_a_nan_stops_the_run_with_the_batch_and_the_state(samples: tuple[Sample, ...], tmp_path: Path) -> None:
+    with pytest.raises(TrainingStoppedError, match=r"the loss is (nan|inf), iteration \d+") as caught:
+        train(samples, tmp_path, replace(SMALL, learning_rate=1e30))
+    assert "_c1s1_" in str(caught.value)
+    assert "nothing had been saved yet" in str(caught.value)
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_what_was_saved_before_a_nan_stays_sound(
+    samples: tuple[Sample, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses, calls = dare.training.train.triplet_losses, 0
+
+    def nan_in_the_fifth(*arguments: object) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        return losses(*arguments) * (math.nan if calls == 5 else 1.0)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(dare.training.train, "triplet_losses", nan_in_the_fifth)
+    with pytest.raises(TrainingStoppedError, match=r"the loss is nan, iteration 4.*which --init can start from"):
+        train(samples, tmp_path, replace(SMALL, save_every=2))
+    kept = load_checkpoint(tmp_path)
+    assert kept.training["iterations"] == 4
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in weights(kept).values())
+
+
+def test_a_collapse_stops_the_run_and_names_the_exits(
+    samples: tuple[Sample, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alarm, "PATIENCE", 5)
+    # A decay that outweighs every gradient shrinks all weights, and with them the embeddings.
+    config = replace(SMALL, iterations=400, decay_start=400, weight_decay=1e4, learning_rate=3e-2)
+    with pytest.raises(TrainingStoppedError, match=r"collapse: distances under 5 % .* at .*fusion.*mining eased in"):
+        train(samples, tmp_path, config)
+
+
+def test_too_few_people_are_an_error_and_leave_nothing(samples: tuple[Sample, ...], tmp_path: Path) -> None:
+    one = [sample for sample in samples if sample.person == 1]
+    with pytest.raises(ValueError, match="at least 2 people to tell apart, got 1"):
+        train(one, tmp_path / "run", SMALL)
+    assert not (tmp_path / "run").exists()
+    two = [sample for sample in samples if sample.person in (1, 2)]
+    assert train(two, tmp_path / "run", SMALL).training["people"] == 2
+
+
+def test_unreadable_pictures_are_refused_or_left_out(tmp_path: Path) -> None:
+    root = make_market(tmp_path / "market", train_people=4)
+    bad = root / "bounding_box_train" / "0001_c1s1_000001_01.jpg"
+    bad.write_bytes(bad.read_bytes()[:-200])
+    (root / "bounding_box_train" / "0002_c1s1_000001_01.jpg").write_bytes(b"")
+    found = market1501(root).train
+    with pytest.raises(UnreadableImageError, match=r"0001_c1s1_000001_01.jpg: truncated .*1 more unreadable"):
+        train(found, tmp_path / "run", SMALL)
+    assert not (tmp_path / "run").exists()
+    left = train(found, tmp_path / "run", SMALL, skip_unreadable=True)
+    assert left.training["pictures"] == 22
+
+
+def test_tracklets_train_on_every_image(tmp_path: Path) -> None:
+    tracklets = [
+        Sample(tuple(save_picture(tmp_path / f"{person}_{n}.jpg", 10 * person + n) for n in range(3)), person, 1)
+        for person in range(4)
+    ]
+    assert train(tracklets, tmp_path / "run", SMALL).training["pictures"] == 12
+
+
+def test_without_deep_supervision_only_the_fused_loss_trains(samples: tuple[Sample, ...], tmp_path: Path) -> None:
+    supervised = train(samples, tmp_path / "a", SMALL)
+    alone = train(samples, tmp_path / "b", replace(SMALL, deep_supervision=False))
+    assert not torch.equal(*(weights(run)["steps.0.head.0.weight"] for run in (supervised, alone)))
+    with pytest.raises(ValueError, match="nothing to train on"):
+        replace(SMALL, deep_supervision=False, architecture=replace(SMALL.architecture, fusion=False))
+
+
+def test_bfloat16_trains_too(samples: tuple[Sample, ...], tmp_path: Path) -> None:
+    assert train(samples, tmp_path, replace(SMALL, precision="bf16", iterations=2)).training["iterations"] == 2
+
+
+def test_tensorboard_events_are_written_where_wanted(samples: tuple[Sample, ...], tmp_path: Path) -> None:
+    train(samples, tmp_path, SMALL, tensorboard=True)
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+
+
+def test_the_papers_preset_is_the_papers() -> None:
+    paper = PRESETS["paper"]
+    assert (paper.people, paper.images, paper.iterations) == (18, 4, 60_000)
+    assert paper.augmentation.erasing == 0.5
+    assert (paper.preparation.height, paper.preparation.width) == (256, 128)
+    assert paper.weights == "imagenet"
+    assert paper.rate(0) == paper.rate(30_000) == 3e-4
+    assert paper.rate(45_000) == pytest.approx(3e-4 * 0.001**0.5)
+    assert paper.rate(60_000) == pytest.approx(3e-7)
+    assert (paper.momentum(30_000), paper.momentum(30_001)) == (0.9, 0.5)
+    assert (paper.beta2, paper.weight_decay, paper.margin, paper.ease_in) == (0.999, 1e-4, 0.0, 0.0)
+
+
+def test_settings_find_their_place_and_wrong_ones_are_refused() -> None:
+    config = configure(
+        PRESETS["paper"], {"backbone": "slim", "height": 128, "erasing": 0.1, "weights": "none", "taps": [2, 4]}
+    )
+    assert (config.architecture.backbone, config.architecture.taps) == ("slim", (2, 4))
+    assert (config.preparation.height, config.augmentation.erasing, config.weights) == (128, 0.1, None)
+    for bad in ({"iterations": 0}, {"learning_rate": 0.0}, {"final_rate": 2.0}, {"ease_in": 1.5}, {"average": 1.0}):
+        with pytest.raises(ValueError, match=r"must be|are shares"):
+            configure(PRESETS["slim"], bad)

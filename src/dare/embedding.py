@@ -1,0 +1,223 @@
+"""From samples to embeddings: read, prepare, run, in batches, resumable."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dare.datasets.sample import Sample
+from dare.files import replacing
+from dare.images import UnreadableImageError, prepare, read_resized, ten_crops
+from dare.retrieval.embeddings import Embeddings
+from dare.runners.runner import Runner
+
+CHUNK = 2048  # pictures between two saves of an embedding that can be resumed
+READING_THREADS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Vectors:
+    """One row per image: (N, D) per stage, and fused."""
+
+    stages: list[NDArray[np.float32]]
+    fused: NDArray[np.float32] | None
+
+
+def embed(
+    runner: Runner,
+    samples: Sequence[Sample],
+    *,
+    root: Path | None = None,
+    crops: int = 1,
+    batch_size: int = 64,
+    resume: Path | None = None,
+    skipped: list[UnreadableImageError] | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Embeddings:
+    """Vectors of samples at every stage.
+
+    Args:
+        runner: the network.
+        samples: what to embed; a tracklet's vector is the mean over its images.
+        root: folder that the ids are relative to; by default ids are bare file names.
+        crops: 1 resizes each picture to the input; 10 takes the mean vector of five crops and their mirror
+            images, at ten times the cost.
+        batch_size: pictures that are run together.
+        resume: folder for finished chunks, which a later call of the same work picks up; removed at the end.
+        skipped: samples with an unreadable picture are left out and reported here; without it they are errors.
+        on_progress: called with images done and in all.
+
+    Raises:
+        UnreadableImageError: a picture cannot be used.
+        ValueError: two samples with one id, or crops other than 1 and 10.
+    """
+    if crops not in (1, 10):
+        raise ValueError(f"crops must be 1 or 10, got {crops}")
+    if not samples:
+        raise ValueError("nothing to embed: no samples")
+    ids = [_id(sample, root) for sample in samples]
+    _refuse_doubles(ids, samples)
+    paths = [path for sample in samples for path in sample.images]
+    problems: list[UnreadableImageError] = []
+    chunks = []
+    for start in range(0, len(paths), CHUNK):
+        part = paths[start : start + CHUNK]
+        file = resume / f"{_fingerprint(runner, part, crops)}.npz" if resume else None
+        chunks.append(_saved(file) or _chunk(runner, part, crops, batch_size, problems, start, len(paths), on_progress))
+        if problems and skipped is None:
+            raise UnreadableImageError.several(problems)
+        if file and not file.exists() and not problems:
+            _save(file, chunks[-1])
+        on_progress(min(start + CHUNK, len(paths)), len(paths))
+    vectors = _pooled(_joined(chunks), samples)
+    if resume and resume.exists():
+        for file in resume.glob("*.npz"):
+            file.unlink()
+        resume.rmdir()
+    found = Embeddings(
+        tuple(vectors.stages),
+        vectors.fused,
+        tuple(ids),
+        np.asarray([sample.person for sample in samples]),
+        np.asarray([sample.camera for sample in samples]),
+        runner.digest,
+        runner.stage_names,
+    )
+    if not problems or skipped is None:
+        return found
+    skipped += problems
+    bad = {problem.path for problem in problems}
+    return found.rows([row for row, sample in enumerate(samples) if not bad.intersection(sample.images)])
+
+
+def _id(sample: Sample, root: Path | None) -> str:
+    path = sample.images[0]
+    return path.relative_to(root).as_posix() if root else path.name
+
+
+def _refuse_doubles(ids: Sequence[str], samples: Sequence[Sample]) -> None:
+    first: dict[str, Sample] = {}
+    for id, sample in zip(ids, samples, strict=True):
+        if id in first:
+            raise ValueError(
+                f"two pictures have one id, {id}: {first[id].images[0]} and {sample.images[0]}; "
+                "give root=, the folder that holds all of them, or rename one"
+            )
+        first[id] = sample
+
+
+def _chunk(
+    runner: Runner,
+    paths: Sequence[Path],
+    crops: int,
+    batch_size: int,
+    problems: list[UnreadableImageError],
+    before: int,
+    total: int,
+    on_progress: Callable[[int, int], None],
+) -> _Vectors:
+    batches = []
+    with ThreadPoolExecutor(READING_THREADS) as pool:
+        for done, pictures in _batches(pool, runner, paths, crops, batch_size, problems):
+            if crops == 1:
+                batches.append(_Vectors(*runner.embed(prepare(pictures, runner.preparation))))
+            else:
+                size = runner.preparation.height, runner.preparation.width
+                each = [
+                    _Vectors(*runner.embed(prepare(crop, runner.preparation))) for crop in ten_crops(pictures, *size)
+                ]
+                batches.append(_mean(each))
+            on_progress(before + done, total)
+    return _joined(batches)
+
+
+def _batches(
+    pool: ThreadPoolExecutor,
+    runner: Runner,
+    paths: Sequence[Path],
+    crops: int,
+    batch_size: int,
+    problems: list[UnreadableImageError],
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Pictures of a batch (B, H, W, 3), black where unreadable, read while the batch before runs."""
+    preparation = runner.preparation
+    height, width = (preparation.height, preparation.width) if crops == 1 else preparation.uncropped
+
+    def read(path: Path) -> NDArray[np.uint8] | UnreadableImageError:
+        try:
+            return read_resized(path, height, width)
+        except UnreadableImageError as problem:
+            return problem
+
+    starts = range(0, len(paths), batch_size)
+    ahead = [pool.submit(read, path) for path in paths[:batch_size]]
+    for start in starts:
+        now, following = ahead, paths[start + batch_size : start + 2 * batch_size]
+        ahead = [pool.submit(read, path) for path in following]
+        pictures = np.zeros((len(now), height, width, 3), np.uint8)
+        for row, future in enumerate(now):
+            picture = future.result()
+            if isinstance(picture, UnreadableImageError):
+                problems.append(picture)
+            else:
+                pictures[row] = picture
+        yield start + len(now), pictures
+
+
+def _mean(each: Sequence[_Vectors]) -> _Vectors:
+    """The mean over crops."""
+
+    def mean(crops: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        average: NDArray[np.float32] = np.stack(crops).mean(0, dtype=np.float32)
+        return average
+
+    stages = [mean([v.stages[n] for v in each]) for n in range(len(each[0].stages))]
+    fused = [v.fused for v in each if v.fused is not None]
+    return _Vectors(stages, mean(fused) if fused else None)
+
+
+def _joined(parts: Sequence[_Vectors]) -> _Vectors:
+    stages = [np.concatenate([part.stages[n] for part in parts]) for n in range(len(parts[0].stages))]
+    fused = [part.fused for part in parts if part.fused is not None]
+    return _Vectors(stages, np.concatenate(fused) if fused else None)
+
+
+def _pooled(vectors: _Vectors, samples: Sequence[Sample]) -> _Vectors:
+    """One row per sample: the mean over a tracklet's images."""
+    counts = np.asarray([len(sample.images) for sample in samples])
+    if (counts == 1).all():
+        return vectors
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+
+    def pool(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        means: NDArray[np.float32] = (np.add.reduceat(rows, starts) / counts[:, None]).astype(np.float32)
+        return means
+
+    return _Vectors([pool(rows) for rows in vectors.stages], None if vectors.fused is None else pool(vectors.fused))
+
+
+def _fingerprint(runner: Runner, paths: Sequence[Path], crops: int) -> str:
+    """Names a chunk by the model and the files it was made from, so that a stale one is never picked up."""
+    files = [[str(path), path.stat().st_mtime_ns, path.stat().st_size] for path in paths if path.exists()]
+    return hashlib.sha256(json.dumps([runner.digest, crops, files]).encode()).hexdigest()[:32]
+
+
+def _save(file: Path, vectors: _Vectors) -> None:
+    arrays = {f"stage_{n}": rows for n, rows in enumerate(vectors.stages)}
+    if vectors.fused is not None:
+        arrays["fused"] = vectors.fused
+    with replacing(file) as target:
+        np.savez(target, **arrays)  # type: ignore[arg-type]
+
+
+def _saved(file: Path | None) -> _Vectors | None:
+    if file is None or not file.exists():
+        return None
+    with np.load(file, allow_pickle=False) as arrays:
+        stages = [arrays[f"stage_{n}"] for n in range(len(arrays.files)) if f"stage_{n}" in arrays]
+        return _Vectors(stages, arrays.get("fused"))

@@ -1,0 +1,125 @@
+"""Embeddings of a benchmark's queries and gallery -> scores of every stage and exit."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dare.anytime.costs import ExitCosts
+from dare.datasets.sample import Benchmark
+from dare.retrieval.distances import normalised
+from dare.retrieval.embeddings import Embeddings
+from dare.retrieval.scoring import Labels, Rule, Scores, score_vectors
+
+Distance = Literal["euclidean", "cosine"]
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """How well one embedding of a network does.
+
+    Attributes:
+        name: "stage 1", ..., "fusion".
+        is_exit: False for a last stage that is only ever used through the fusion.
+        macs: multiply-adds up to this embedding; None where unknown.
+        scores: one per query.
+    """
+
+    name: str
+    is_exit: bool
+    macs: int | None
+    scores: Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """All of a network's embeddings, scored on one benchmark.
+
+    Attributes:
+        results: by depth, the fusion last.
+        query, gallery: the embeddings that were scored, in the benchmark's order.
+        costs: multiply-adds per exit, and where they come from; None where unknown.
+        notes: what a reader of the numbers should know.
+    """
+
+    benchmark: Benchmark
+    results: tuple[StageResult, ...]
+    query: Embeddings
+    gallery: Embeddings
+    distance: Distance
+    rule: Rule
+    costs: ExitCosts | None
+    notes: tuple[str, ...]
+
+    @property
+    def exits(self) -> tuple[StageResult, ...]:
+        """The results of the exits alone."""
+        return tuple(result for result in self.results if result.is_exit)
+
+
+def evaluate(
+    embeddings: Embeddings,
+    benchmark: Benchmark,
+    *,
+    distance: Distance = "euclidean",
+    rule: Rule = "official",
+    costs: ExitCosts | None = None,
+    skipped: Sequence[str] = (),
+) -> Evaluation:
+    """Score every stage and exit by the benchmark's protocol.
+
+    Args:
+        embeddings: of at least the benchmark's query and gallery pictures, found by id; their labels are the
+            benchmark's own, whatever the embeddings say.
+        distance: "euclidean" as DaRe is trained for, or "cosine".
+        rule: of average precision, as in `score`.
+        costs: multiply-adds per exit.
+        skipped: ids of pictures that were left out as unreadable; they are left out here too.
+    """
+    left_out = set(skipped)
+    splits = []
+    for samples in (benchmark.query, benchmark.gallery):
+        ids = benchmark.identify(samples)
+        rows = [row for row, id in enumerate(ids) if id not in left_out]
+        labels = Labels.of([samples[row] for row in rows])
+        found = embeddings.find([ids[row] for row in rows])
+        splits.append(replace(found, people=labels.people, cameras=labels.cameras))
+    query, gallery = splits
+    results = []
+    for name, is_exit, macs, q, g in _embeddings(query, gallery, costs):
+        vectors = (normalised(q), normalised(g)) if distance == "cosine" else (q, g)
+        results.append(StageResult(name, is_exit, macs, score_vectors(*vectors, query, gallery, rule=rule)))
+    notes = (*benchmark.notes, *_notes(results, left_out))
+    return Evaluation(benchmark, tuple(results), query, gallery, distance, rule, costs, notes)
+
+
+def _embeddings(
+    query: Embeddings, gallery: Embeddings, costs: ExitCosts | None
+) -> Iterator[tuple[str, bool, int | None, NDArray[np.float32], NDArray[np.float32]]]:
+    """Name, whether it is an exit, multiply-adds, and both sides' vectors of each embedding."""
+    count = len(query.stages)
+    macs: Sequence[int | None] = costs.macs if costs else [None] * max(1, count)
+    for number, (q, g) in enumerate(zip(query.stages, gallery.stages, strict=True)):
+        last_before_fusion = query.fused is not None and number == count - 1
+        yield query.names[number], not last_before_fusion, macs[number], q, g
+    if query.fused is not None and gallery.fused is not None:
+        yield "fusion", True, macs[-1], query.fused, gallery.fused
+
+
+def _notes(results: Sequence[StageResult], left_out: set[str]) -> list[str]:
+    notes = []
+    if left_out:
+        notes.append(f"{len(left_out)} pictures were left out: unreadable, or without an embedding")
+    unmatched = int((~results[0].scores.matched).sum())
+    if unmatched:
+        total = len(results[0].scores.matched)
+        notes.append(f"{unmatched} of {total} queries have no valid match in the gallery; they are not in any mean")
+    for result in results:
+        if result.scores.ties:
+            notes.append(
+                f"{result.name}: {result.scores.ties} queries have their first match exactly as far as a wrong "
+                "entry; their rank depends on the gallery's order"
+            )
+    return notes

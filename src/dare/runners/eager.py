@@ -1,0 +1,67 @@
+"""A network run by torch as it is."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dare.images import Preparation
+from dare.models.checkpoints import Checkpoint, load_checkpoint
+from dare.models.dare import DaRe
+from dare.models.macs import count_macs
+
+
+class EagerRunner:
+    """The reference engine: every other one gives the same vectors.
+
+    Args:
+        model: a checkpoint or where one is; a bare `DaRe` is run at 256x128 with ImageNet's normalisation.
+        precision: "fp32", or "bf16" for the trunk; heads stay in float32.
+        device: of torch.
+    """
+
+    def __init__(self, model: Checkpoint | Path | DaRe, *, precision: str = "fp32", device: str = "cpu") -> None:
+        if precision not in ("fp32", "bf16"):
+            raise ValueError(f"the eager runner computes in fp32 or bf16, not in {precision!r}")
+        self.preparation = Preparation()
+        self.digest = ""
+        if isinstance(model, Path):
+            model = load_checkpoint(model)
+        if isinstance(model, Checkpoint):
+            self.preparation, self.digest = model.preparation, model.digest
+            self.costs, network = model.costs, model.model
+        else:
+            self.costs, network = count_macs(model), model
+        self.exit_names = network.exit_names
+        self.stage_names = tuple(f"stage {tap}" for tap in network.taps)
+        self.device = torch.device(device)
+        self._mixed = precision == "bf16"
+        self._network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+    def exits(self, images: NDArray[np.float32] | Tensor) -> Iterator[NDArray[np.float32]]:
+        """(B, 3, H, W) -> (B, D) per exit, each computed when it is asked for."""
+        vectors = self._network.exits(self._input(images))
+        while True:
+            with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed):
+                vector = next(vectors, None)
+            if vector is None:
+                return
+            yield vector.float().cpu().numpy()
+
+    def embed(
+        self, images: NDArray[np.float32] | Tensor
+    ) -> tuple[list[NDArray[np.float32]], NDArray[np.float32] | None]:
+        """(B, 3, H, W) -> (B, D) per tapped stage, and the fused (B, D) if there is fusion."""
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed):
+            found = self._network(self._input(images))
+        fused = None if found.fused is None else found.fused.float().cpu().numpy()
+        return [stage.float().cpu().numpy() for stage in found.stages], fused
+
+    def _input(self, images: NDArray[np.float32] | Tensor) -> Tensor:
+        tensor = torch.as_tensor(images)
+        if tensor.ndim != 4 or tensor.shape[1] != 3:
+            raise ValueError(f"expected images (B, 3, H, W), got shape {tuple(tensor.shape)}")
+        return tensor.to(self.device, torch.float32, memory_format=torch.channels_last)

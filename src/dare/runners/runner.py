@@ -1,0 +1,60 @@
+"""What every engine offers: the vectors of a batch, one exit after the other."""
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dare.anytime.costs import ExitCosts
+from dare.images import Preparation
+
+
+@runtime_checkable
+class Runner(Protocol):
+    """A network ready to run.
+
+    Attributes:
+        exit_names: what to call each exit, "stage 1" to "fusion".
+        stage_names: the tapped stages, of which the fused vector is the weighted sum.
+        preparation: how pictures become its input.
+        costs: multiply-adds per exit.
+        digest: of the checkpoint; "" for a network that was never saved.
+    """
+
+    exit_names: tuple[str, ...]
+    stage_names: tuple[str, ...]
+    preparation: Preparation
+    costs: ExitCosts
+    digest: str
+
+    def exits(self, images: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+        """(B, 3, H, W) -> (B, D) per exit, each computed when it is asked for."""
+        ...
+
+    def embed(self, images: NDArray[np.float32]) -> tuple[list[NDArray[np.float32]], NDArray[np.float32] | None]:
+        """(B, 3, H, W) -> (B, D) per tapped stage, and the fused (B, D) if there is fusion."""
+        ...
+
+
+RUNNERS = {"eager": "dare.runners.eager:EagerRunner"}
+"""Name -> where the engine is; imported when it is asked for."""
+
+
+def open_runner(model: Any, name: str = "eager", *, precision: str = "fp32", device: str = "cpu") -> Runner:
+    """Make a network ready to run.
+
+    Args:
+        model: a checkpoint, its path, the folder of a training, or a `DaRe`.
+        name: one of `RUNNERS`.
+        precision: "fp32", or "bf16" for the trunk.
+        device: of torch.
+    """
+    if name not in RUNNERS:
+        raise ValueError(f"unknown runner {name!r}; choose {', '.join(RUNNERS)}")
+    module, _, attribute = RUNNERS[name].partition(":")
+    build = getattr(importlib.import_module(module), attribute)
+    runner: Runner = build(Path(model) if isinstance(model, str) else model, precision=precision, device=device)
+    return runner

@@ -1,0 +1,241 @@
+"""The command: what it prints, what it leaves, how it fails."""
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import make_market
+
+from dare import cli
+
+TINY = ["--preset=demo", "--height=32", "--width=16", "--embedding-dim=8", "--hidden-dim=8", "--people=3"]
+TINY += ["--images=2", "--iterations=4", "--threads=1"]
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of a command line."""
+    try:
+        cli.main([str(word) for word in words])
+        status = 0
+    except SystemExit as stop:
+        status = int(stop.code or 0)
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_market(tmp_path_factory.mktemp("data") / "market", train_people=6)
+
+
+@pytest.fixture(scope="module")
+def model(market: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    with contextlib.suppress(SystemExit):
+        cli.main(["train", str(market), str(folder), *TINY])
+    assert (folder / "model.safetensors").exists()
+    return folder
+
+
+def test_check_says_what_is_there(capsys: pytest.CaptureFixture[str], market_folder: Path) -> None:
+    (market_folder / "query" / "Thumbs.db").write_text("x")
+    status, out, _ = run(capsys, "data", "check", market_folder)
+    assert status == 0
+    assert "read as market1501" in out
+    cells = [[cell.strip() for cell in line.split("│")] for line in out.splitlines() if "│" in line]
+    table = {row[1]: row[2:5] for row in cells}
+    assert table["people"] == ["3", "3", "3"]
+    assert table["cameras"] == ["3", "2", "2"]
+    assert table["images"] == ["18", "6", "8"]
+    assert table["junk (person -1)"] == ["0", "0", "1"]
+    assert table["distractors (person 0)"] == ["0", "0", "1"]
+    assert "query: ignored 1 other file (Thumbs.db)" in out
+    assert "bounding_box_train has 18 images, Market-1501 as published 12936" in out
+
+
+def test_check_names_unreadable_pictures(capsys: pytest.CaptureFixture[str], market_folder: Path) -> None:
+    bad = market_folder / "query" / "0004_c1s1_000001_00.jpg"
+    bad.write_bytes(b"")
+    status, out, _ = run(capsys, "data", "check", market_folder)
+    assert status == 3
+    assert f"unreadable: {bad}: empty file" in out
+    assert "1 unreadable pictures; training and embedding refuse them" in out
+
+
+def test_check_tells_of_missing_cameras(capsys: pytest.CaptureFixture[str], tmp_path: Path, picture: object) -> None:
+    from conftest import save_picture
+
+    for number in range(3):
+        save_picture(tmp_path / str(number // 2) / f"{number}.jpg", number)
+    status, out, _ = run(capsys, "data", "check", tmp_path)
+    assert status == 0
+    assert "no camera numbers" in out
+    assert "people with one image only" in out
+
+
+def test_the_main_path_from_training_to_a_report(
+    capsys: pytest.CaptureFixture[str], market: Path, model: Path, tmp_path: Path
+) -> None:
+    status, out, _ = run(capsys, "embed", market, tmp_path / "e.npz", "--model", model)
+    assert status == 0
+    assert "14 pictures, 4 exits" in out
+    assert [path.name for path in tmp_path.iterdir()] == ["e.npz"]
+    shared = ["--report", tmp_path / "r.html", "--json", tmp_path / "r.json"]
+    status, out, _ = run(capsys, "evaluate", market, "--model", model, *shared)
+    assert status == 0
+    assert "fusion" in out
+    assert (tmp_path / "r.html").stat().st_size > 1000
+    by_model = json.loads((tmp_path / "r.json").read_text())
+    status, _, _ = run(capsys, "evaluate", market, "--embeddings", tmp_path / "e.npz", "--json", tmp_path / "s.json")
+    assert status == 0
+    by_embeddings = json.loads((tmp_path / "s.json").read_text())
+    assert by_model["model"] == by_embeddings["model"]
+    for first, second in zip(by_model["results"], by_embeddings["results"], strict=True):
+        assert first["mAP"] == pytest.approx(second["mAP"])
+        assert first["macs"] > 0
+        assert second["macs"] is None
+
+
+def test_ten_crops_cost_ten_times(
+    capsys: pytest.CaptureFixture[str], market: Path, model: Path, tmp_path: Path
+) -> None:
+    macs = []
+    for crops in (1, 10):
+        run(capsys, "evaluate", market, "--model", model, "--crops", crops, "--json", tmp_path / "r.json")
+        macs.append(json.loads((tmp_path / "r.json").read_text())["results"][0]["macs"])
+    assert macs[1] == 10 * macs[0]
+
+
+def test_vectors_from_elsewhere_are_scored_by_either_distance(
+    capsys: pytest.CaptureFixture[str], market: Path, tmp_path: Path
+) -> None:
+    paths = [*(market / "query").iterdir(), *(market / "bounding_box_test").iterdir()]
+    names = [path.relative_to(market).as_posix() for path in paths]
+    vectors = np.random.default_rng(0).normal(size=(len(names), 16))
+    np.savez(tmp_path / "e.npz", vectors=vectors, ids=names)
+    for distance in ("euclidean", "cosine"):
+        status, out, _ = run(capsys, "evaluate", market, "--embeddings", tmp_path / "e.npz", "--distance", distance)
+        assert status == 0
+        assert f"gallery entries, {distance}" in out
+        assert "unknown" in out
+
+
+def test_one_set_trains_and_another_is_scored(capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path) -> None:
+    other = make_market(tmp_path / "other", train_people=1, test_people=5)
+    status, out, _ = run(capsys, "evaluate", other, "--model", model)
+    assert status == 0
+    assert "10 queries" in out
+
+
+def test_no_valid_match_at_all_is_exit_status_1(
+    capsys: pytest.CaptureFixture[str], market_folder: Path, model: Path
+) -> None:
+    for path in (market_folder / "bounding_box_test").glob("000[456]*"):
+        path.unlink()
+    status, out, err = run(capsys, "evaluate", market_folder, "--model", model)
+    assert status == 1
+    assert "no query has a valid match" in err
+    assert "6 of 6 queries have no valid match" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["evaluate", "ROOT"], "give either --model or --embeddings"),
+        (["evaluate", "ROOT", "--model", "none"], "no checkpoint at none"),
+        (
+            ["evaluate", "none", "--model", "MODEL"],
+            "expected a folder of pictures or a .csv file, found neither at none",
+        ),
+        (["evaluate", "ROOT", "--embeddings", "none.npz"], "no embeddings at none.npz"),
+        (["train", "ROOT", "MODEL"], "holds a training already"),
+        (["train", "ROOT", "OUT", "--backbone", "alexnet", "--weights", "none"], "unknown backbone 'alexnet'"),
+        (["train", "ROOT", "OUT", "--taps", "7"], "taps must name stages from 1 to 4"),
+        (["train", "ROOT", "OUT", "--iterations", "0"], "must be at least 1"),
+        (["train", "ROOT", "OUT", "--threads", "0"], "threads must be at least 1"),
+        (["embed", "ROOT", "OUT/e.npz", "--model", "ROOT"], "no checkpoint at"),
+        (["data", "check", "none"], "found neither at none"),
+        (["data", "synthetic", "OUT", "--set.colour", "1"], "unknown knob colour; choose"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line_and_leaves_nothing(
+    capsys: pytest.CaptureFixture[str], market: Path, model: Path, tmp_path: Path, words: list[str], message: str
+) -> None:
+    places = {"ROOT": market, "MODEL": model, "OUT": tmp_path / "out"}
+    paths = [places.get(word, tmp_path / "out" / "e.npz" if word.startswith("OUT/") else word) for word in words]
+    status, _, err = run(capsys, *paths)
+    lines = [line for line in err.splitlines() if line.startswith("dare:")]
+    assert status == 2
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert "Traceback" not in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_unreadable_pictures_stop_an_evaluation_unless_skipped(
+    capsys: pytest.CaptureFixture[str], market_folder: Path, model: Path
+) -> None:
+    (market_folder / "query" / "0004_c1s1_000001_00.jpg").write_bytes(b"")
+    status, _, err = run(capsys, "evaluate", market_folder, "--model", model)
+    assert status == 2
+    assert "0004_c1s1_000001_00.jpg: empty file" in err
+    status, out, err = run(capsys, "evaluate", market_folder, "--model", model, "--skip-unreadable")
+    assert status == 0
+    assert "5 queries" in out
+    assert "1 pictures were left out" in out
+
+
+def test_help_tells_a_newcomer_what_to_give(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["data"], ["data", "synthetic"], ["data", "check"], ["train"], ["embed"], ["evaluate"]):
+        status, out, _ = run(capsys, *words, "--help")
+        assert status == 0
+        assert "Usage: dare" in out
+
+
+def test_sigterm_saves_and_exits_0_and_the_run_goes_on(market: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "dare.cli", "train", str(market), str(tmp_path / "run"), *TINY, "--log-every=1"]
+    words[words.index("--iterations=4")] = "--iterations=100000"
+    metrics = tmp_path / "run" / "metrics.csv"
+
+    def iterations() -> list[int]:
+        lines = metrics.read_text().splitlines()[1:] if metrics.exists() else []
+        return [int(line.split(",")[0]) for line in lines]
+
+    def train_until_past(iteration: int, *more: str) -> str:
+        with subprocess.Popen([*words, *more], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+            try:
+                deadline = time.monotonic() + 120
+                while not any(done > iteration for done in iterations()):
+                    assert process.poll() is None
+                    assert time.monotonic() < deadline
+                    time.sleep(0.05)
+                process.terminate()
+                out, _ = process.communicate(timeout=60)
+            finally:
+                process.kill()
+        assert process.returncode == 0
+        return out
+
+    out = train_until_past(3)
+    assert "go on with --resume" in out
+    done = int(out.split("stopped after ")[1].split()[0])
+    train_until_past(done, "--resume")
+    assert iterations() == list(range(1, len(iterations()) + 1))
+
+
+def test_a_file_size_limit_stops_a_training_with_one_line_and_no_half_file(market: Path, tmp_path: Path) -> None:
+    limit = "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); "
+    limit += "from dare import cli; cli.main()"
+    words = [sys.executable, "-c", limit, "train", str(market), str(tmp_path / "run"), *TINY]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "File too large" in done.stderr
+    assert str(tmp_path / "run" / "resume.safetensors") in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["metrics.csv"]

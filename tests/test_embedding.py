@@ -1,0 +1,135 @@
+"""From pictures to vectors: batches, crops, tracklets, interruptions, unreadable files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import save_picture
+
+import dare.embedding
+from dare.datasets import Benchmark, Sample, market1501
+from dare.embedding import embed
+from dare.images import Preparation, UnreadableImageError, prepare, read_resized, ten_crops
+from dare.models import count_macs
+from dare.models.checkpoints import Architecture, Checkpoint
+from dare.runners.eager import EagerRunner
+from dare.runners.runner import Runner, open_runner
+
+
+@pytest.fixture(scope="module")
+def runner() -> EagerRunner:
+    torch.manual_seed(0)
+    architecture = Architecture("slim", embedding_dim=16, hidden_dim=16)
+    model = architecture.build().eval()
+    return EagerRunner(Checkpoint(model, architecture, Preparation(48, 24), count_macs(model, 48, 24), digest="d" * 64))
+
+
+@pytest.fixture
+def benchmark(market_folder: Path) -> Benchmark:
+    return market1501(market_folder)
+
+
+def test_every_picture_gets_the_vector_it_has_alone(runner: EagerRunner, benchmark: Benchmark) -> None:
+    found = embed(runner, benchmark.gallery, root=benchmark.root, batch_size=3)
+    assert found.ids == benchmark.identify(benchmark.gallery)
+    assert found.model == "d" * 64
+    assert found.people.tolist() == [sample.person for sample in benchmark.gallery]
+    for row, sample in enumerate(benchmark.gallery):
+        image = prepare(read_resized(sample.images[0], 48, 24)[None], runner.preparation)
+        stages, fused = runner.embed(image)
+        for vectors, expected in zip((*found.stages, found.fused), (*stages, fused), strict=True):
+            assert vectors is not None
+            assert expected is not None
+            np.testing.assert_allclose(vectors[row], expected[0], atol=1e-5)
+
+
+def test_the_eager_runner_is_a_runner_and_its_exits_are_lazy(runner: EagerRunner) -> None:
+    assert isinstance(runner, Runner)
+    images = np.random.default_rng(0).normal(size=(2, 3, 48, 24)).astype(np.float32)
+    stages, fused = runner.embed(images)
+    exits = runner.exits(images)
+    np.testing.assert_allclose(next(exits), stages[0], atol=1e-6)
+    rest = list(exits)
+    assert len(rest) == 3
+    np.testing.assert_allclose(rest[-1], fused, atol=1e-6)
+    tensors = list(runner.exits(torch.from_numpy(images)))
+    np.testing.assert_allclose(tensors[0], stages[0], atol=1e-6)
+    with pytest.raises(ValueError, match=r"expected images \(B, 3, H, W\)"):
+        list(runner.exits(images[0]))
+
+
+def test_runners_are_opened_by_name() -> None:
+    network = Architecture("slim").build()
+    assert open_runner(network).costs == count_macs(network)
+    with pytest.raises(ValueError, match="unknown runner 'tensorrt'; choose eager"):
+        open_runner(network, "tensorrt")
+    with pytest.raises(ValueError, match="computes in fp32 or bf16, not in 'int8'"):
+        open_runner(network, precision="int8")
+
+
+def test_ten_crops_give_the_mean_vector(runner: EagerRunner, benchmark: Benchmark) -> None:
+    found = embed(runner, benchmark.query[:2], crops=10)
+    picture = read_resized(benchmark.query[1].images[0], 54, 27)
+    crops = ten_crops(picture[None], 48, 24)
+    expected = np.mean([runner.embed(prepare(crop, runner.preparation))[1] for crop in crops], axis=0)
+    assert found.fused is not None
+    np.testing.assert_allclose(found.fused[1], expected[0], atol=1e-5)
+    with pytest.raises(ValueError, match="crops must be 1 or 10"):
+        embed(runner, benchmark.query, crops=5)
+
+
+def test_a_tracklet_is_the_mean_of_its_images(runner: EagerRunner, tmp_path: Path) -> None:
+    paths = [save_picture(tmp_path / f"{number}.jpg", number) for number in range(5)]
+    stills = embed(runner, [Sample((path,), 1, 1) for path in paths])
+    pooled = embed(runner, [Sample(tuple(paths[:2]), 1, 1), Sample(tuple(paths[2:]), 2, 1)])
+    np.testing.assert_allclose(pooled.stages[0][1], stills.stages[0][2:].mean(0), atol=1e-5)
+    assert pooled.ids == ("0.jpg", "2.jpg")
+
+
+def test_an_interrupted_call_goes_on_where_it_stopped(
+    runner: EagerRunner, benchmark: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dare.embedding, "CHUNK", 2)
+    whole = embed(runner, benchmark.query)
+    calls = 0
+    run = EagerRunner.embed
+
+    def failing(self: EagerRunner, images: np.ndarray) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return run(self, images)
+
+    monkeypatch.setattr(EagerRunner, "embed", failing)
+    with pytest.raises(KeyboardInterrupt):
+        embed(runner, benchmark.query, resume=tmp_path / "parts")
+    resumed = embed(runner, benchmark.query, resume=tmp_path / "parts")
+    assert calls == 4  # two chunks, the interrupted one, and only that one again
+    np.testing.assert_array_equal(whole.stages[0], resumed.stages[0])
+    assert not (tmp_path / "parts").exists()
+
+
+def test_unreadable_pictures_are_refused_or_reported(runner: EagerRunner, benchmark: Benchmark) -> None:
+    bad = benchmark.query[2].images[0]
+    bad.write_bytes(b"")
+    with pytest.raises(UnreadableImageError, match=f"{bad.name}: empty file.*--skip-unreadable"):
+        embed(runner, benchmark.query)
+    skipped: list[UnreadableImageError] = []
+    found = embed(runner, benchmark.query, skipped=skipped)
+    assert [problem.path for problem in skipped] == [bad]
+    assert bad.name not in found.ids
+    assert len(found) == 5
+
+
+def test_two_pictures_of_one_name_need_a_root(runner: EagerRunner, tmp_path: Path) -> None:
+    samples = [Sample((save_picture(tmp_path / who / "1.jpg"),), 1, 1) for who in ("ada", "bob")]
+    with pytest.raises(ValueError, match=r"two pictures have one id, 1\.jpg: .*ada.* and .*bob"):
+        embed(runner, samples)
+    assert embed(runner, samples, root=tmp_path).ids == ("ada/1.jpg", "bob/1.jpg")
+
+
+def test_no_samples_are_an_error(runner: EagerRunner) -> None:
+    with pytest.raises(ValueError, match="nothing to embed"):
+        embed(runner, [])

@@ -1,0 +1,150 @@
+"""A benchmark's embeddings are scored at every exit, by the benchmark's own labels."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dare.anytime.costs import NETSCOPE_2018, ExitCosts
+from dare.datasets import Benchmark, folder, market1501
+from dare.evaluation import evaluate
+from dare.report import write_report
+from dare.retrieval.distances import cosine, euclidean
+from dare.retrieval.embeddings import Embeddings, EmbeddingsError
+from dare.retrieval.scoring import Labels, score
+
+
+@pytest.fixture
+def benchmark(market_folder: Path) -> Benchmark:
+    return market1501(market_folder)
+
+
+def made_up(benchmark: Benchmark, fused: bool = True) -> Embeddings:
+    """Vectors of all queries and gallery entries, in no particular order."""
+    random = np.random.default_rng(0)
+    samples = (*benchmark.gallery, *benchmark.query)
+    stages = tuple(random.normal(size=(len(samples), 8)).astype(np.float32) for _ in range(3))
+    wrong = np.full(len(samples), 77)  # labels come from the benchmark, not from here
+    ids = benchmark.identify(samples)
+    return Embeddings(stages, stages[2] + stages[0] if fused else None, ids, wrong, wrong)
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+@pytest.mark.parametrize("rule", ["official", "step"])
+def test_every_exit_scores_as_its_matrix_does(benchmark: Benchmark, distance: str, rule: str) -> None:
+    embeddings = made_up(benchmark)
+    result = evaluate(embeddings, benchmark, distance=distance, rule=rule)
+    query, gallery = Labels.of(benchmark.query), Labels.of(benchmark.gallery)
+    measure = euclidean if distance == "euclidean" else cosine
+    gallery_rows = slice(0, len(benchmark.gallery))
+    query_rows = slice(len(benchmark.gallery), None)
+    for stage, vectors in zip(result.results, (*embeddings.stages, embeddings.fused), strict=True):
+        assert vectors is not None
+        expected = score(measure(vectors[query_rows], vectors[gallery_rows]), query, gallery, rule=rule)
+        np.testing.assert_allclose(stage.scores.average_precision, expected.average_precision)
+
+
+def test_the_last_stage_is_no_exit_where_there_is_fusion(benchmark: Benchmark) -> None:
+    costs = ExitCosts((10, 20, 30), "made up")
+    result = evaluate(made_up(benchmark), benchmark, costs=costs)
+    assert [(stage.name, stage.is_exit, stage.macs) for stage in result.results] == [
+        ("stage 1", True, 10),
+        ("stage 2", True, 20),
+        ("stage 3", False, 30),
+        ("fusion", True, 30),
+    ]
+    assert [exit.name for exit in result.exits] == ["stage 1", "stage 2", "fusion"]
+    plain = evaluate(made_up(benchmark, fused=False), benchmark, costs=costs)
+    assert [stage.is_exit for stage in plain.results] == [True, True, True]
+
+
+def test_notes_tell_of_queries_without_a_match_ties_and_pictures_left_out(benchmark: Benchmark) -> None:
+    lonely = tuple(sample for sample in benchmark.gallery if sample.person != 4)
+    result = evaluate(made_up(benchmark), replace(benchmark, gallery=lonely))
+    assert "2 of 6 queries have no valid match in the gallery; they are not in any mean" in result.notes
+    embeddings = made_up(benchmark)
+    alike = replace(embeddings, stages=tuple(np.ones_like(stage) for stage in embeddings.stages))
+    assert any(
+        "stage 1: 6 queries have their first match exactly as far" in n for n in evaluate(alike, benchmark).notes
+    )
+    left_out = benchmark.identify(benchmark.query[:1])
+    shorter = evaluate(embeddings.rows(range(len(embeddings) - 6)).__class__(
+        embeddings.stages, embeddings.fused, embeddings.ids, embeddings.people, embeddings.cameras
+    ), benchmark, skipped=left_out)  # fmt: skip
+    assert len(shorter.query) == 5
+    assert "1 pictures were left out: unreadable, or without an embedding" in shorter.notes
+
+
+def test_no_match_at_all_gives_nan_not_an_error(benchmark: Benchmark) -> None:
+    result = evaluate(made_up(benchmark), replace(benchmark, gallery=benchmark.gallery[:2]))
+    assert math.isnan(result.results[0].scores.mean_average_precision)
+
+
+def test_embeddings_of_another_data_set_are_refused(benchmark: Benchmark) -> None:
+    embeddings = made_up(benchmark)
+    with pytest.raises(EmbeddingsError, match=r"no embedding of query/.* \(and 5 more of 6 pictures\)"):
+        evaluate(embeddings.rows(range(len(benchmark.gallery))), benchmark)
+
+
+def test_without_cameras_only_the_same_picture_is_excluded(tmp_path: Path, picture: object) -> None:
+    from conftest import save_picture
+
+    for person in (1, 2):
+        for number in (1, 2):
+            save_picture(tmp_path / str(person) / f"{number}.jpg", 10 * person + number)
+    benchmark = folder(tmp_path)
+    vectors = np.array([[0.0], [0.1], [1.0], [1.1]], np.float32)
+    embeddings = Embeddings((vectors,), None, benchmark.identify(benchmark.query), np.zeros(4), np.zeros(4))
+    result = evaluate(embeddings, benchmark)
+    # Each picture finds the other one of its person first; had it found itself, two matches would be counted.
+    assert result.results[0].scores.average_precision.tolist() == [1.0] * 4
+    assert result.results[0].scores.inverse_negative_penalty.tolist() == [1.0] * 4
+    assert any("only matches with the very same picture are excluded" in note for note in result.notes)
+
+
+def test_costs_check_themselves_and_name_their_source() -> None:
+    assert NETSCOPE_2018.macs == (523_568_640, 1_150_094_336, 2_060_915_200, 2_542_295_040)
+    assert ExitCosts((10, 30), "made up").mean([0, 1, 1, 0]) == 20
+    assert ExitCosts((10, 30), "made up").times(10).macs == (100, 300)
+    for macs in ((), (0, 1), (2, 1), (1, 1)):
+        with pytest.raises(ValueError, match="exit costs must"):
+            ExitCosts(macs, "made up")
+
+
+def test_the_report_is_one_file_with_framed_pictures(benchmark: Benchmark, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    write_report(path, evaluate(made_up(benchmark), benchmark, costs=ExitCosts((10, 20, 30), "made up")))
+    page = path.read_text()
+    assert "<svg" in page
+    assert 'class="right"' in page
+    assert 'class="wrong"' in page
+    assert "data:image/jpeg;base64," in page
+    assert "http://" not in page
+    assert "https://" not in page
+    assert 'src="data:' in page
+    assert "-1_c1s1" not in page  # junk is in no list
+    for name in ("stage 1", "stage 2", "(stage 3)", "fusion"):
+        assert name in page
+
+
+def test_a_report_can_be_written_without_costs_and_without_matches(benchmark: Benchmark, tmp_path: Path) -> None:
+    nothing = evaluate(made_up(benchmark), replace(benchmark, gallery=benchmark.gallery[:2]))
+    write_report(tmp_path / "report.html", nothing)
+    assert "there is nothing to show" in (tmp_path / "report.html").read_text()
+
+
+def test_names_in_a_report_are_escaped(tmp_path: Path) -> None:
+    from conftest import save_picture
+
+    for person in ("<b>ada", "bob"):
+        for number in (1, 2):
+            save_picture(tmp_path / person / f"{number}.jpg", hash((person, number)) % 1000)
+    benchmark = folder(tmp_path)
+    embeddings = Embeddings(
+        (np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32),), None,
+        benchmark.identify(benchmark.query), np.zeros(4), np.zeros(4),
+    )  # fmt: skip
+    write_report(tmp_path / "report.html", evaluate(embeddings, benchmark))
+    assert "<b>ada" not in (tmp_path / "report.html").read_text()

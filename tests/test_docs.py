@@ -1,0 +1,73 @@
+"""The documentation holds: its Python compiles, its commands exist, its links lead somewhere, no name is missing."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import dare
+from dare.cli import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^(?P<indent> *)```(?P<language>[^\n`]*)\n(?P<body>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
+SHELL = {"console", "sh", "bash", "shell"}
+
+
+def blocks(page: Path, languages: set[str]) -> list[tuple[int, str]]:
+    """Line number and content, without the fence's indentation, of every block in one of these languages."""
+    text = page.read_text(encoding="utf-8")
+    return [
+        (text.count("\n", 0, match.start()) + 1, re.sub(f"^{match['indent']}", "", match["body"], flags=re.MULTILINE))
+        for match in BLOCK.finditer(text)
+        if match["language"].strip() in languages
+    ]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The words behind `dare` of each command line that a page shows; a line ending in a backslash goes on."""
+    found = []
+    for _, body in blocks(page, SHELL):
+        for line in body.replace("\\\n", " ").splitlines():
+            words = shlex.split(line.removeprefix("$ "), comments=True)
+            if words and Path(words[0]).name == "dare":
+                found.append(words[1:])
+    return found
+
+
+PYTHON = [
+    pytest.param(f"{page.name}:{line}", body, id=f"{page.name}:{line}")
+    for page in PAGES
+    for line, body in blocks(page, {"python"})
+]
+COMMANDS = [pytest.param(words, id=f"{page.name}: {shlex.join(words)}") for page in PAGES for words in commands(page)]
+
+
+@pytest.mark.parametrize(("place", "body"), PYTHON)
+def test_python_in_the_documentation_compiles(place: str, body: str) -> None:
+    compile(body, place, "exec")
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_a_command_in_the_documentation_exists_with_these_options(words: list[str]) -> None:
+    app.parse_args(words, print_error=False, exit_on_error=False)
+
+
+def test_a_wrong_option_in_the_documentation_would_be_noticed() -> None:
+    with pytest.raises(Exception, match="--bogus"):
+        app.parse_args(["train", "data", "run", "--bogus"], print_error=False, exit_on_error=False)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_to_files_that_exist(page: Path) -> None:
+    prose = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    targets = [match["target"].partition("#")[0] for match in LINK.finditer(prose)]
+    inside = [target for target in targets if target and not re.match(r"[a-z]+:", target)]
+    assert not [target for target in inside if not (page.parent / target).exists()]
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    listed = re.findall(r"^\.\. auto\w+:: (?:[\w.]+\.)?(\w+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(name for name in dir(dare) if name != "__version__")

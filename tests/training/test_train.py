@@ -12,6 +12,8 @@ from conftest import make_market, save_picture
 
 import dare.training.train
 from dare.datasets import Sample, market1501
+from dare.datasets.market import read_synthetic
+from dare.datasets.synthetic import Recipe, draw_benchmark
 from dare.images import Preparation, UnreadableImageError
 from dare.models.checkpoints import Architecture, Checkpoint, CheckpointError, load_checkpoint
 from dare.training import alarm
@@ -250,3 +252,18 @@ def test_settings_find_their_place_and_wrong_ones_are_refused() -> None:
     for bad in ({"iterations": 0}, {"learning_rate": 0.0}, {"final_rate": 2.0}, {"ease_in": 1.5}, {"average": 1.0}):
         with pytest.raises(ValueError, match=r"must be|are shares"):
             configure(PRESETS["slim"], bad)
+
+
+def test_a_plateau_near_ln_2_is_no_collapse(tmp_path: Path) -> None:
+    """From random weights the loss sits near ln 2 and the scale shrinks for hundreds of iterations, and recovers."""
+    recipe = Recipe(train_people=40, test_people=2, easy_share=0.2, camera_strength=1.0)
+    draw_benchmark(tmp_path / "data", recipe=recipe, processes=1)
+    config = configure(PRESETS["demo"], {"iterations": 500, "learning_rate": 2e-3, "log_every": 1})
+    train(read_synthetic(tmp_path / "data").train, tmp_path / "run", config)
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    losses = np.array([float(row["loss fusion"]) for row in rows])
+    scales = np.array([float(row["scale fusion"]) for row in rows])
+    assert (np.abs(losses - math.log(2)) < 0.1).sum() > 150
+    assert np.median(scales[100:200]) < 0.5 * scales[0]
+    assert np.median(losses[-50:]) < 0.45

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make_market
+from conftest import make_market, save_picture
 
 from dare import cli
 
@@ -67,9 +67,7 @@ def test_check_names_unreadable_pictures(capsys: pytest.CaptureFixture[str], mar
     assert "1 unreadable pictures; training and embedding refuse them" in out
 
 
-def test_check_tells_of_missing_cameras(capsys: pytest.CaptureFixture[str], tmp_path: Path, picture: object) -> None:
-    from conftest import save_picture
-
+def test_check_tells_of_missing_cameras(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for number in range(3):
         save_picture(tmp_path / str(number // 2) / f"{number}.jpg", number)
     status, out, _ = run(capsys, "data", "check", tmp_path)
@@ -141,6 +139,18 @@ def test_no_valid_match_at_all_is_exit_status_1(
     assert status == 1
     assert "no query has a valid match" in err
     assert "6 of 6 queries have no valid match" in out
+
+
+def test_one_camera_alone_cannot_be_scored_and_the_reason_is_said(
+    capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
+) -> None:
+    for person in (1, 2):
+        for number in (1, 2):
+            save_picture(tmp_path / str(person) / f"c1_{number}.jpg", 10 * person + number)
+    status, _, err = run(capsys, "evaluate", tmp_path, "--model", model)
+    assert status == 1
+    assert "all pictures are from camera 1" in err
+    assert "leave camera numbers out" in err
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from dare.training.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dare.datasets import Benchmark
     from dare.evaluation import Evaluation
     from dare.images import UnreadableImageError
 
@@ -335,7 +336,7 @@ def evaluate_command(
         write_report(report, result)
         output.print(f"report: {report}")
     if not result.results[0].scores.matched.any():
-        console.print("dare: no query has a valid match in the gallery, so there is nothing to score")
+        console.print(f"dare: {_why_nothing_matches(result.benchmark)}")
         sys.exit(1)
 
 
@@ -375,6 +376,16 @@ def _embed(
     for problem in skipped or []:
         console.print(f"left out: {problem}")
     return embeddings, runner, skipped or []
+
+
+def _why_nothing_matches(benchmark: "Benchmark") -> str:
+    cameras = {sample.camera for sample in (*benchmark.query, *benchmark.gallery)}
+    if len(cameras) == 1 and benchmark.cameras_known:
+        reason = f"all pictures are from camera {cameras.pop()}, and matches within a camera do not count"
+        return f"no query has a valid match: {reason}; add a second camera, or leave camera numbers out"
+    people = {sample.person for sample in benchmark.query} & {sample.person for sample in benchmark.gallery}
+    reason = "seen by no other camera there" if people else "nobody on the queries is in the gallery"
+    return f"no query has a valid match in the gallery ({reason}), so there is nothing to score; check the labels"
 
 
 def _show(result: "Evaluation") -> None:

@@ -142,7 +142,9 @@ def _loop(
             break
         if state.iteration % config.save_every == 0 and state.iteration < config.iterations:
             run.save(state)
-    return run.save(state)
+    checkpoint = run.save(state)
+    checkpoint.model.eval()
+    return checkpoint
 
 
 @dataclass(slots=True)

@@ -249,3 +249,20 @@ def test_a_file_size_limit_stops_a_training_with_one_line_and_no_half_file(marke
     assert str(tmp_path / "run" / "resume.safetensors") in done.stderr
     assert "Traceback" not in done.stderr
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["metrics.csv"]
+
+
+def test_embeddings_that_lack_skipped_pictures_can_be_scored(
+    capsys: pytest.CaptureFixture[str], market_folder: Path, model: Path, tmp_path: Path
+) -> None:
+    (market_folder / "query" / "0004_c1s1_000001_00.jpg").write_bytes(b"")
+    words = ["embed", market_folder, tmp_path / "e.npz", "--model", model]
+    assert run(capsys, *words)[0] == 2
+    assert not (tmp_path / "e.npz").exists()
+    assert run(capsys, *words, "--skip-unreadable")[0] == 0
+    words = ["evaluate", market_folder, "--embeddings", tmp_path / "e.npz"]
+    status, _, err = run(capsys, *words)
+    assert status == 2
+    assert "no embedding of query/0004_c1s1_000001_00.jpg" in err
+    status, out, _ = run(capsys, *words, "--skip-unreadable")
+    assert status == 0
+    assert "1 pictures were left out" in out

@@ -139,15 +139,15 @@ class Embeddings:
         if arrays.get("format", np.asarray(FORMAT)) > FORMAT:
             raise EmbeddingsError(f"{path} has a newer format than this version reads; upgrade dare-reid")
         ids = tuple(str(id) for id in arrays["ids"])
+        names = tuple(str(name) for name in arrays.get("names", ()))
         stages = [arrays[f"stage_{n}"] for n in range(1, len(arrays) + 1) if f"stage_{n}" in arrays]
         fused = arrays.get("fused")
         if not stages and fused is None:
             if "vectors" not in arrays:
                 raise EmbeddingsError(f"{path} has no array 'vectors' (N, D); found {_names(arrays)}")
-            stages = [arrays["vectors"]]
+            stages, names = [arrays["vectors"]], ("vectors",)
         unknown = np.full(len(ids), -1)
         people, cameras = arrays.get("people", unknown), arrays.get("cameras", unknown)
-        names = tuple(str(name) for name in arrays.get("names", ()))
         try:
             return cls(tuple(stages), fused, ids, people, cameras, str(arrays.get("model", "")), names)
         except EmbeddingsError as error:

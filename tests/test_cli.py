@@ -67,6 +67,13 @@ def test_check_names_unreadable_pictures(capsys: pytest.CaptureFixture[str], mar
     assert "1 unreadable pictures; training and embedding refuse them" in out
 
 
+def test_brackets_in_names_are_printed_as_they_are(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    root = make_market(tmp_path / "my [old] crops[/x]")
+    status, out, _ = run(capsys, "data", "check", root)
+    assert status == 0
+    assert "my [old] crops[/x]" in out
+
+
 def test_check_tells_of_missing_cameras(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for number in range(3):
         save_picture(tmp_path / str(number // 2) / f"{number}.jpg", number)
@@ -141,6 +148,19 @@ def test_no_valid_match_at_all_is_exit_status_1(
     assert "6 of 6 queries have no valid match" in out
 
 
+def test_training_names_and_counts_what_it_leaves_out(
+    capsys: pytest.CaptureFixture[str], market_folder: Path, tmp_path: Path
+) -> None:
+    (market_folder / "bounding_box_train" / "0001_c1s1_000001_01.jpg").write_bytes(b"")
+    (market_folder / "bounding_box_train" / "0002_c1s1_000009_01.jpg").symlink_to(tmp_path / "nowhere")
+    words = ["train", market_folder, tmp_path / "run", *TINY, "--skip-unreadable", "--memory-map"]
+    status, out, err = run(capsys, *words)
+    assert status == 0
+    assert "left out:" in err
+    assert "0001_c1s1_000001_01.jpg: empty file" in err
+    assert "2 unreadable pictures were left out" in out
+
+
 def test_one_camera_alone_cannot_be_scored_and_the_reason_is_said(
     capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
 ) -> None:
@@ -165,7 +185,12 @@ def test_one_camera_alone_cannot_be_scored_and_the_reason_is_said(
         (["evaluate", "ROOT", "--embeddings", "none.npz"], "no embeddings at none.npz"),
         (["train", "ROOT", "MODEL"], "holds a training already"),
         (["train", "ROOT", "OUT", "--backbone", "alexnet", "--weights", "none"], "unknown backbone 'alexnet'"),
-        (["train", "ROOT", "OUT", "--taps", "7"], "taps must name stages from 1 to 4"),
+        (["train", "ROOT", "OUT", "--device", "abacus"], "device 'abacus' cannot be used"),
+        (["evaluate", "ROOT", "--model", "MODEL", "--device", "abacus"], "device 'abacus' cannot be used"),
+        (["evaluate", "ROOT", "--model", "MODEL", "--batch-size", "0"], "batch_size must be at least 1"),
+        (["train", "ROOT", "OUT", "--hidden-dim", "0"], "must be at least 1"),
+        (["train", "ROOT", "OUT", "--backbone", "timm/swin_tiny_patch4_window7_224"], "takes no pictures of"),
+        (["train", "ROOT", "OUT", "--taps", "2", "7"], "taps must name stages from 1 to 4"),
         (["train", "ROOT", "OUT", "--iterations", "0"], "must be at least 1"),
         (["train", "ROOT", "OUT", "--threads", "0"], "threads must be at least 1"),
         (["embed", "ROOT", "OUT/e.npz", "--model", "ROOT"], "no checkpoint at"),
@@ -248,7 +273,13 @@ def test_a_file_size_limit_stops_a_training_with_one_line_and_no_half_file(marke
     assert "File too large" in done.stderr
     assert str(tmp_path / "run" / "resume.safetensors") in done.stderr
     assert "Traceback" not in done.stderr
+    assert "free some space, then run it again" in done.stderr
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["metrics.csv"]
+    words = [sys.executable, "-c", limit, "train", str(market), str(tmp_path / "map"), *TINY, "--memory-map"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "File too large for the decoded pictures" in done.stderr
+    assert list((tmp_path / "map").iterdir()) == []
 
 
 def test_embeddings_that_lack_skipped_pictures_can_be_scored(

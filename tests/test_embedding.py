@@ -108,7 +108,23 @@ def test_an_interrupted_call_goes_on_where_it_stopped(
     resumed = embed(runner, benchmark.query, resume=tmp_path / "parts")
     assert calls == 4  # two chunks, the interrupted one, and only that one again
     np.testing.assert_array_equal(whole.stages[0], resumed.stages[0])
-    assert not (tmp_path / "parts").exists()
+    assert len(list((tmp_path / "parts").iterdir())) == 3  # kept until the caller has made the result safe
+    damaged = sorted((tmp_path / "parts").iterdir())[0]
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    again = embed(runner, benchmark.query, resume=tmp_path / "parts")
+    np.testing.assert_array_equal(whole.stages[0], again.stages[0])
+
+
+def test_chunks_of_another_precision_or_network_are_not_taken(
+    runner: EagerRunner, benchmark: Benchmark, tmp_path: Path
+) -> None:
+    embed(runner, benchmark.query, resume=tmp_path / "parts")
+    halved = EagerRunner(Architecture("slim", embedding_dim=16, hidden_dim=16).build())
+    with pytest.raises(ValueError, match="resume= needs a network with a digest"):
+        embed(halved, benchmark.query, resume=tmp_path / "parts")
+    halved.digest, halved.preparation, halved.precision = runner.digest, runner.preparation, "bf16"
+    other = embed(halved, benchmark.query, resume=tmp_path / "parts")
+    assert np.abs(other.stages[0] - embed(runner, benchmark.query).stages[0]).max() > 1e-3
 
 
 def test_unreadable_pictures_are_refused_or_reported(runner: EagerRunner, benchmark: Benchmark) -> None:
@@ -133,3 +149,9 @@ def test_two_pictures_of_one_name_need_a_root(runner: EagerRunner, tmp_path: Pat
 def test_no_samples_are_an_error(runner: EagerRunner) -> None:
     with pytest.raises(ValueError, match="nothing to embed"):
         embed(runner, [])
+
+
+def test_batches_need_a_picture(runner: EagerRunner, benchmark: Benchmark) -> None:
+    for size in (0, -1):
+        with pytest.raises(ValueError, match="batch_size must be at least 1"):
+            embed(runner, benchmark.query, batch_size=size)

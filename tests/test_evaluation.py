@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import save_picture
 
 from dare.anytime.costs import NETSCOPE_2018, ExitCosts
 from dare.datasets import Benchmark, folder, market1501
@@ -82,15 +83,30 @@ def test_no_match_at_all_gives_nan_not_an_error(benchmark: Benchmark) -> None:
     assert math.isnan(result.results[0].scores.mean_average_precision)
 
 
+def test_unknown_distances_and_costs_of_another_network_are_refused(benchmark: Benchmark) -> None:
+    with pytest.raises(ValueError, match="distance must be 'euclidean' or 'cosine', got 'cos'"):
+        evaluate(made_up(benchmark), benchmark, distance="cos")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="expected costs of 3 exits, got 1"):
+        evaluate(made_up(benchmark), benchmark, costs=ExitCosts((10,), "made up"))
+
+
+def test_one_person_alone_is_noted(tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        save_picture(tmp_path / "ada" / f"{number}.jpg", number)
+    benchmark = folder(tmp_path)
+    embeddings = Embeddings(
+        (np.eye(3, dtype=np.float32),), None, benchmark.identify(benchmark.query), np.zeros(3), np.zeros(3)
+    )
+    assert any("all pictures show one person" in note for note in evaluate(embeddings, benchmark).notes)
+
+
 def test_embeddings_of_another_data_set_are_refused(benchmark: Benchmark) -> None:
     embeddings = made_up(benchmark)
-    with pytest.raises(EmbeddingsError, match=r"no embedding of query/.* \(and 5 more of 6 pictures\)"):
+    with pytest.raises(EmbeddingsError, match=r"no embedding of query/.* \(and 5 more of 14 pictures\)"):
         evaluate(embeddings.rows(range(len(benchmark.gallery))), benchmark)
 
 
-def test_without_cameras_only_the_same_picture_is_excluded(tmp_path: Path, picture: object) -> None:
-    from conftest import save_picture
-
+def test_without_cameras_only_the_same_picture_is_excluded(tmp_path: Path) -> None:
     for person in (1, 2):
         for number in (1, 2):
             save_picture(tmp_path / str(person) / f"{number}.jpg", 10 * person + number)
@@ -136,8 +152,6 @@ def test_a_report_can_be_written_without_costs_and_without_matches(benchmark: Be
 
 
 def test_names_in_a_report_are_escaped(tmp_path: Path) -> None:
-    from conftest import save_picture
-
     for person in ("<b>ada", "bob"):
         for number in (1, 2):
             save_picture(tmp_path / person / f"{number}.jpg", hash((person, number)) % 1000)

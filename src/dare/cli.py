@@ -1,12 +1,14 @@
 """The `dare` command: parse, call one library function, print."""
 
+import errno
 import json
 import math
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -37,8 +39,8 @@ app = App(
 data_app = App(name="data", help="Draw, look at and check data sets.")
 app.command(data_app)
 
-console = Console(stderr=True, highlight=False, soft_wrap=True)
-output = Console(highlight=False, soft_wrap=True)
+console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+output = Console(highlight=False, soft_wrap=True, markup=False)
 
 Root = Annotated[
     Path,
@@ -67,7 +69,7 @@ def main(words: Sequence[str] | None = None) -> None:
     except (ValueError, OSError, ImportError, TrainingStoppedError) as error:
         if os.environ.get("DARE_DEBUG"):
             raise
-        console.print(f"[red]dare:[/red] {_message(error)}", markup=True)
+        console.print(f"dare: {_message(error)}")
         sys.exit(2)
     except KeyboardInterrupt:
         console.print("dare: interrupted")
@@ -108,6 +110,7 @@ def synthetic(
         if knob not in known:
             raise ValueError(f"unknown knob {name}; choose {', '.join(known)}")
         knobs[knob] = int(value) if known[knob] in (int, "int") else value
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half drawn is removed
     with _progress() as show:
         count = draw_benchmark(
             out,
@@ -128,7 +131,7 @@ def check_data(root: Root, /, *, layout: Layout = None) -> None:
     with _progress() as show:
         found = check(root, layout, on_progress=lambda done, total: show("reading", done, total))
     benchmark = found.benchmark
-    output.print(f"{root}: read as [bold]{benchmark.name}[/bold]")
+    output.print(f"{root}: read as {benchmark.name}")
     table = Table("", *found.splits)
     splits = found.splits.values()
     unknown = None if benchmark.cameras_known else "-"
@@ -203,11 +206,12 @@ def train(
     with _stop_on_signal() as stopping, _progress() as show:
 
         def on_progress(progress: Any) -> None:
-            losses = "  ".join(f"{name} {loss:.3f}" for name, loss in progress.losses.items())
-            show(progress.phase, progress.done, progress.total, losses)
+            last = f"loss {list(progress.losses.values())[-1]:.3f}" if progress.losses else ""
+            show(progress.phase, progress.done, progress.total, last)
             if stopping() and progress.phase == "pictures":
                 raise SystemExit(0)  # nothing has been trained yet, so there is nothing to save
 
+        skipped: list[UnreadableImageError] | None = [] if skip_unreadable else None
         checkpoint = train_network(
             benchmark.train,
             run,
@@ -216,12 +220,13 @@ def train(
             resume=resume,
             device=device,
             memory_map=memory_map,
-            skip_unreadable=skip_unreadable,
+            skipped=skipped,
             tensorboard=tensorboard,
             data_name=benchmark.name,
             on_progress=on_progress,
             should_stop=stopping,
         )
+    _report_skipped(skipped)
     done = checkpoint.training["iterations"]
     if done < config.iterations:
         output.print(f"stopped after {done} of {config.iterations} iterations, saved in {run}; go on with --resume")
@@ -260,11 +265,17 @@ def embed(
     batch_size
         Pictures that are run together.
     """
-    embeddings, _, _ = _embed(
-        root, model, split or ["query", "gallery"], crops, batch_size, layout, device, precision, threads,
-        skip_unreadable, resume=out.with_name(f".{out.name}.parts"),
-    )  # fmt: skip
-    embeddings.save(out)
+    parts = out.with_name(f".{out.name}.parts")
+    try:
+        embeddings, _, _ = _embed(
+            root, model, split or ["query", "gallery"], crops, batch_size, layout, device, precision, threads,
+            skip_unreadable, resume=parts,
+        )  # fmt: skip
+        embeddings.save(out)
+        shutil.rmtree(parts, ignore_errors=True)
+    finally:
+        with suppress(OSError):
+            parts.rmdir()  # where nothing was finished there is nothing to keep
     output.print(f"{len(embeddings)} pictures, {len(embeddings.exits())} exits, in {out}")
 
 
@@ -373,9 +384,15 @@ def _embed(
             skipped=skipped,
             on_progress=lambda done, total: show("embedding", done, total),
         )
+    _report_skipped(skipped)
+    return embeddings, runner, skipped or []
+
+
+def _report_skipped(skipped: "list[UnreadableImageError] | None") -> None:
     for problem in skipped or []:
         console.print(f"left out: {problem}")
-    return embeddings, runner, skipped or []
+    if skipped:
+        output.print(f"note: {len(skipped)} unreadable pictures were left out")
 
 
 def _why_nothing_matches(benchmark: "Benchmark") -> str:
@@ -487,9 +504,11 @@ def _message(error: BaseException) -> str:
         text = f"this needs {error.name}; {extra}"
     elif isinstance(error, OSError) and error.strerror and error.filename:
         text = f"{error.filename}: {error.strerror}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            text += "; free some space, then run it again"
     else:
         text = str(error) or type(error).__name__
-    return " ".join(text.split()).replace("[", r"\[")
+    return " ".join(text.split())
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dare.datasets.sample import Sample
 from dare.files import replacing
 from dare.images import UnreadableImageError, prepare, read_resized, ten_crops
-from dare.retrieval.embeddings import Embeddings
+from dare.retrieval.embeddings import Embeddings, EmbeddingsError, read_arrays
 from dare.runners.runner import Runner
 
 CHUNK = 2048  # pictures between two saves of an embedding that can be resumed
@@ -48,7 +48,8 @@ def embed(
         crops: 1 resizes each picture to the input; 10 takes the mean vector of five crops and their mirror
             images, at ten times the cost.
         batch_size: pictures that are run together.
-        resume: folder for finished chunks, which a later call of the same work picks up; removed at the end.
+        resume: folder for finished chunks, which a later call of the same work picks up; remove it when the
+            embeddings are safe. Needs a network that was saved, so that chunks of another are never taken.
         skipped: samples with an unreadable picture are left out and reported here; without it they are errors.
         on_progress: called with images done and in all.
 
@@ -58,8 +59,12 @@ def embed(
     """
     if crops not in (1, 10):
         raise ValueError(f"crops must be 1 or 10, got {crops}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     if not samples:
         raise ValueError("nothing to embed: no samples")
+    if resume and not runner.digest:
+        raise ValueError("resume= needs a network with a digest; save it as a checkpoint first")
     ids = [_id(sample, root) for sample in samples]
     _refuse_doubles(ids, samples)
     paths = [path for sample in samples for path in sample.images]
@@ -68,17 +73,14 @@ def embed(
     for start in range(0, len(paths), CHUNK):
         part = paths[start : start + CHUNK]
         file = resume / f"{_fingerprint(runner, part, crops)}.npz" if resume else None
+        before = len(problems)
         chunks.append(_saved(file) or _chunk(runner, part, crops, batch_size, problems, start, len(paths), on_progress))
         if problems and skipped is None:
             raise UnreadableImageError.several(problems)
-        if file and not file.exists() and not problems:
+        if file and not file.exists() and len(problems) == before:
             _save(file, chunks[-1])
         on_progress(min(start + CHUNK, len(paths)), len(paths))
     vectors = _pooled(_joined(chunks), samples)
-    if resume and resume.exists():
-        for file in resume.glob("*.npz"):
-            file.unlink()
-        resume.rmdir()
     found = Embeddings(
         tuple(vectors.stages),
         vectors.fused,
@@ -204,7 +206,8 @@ def _pooled(vectors: _Vectors, samples: Sequence[Sample]) -> _Vectors:
 def _fingerprint(runner: Runner, paths: Sequence[Path], crops: int) -> str:
     """Names a chunk by the model and the files it was made from, so that a stale one is never picked up."""
     files = [[str(path), path.stat().st_mtime_ns, path.stat().st_size] for path in paths if path.exists()]
-    return hashlib.sha256(json.dumps([runner.digest, crops, files]).encode()).hexdigest()[:32]
+    work = [runner.digest, runner.precision, asdict(runner.preparation), crops, files]
+    return hashlib.sha256(json.dumps(work).encode()).hexdigest()[:32]
 
 
 def _save(file: Path, vectors: _Vectors) -> None:
@@ -216,8 +219,13 @@ def _save(file: Path, vectors: _Vectors) -> None:
 
 
 def _saved(file: Path | None) -> _Vectors | None:
+    """A chunk from an earlier call; None, so that it is made again, where there is none or it is damaged."""
     if file is None or not file.exists():
         return None
-    with np.load(file, allow_pickle=False) as arrays:
-        stages = [arrays[f"stage_{n}"] for n in range(len(arrays.files)) if f"stage_{n}" in arrays]
-        return _Vectors(stages, arrays.get("fused"))
+    try:
+        arrays = read_arrays(file)
+    except EmbeddingsError:
+        file.unlink()
+        return None
+    stages = [arrays[f"stage_{n}"] for n in range(len(arrays)) if f"stage_{n}" in arrays]
+    return _Vectors(stages, arrays.get("fused"))

@@ -78,20 +78,24 @@ def evaluate(
         costs: multiply-adds per exit.
         skipped: ids of pictures that were left out as unreadable; they are left out here too.
     """
+    if distance not in ("euclidean", "cosine"):
+        raise ValueError(f"distance must be 'euclidean' or 'cosine', got {distance!r}")
+    if costs and len(costs.macs) != len(embeddings.exits()):
+        raise ValueError(f"expected costs of {len(embeddings.exits())} exits, got {len(costs.macs)}")
     left_out = set(skipped)
-    splits = []
-    for samples in (benchmark.query, benchmark.gallery):
-        ids = benchmark.identify(samples)
-        rows = [row for row, id in enumerate(ids) if id not in left_out]
-        labels = Labels.of([samples[row] for row in rows])
-        found = embeddings.find([ids[row] for row in rows])
-        splits.append(replace(found, people=labels.people, cameras=labels.cameras))
-    query, gallery = splits
+    samples = [*benchmark.query, *benchmark.gallery]
+    ids = benchmark.identify(samples)
+    kept = [row for row, id in enumerate(ids) if id not in left_out]
+    labels = Labels.of([samples[row] for row in kept])
+    found = embeddings.find([ids[row] for row in kept])
+    found = replace(found, people=labels.people, cameras=labels.cameras)
+    queries = sum(row < len(benchmark.query) for row in kept)
+    query, gallery = found.rows(range(queries)), found.rows(range(queries, len(kept)))
     results = []
     for name, is_exit, macs, q, g in _embeddings(query, gallery, costs):
         vectors = (normalised(q), normalised(g)) if distance == "cosine" else (q, g)
         results.append(StageResult(name, is_exit, macs, score_vectors(*vectors, query, gallery, rule=rule)))
-    notes = (*benchmark.notes, *_notes(results, left_out))
+    notes = (*benchmark.notes, *_notes(results, left_out, found))
     return Evaluation(benchmark, tuple(results), query, gallery, distance, rule, costs, notes)
 
 
@@ -108,8 +112,10 @@ def _embeddings(
         yield "fusion", True, macs[-1], query.fused, gallery.fused
 
 
-def _notes(results: Sequence[StageResult], left_out: set[str]) -> list[str]:
+def _notes(results: Sequence[StageResult], left_out: set[str], found: Embeddings) -> list[str]:
     notes = []
+    if len(set(found.people.tolist())) == 1:
+        notes.append("all pictures show one person, so every answer is right and the figures say nothing")
     if left_out:
         notes.append(f"{len(left_out)} pictures were left out: unreadable, or without an embedding")
     unmatched = int((~results[0].scores.matched).sum())

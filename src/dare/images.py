@@ -130,7 +130,10 @@ def _open(path: Path) -> Image.Image:
     data = _bytes(path)
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        most = MAX_PIXELS // 10**6
+        raise UnreadableImageError(path, f"far too many pixels, at most {most} megapixels; crop it") from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise UnreadableImageError(
             path, f"not a picture in one of the formats {', '.join(FORMATS)}; remove or convert it"
         ) from error

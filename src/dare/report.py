@@ -67,7 +67,7 @@ def write_report(path: str | Path, evaluation: Evaluation) -> None:
         version=__version__,
     )
     with replacing(Path(path)) as file:
-        file.write(page.encode())
+        file.write(page.encode(errors="backslashreplace"))  # names that are no UTF-8
 
 
 def _plot(evaluation: Evaluation) -> dict[str, list[_Point]] | None:
@@ -154,7 +154,8 @@ def _thumbnail(path: Path) -> str:
         image = Image.fromarray(read(path))
     except UnreadableImageError:
         image = Image.new("RGB", (THUMBNAIL_HEIGHT // 2, THUMBNAIL_HEIGHT), (127, 127, 127))
-    image = image.resize((round(image.width * THUMBNAIL_HEIGHT / image.height), THUMBNAIL_HEIGHT))
+    width = round(image.width * THUMBNAIL_HEIGHT / image.height)
+    image = image.resize((min(max(1, width), 2 * THUMBNAIL_HEIGHT), THUMBNAIL_HEIGHT))
     content = io.BytesIO()
     image.save(content, "JPEG", quality=85)
     return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()

@@ -92,6 +92,9 @@ def test_a_csv_file_lists_pictures(tmp_path: Path, picture: Picture) -> None:
         (["image,person", "a.jpg,"], "line 2: expected an image and a person"),
         (["image,person", "none.jpg,1"], "line 2: no picture at"),
         (["image,person", "a.jpg,1", "a.jpg,2"], r"lists a.jpg twice, in lines 2 and 3"),
+        (["image,person", "../a.jpg,1"], "must lie in the CSV file's folder, or below it"),
+        (["image,person", "x/../a.jpg,1", "a.jpg,2"], "twice"),
+        (["image,person", "a.jpg," + 140_000 * "x"], "cannot be read as a CSV file"),
         (["image,person,split", "a.jpg,1,test"], "split must be train, query, gallery or empty"),
     ],
 )
@@ -101,6 +104,26 @@ def test_a_csv_file_that_cannot_be_right_is_refused(
     picture(tmp_path / "a.jpg")
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         folder(write_csv(tmp_path / "mine.csv", *lines))
+
+
+def test_a_csv_file_in_another_encoding_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_bytes("image,person\na.jpg,Zoë\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"mine.csv cannot be read as a CSV file in UTF-8"):
+        folder(tmp_path / "mine.csv")
+
+
+def test_numbers_too_long_for_64_bits_are_names(tmp_path: Path, picture: Picture) -> None:
+    for number, person in enumerate(("1" * 20, "2" * 20)):
+        picture(tmp_path / person / "a.jpg", number)
+    assert [sample.person for sample in folder(tmp_path).query] == [1, 2]
+
+
+def test_links_to_folders_are_followed_once(tmp_path: Path, picture: Picture) -> None:
+    picture(tmp_path / "elsewhere" / "a.jpg")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "ada").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "loop").symlink_to(tmp_path / "root")
+    assert [sample.images[0].name for sample in folder(tmp_path / "root").query] == ["a.jpg"]
 
 
 def test_nothing_to_read_is_said_in_one_line(tmp_path: Path, picture: Picture) -> None:

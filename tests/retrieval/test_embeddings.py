@@ -1,5 +1,6 @@
 """Embeddings: rows, ids and labels travel together, to disk and back."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,8 @@ def test_pictures_are_found_by_path_or_by_unique_name() -> None:
         made.find(["query/1.jpg", "query/9.jpg"])
     with pytest.raises(EmbeddingsError, match="no embedding of gallery/1.jpg"):
         made.find(["gallery/1.jpg"])  # the row says query/: it is another picture
+    with pytest.raises(EmbeddingsError, match="the name 1 alone does not say which picture is meant, a/1 or b/1"):
+        bare.find(["a/1", "b/1"])
     doubled = Embeddings(made.stages, None, ("a", "b", "a", "c"), made.people, made.cameras)
     with pytest.raises(EmbeddingsError, match=r"two embeddings have one id: a \(rows 0 and 2\)"):
         doubled.find(["b"])
@@ -65,7 +68,8 @@ def test_pictures_are_found_by_path_or_by_unique_name() -> None:
         ({"ids": np.array(["a"]), "vectors": np.eye(2)}, r"expected \(1, D\) vectors, one per id, got \(2, 2\)"),
         ({"ids": np.array(["a"]), "vectors": np.ones(1)}, r"expected \(1, D\) vectors"),
         ({"ids": np.array(["a"]), "vectors": np.eye(1), "people": np.arange(3)}, "expected 1 people and cameras"),
-        ({"ids": np.array(["a"]), "vectors": np.eye(1), "format": np.asarray(2)}, "newer format"),
+        ({"ids": np.array(["a"]), "vectors": np.eye(1), "format": np.asarray(2)}, "another format"),
+        ({"ids": np.asarray("a"), "vectors": np.eye(1)}, r"expected ids \(N,\), got shape \(\)"),
         ({"ids": np.array(["a"], object), "vectors": np.eye(1)}, "is not a readable .npz file of plain arrays"),
     ],
 )
@@ -83,6 +87,12 @@ def test_missing_and_damaged_files_are_refused(tmp_path: Path) -> None:
     for damaged in (b"", b"hello", content[: len(content) // 2]):
         (tmp_path / "e.npz").write_bytes(damaged)
         with pytest.raises(EmbeddingsError, match="is not a readable"):
+            Embeddings.load(tmp_path / "e.npz")
+    np.savez_compressed(tmp_path / "e.npz", vectors=RANDOM.normal(size=(20, 8)), ids=[str(n) for n in range(20)])
+    content = (tmp_path / "e.npz").read_bytes()
+    for place in RANDOM.integers(0, len(content), 200):
+        (tmp_path / "e.npz").write_bytes(content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :])
+        with contextlib.suppress(EmbeddingsError):
             Embeddings.load(tmp_path / "e.npz")
     np.save(tmp_path / "one.npy", np.eye(2))
     with pytest.raises(EmbeddingsError, match="holds one array"):

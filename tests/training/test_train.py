@@ -201,8 +201,9 @@ def test_unreadable_pictures_are_refused_or_left_out(tmp_path: Path) -> None:
     with pytest.raises(UnreadableImageError, match=r"0001_c1s1_000001_01.jpg: truncated .*1 more unreadable"):
         train(found, tmp_path / "run", SMALL)
     assert not (tmp_path / "run").exists()
-    left = train(found, tmp_path / "run", SMALL, skip_unreadable=True)
-    assert left.training["pictures"] == 22
+    skipped: list[UnreadableImageError] = []
+    left = train(found, tmp_path / "run", SMALL, skipped=skipped)
+    assert (left.training["pictures"], left.training["unreadable"], len(skipped)) == (22, 2, 2)
 
 
 def test_tracklets_train_on_every_image(tmp_path: Path) -> None:
@@ -249,6 +250,9 @@ def test_settings_find_their_place_and_wrong_ones_are_refused() -> None:
     )
     assert (config.architecture.backbone, config.architecture.taps) == ("slim", (2, 4))
     assert (config.preparation.height, config.augmentation.erasing, config.weights) == (128, 0.1, None)
+    for bad in ({"people": 1}, {"workers": -1}, {"seed": -1}, {"warm_up": -5}, {"precision": "fp8"}, {"beta1": 2.0}):
+        with pytest.raises(ValueError, match=r"must be"):
+            configure(PRESETS["slim"], bad)
     for bad in ({"iterations": 0}, {"learning_rate": 0.0}, {"final_rate": 2.0}, {"ease_in": 1.5}, {"average": 1.0}):
         with pytest.raises(ValueError, match=r"must be|are shares"):
             configure(PRESETS["slim"], bad)

@@ -34,7 +34,10 @@ class ExitCosts:
 
     def mean(self, exits: Sequence[int] | NDArray[np.integer]) -> float:
         """Mean multiply-adds of queries that left at these exits, counted from 0."""
-        return float(np.asarray(self.macs, np.float64)[np.asarray(exits)].mean())
+        left = np.asarray(exits)
+        if len(left) and not 0 <= left.min() <= left.max() < len(self.macs):
+            raise ValueError(f"exits are counted from 0 to {len(self.macs) - 1}, got {left.min()} to {left.max()}")
+        return float(np.asarray(self.macs, np.float64)[left].mean())
 
 
 NETSCOPE_2018 = ExitCosts(

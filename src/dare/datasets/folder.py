@@ -7,8 +7,9 @@ pictures either lie in a folder per person, or have names that begin with the pe
 
 import csv
 import hashlib
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from dare.datasets.sample import JUNK, Benchmark, Sample
 SPLITS = ("train", "query", "gallery")
 PERSON_IN_NAME = re.compile(r"(-?\d+)_")
 CAMERA_IN_NAME = re.compile(r"(?:^|_)c(\d+)(?:s\d+)?(?=[_.])")
-WHOLE_NUMBER = re.compile(r"-?\d+")
+WHOLE_NUMBER = re.compile(r"-?\d{1,18}")  # what 64 bits can hold
 
 WITHOUT_CAMERAS = (
     "no camera numbers: each picture counts as a camera of its own, so only matches with the very same picture "
@@ -76,10 +77,7 @@ def _rows_of_folder(root: Path) -> tuple[list[_Row], list[str]]:
     strangers: list[str] = []
     for split in splits or (None,):
         top = root / split if split else root
-        for path in sorted(top.rglob("*")):
-            hidden = any(part.startswith(".") for part in path.relative_to(top).parts)
-            if hidden or path.is_dir():
-                continue
+        for path in _files(top):
             if path.suffix.lower() not in IMAGE_SUFFIXES:
                 strangers.append(path.relative_to(root).as_posix())
                 continue
@@ -96,6 +94,18 @@ def _rows_of_folder(root: Path) -> tuple[list[_Row], list[str]]:
     return rows, notes
 
 
+def _files(top: Path, seen: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """All files below a folder in order of their names, hidden ones left out; links to folders are followed once."""
+    here = top.resolve()
+    for path in sorted(top.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if not path.is_dir():
+            yield path
+        elif path.resolve() not in seen | {here}:
+            yield from _files(path, seen | {here})
+
+
 def _person(path: Path, top: Path) -> str:
     """The folder per person if the picture lies in one, else what its name begins with."""
     parts = path.relative_to(top).parts
@@ -110,15 +120,19 @@ def _person(path: Path, top: Path) -> str:
 
 
 def _rows_of_csv(path: Path) -> list[_Row]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        if not {"image", "person"} <= set(columns):
-            raise ValueError(
-                f"{path} needs the columns image and person (camera and split are optional), "
-                f"its first line has {', '.join(columns) or 'nothing'}"
-            )
-        rows = [_csv_row(path, number, line) for number, line in enumerate(reader, start=2)]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns = reader.fieldnames or []
+            lines = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} cannot be read as a CSV file in UTF-8 ({error}); save it as one") from error
+    if not {"image", "person"} <= set(columns):
+        raise ValueError(
+            f"{path} needs the columns image and person (camera and split are optional), "
+            f"its first line has {', '.join(columns) or 'nothing'}"
+        )
+    rows = [_csv_row(path, number, line) for number, line in enumerate(lines, start=2)]
     if not rows:
         raise ValueError(f"{path} lists no pictures")
     seen: dict[tuple[Path, str | None], int] = {}
@@ -137,7 +151,9 @@ def _csv_row(path: Path, number: int, line: dict[str, str | None]) -> _Row:
         raise ValueError(f"{path}, line {number}: expected an image and a person, got {image!r} and {person!r}")
     if split and split not in SPLITS:
         raise ValueError(f"{path}, line {number}: split must be {', '.join(SPLITS)} or empty, got {split!r}")
-    file = path.parent / image
+    file = Path(os.path.normpath(path.parent / image))
+    if not file.is_relative_to(path.parent):
+        raise ValueError(f"{path}, line {number}: {image} must lie in the CSV file's folder, or below it")
     if not file.is_file():
         raise FileNotFoundError(f"{path}, line {number}: no picture at {file}")
     return _Row(file, person, camera or None, split or None)

@@ -13,7 +13,7 @@ from dare.datasets.sample import DISTRACTOR, JUNK, Benchmark, Sample
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 
 # Applied to a file's own name only: a parent folder called `run12_c3_backup` says nothing about a person.
-NAME = re.compile(r"(?P<person>-1|\d+)_c(?P<camera>\d+)(?:s\d+)?[_.]")
+NAME = re.compile(r"(?P<person>-1|\d{1,18})_c(?P<camera>\d{1,18})(?:s\d+)?[_.]")
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 

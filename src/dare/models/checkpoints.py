@@ -99,7 +99,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         costs = ExitCosts(**_tuples(info["costs"]))
         model = architecture.build()
         load_strictly(model, tensors, str(path))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not describe a network this version can build: {error}") from error
     return Checkpoint(model.eval(), architecture, preparation, costs, info["training"], digest)
 
@@ -133,6 +133,7 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
         info = json.loads(metadata["dare"])
         digest = metadata["sha256"]
         position = _digest_position(content, digest.encode())
+        format_number = int(info.get("format", 0))
     except (struct.error, ValueError, KeyError, TypeError, AttributeError, UnicodeError):
         if content.startswith((b"PK\x03\x04", b"\x80")):
             raise CheckpointError(
@@ -141,9 +142,9 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
         raise CheckpointError(
             f"{path} is not a checkpoint of dare, or its header is damaged; take another copy"
         ) from None
-    if info.get("format", 0) > FORMAT:
+    if format_number > FORMAT:
         raise CheckpointError(
-            f"{path} has format {info['format']}, this version reads up to {FORMAT}; upgrade dare-reid"
+            f"{path} has format {format_number}, this version reads up to {FORMAT}; upgrade dare-reid"
         )
     check = hashlib.sha256(content[:position])
     check.update(BLANK)

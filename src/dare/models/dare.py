@@ -91,6 +91,8 @@ class DaRe(nn.Module):
         fusion: bool = True,
     ) -> None:
         super().__init__()
+        if min(embedding_dim, hidden_dim) < 1:
+            raise ValueError(f"embedding_dim and hidden_dim must be at least 1, got {embedding_dim} and {hidden_dim}")
         self.taps = tuple(range(1, len(stages) + 1)) if taps is None else tuple(sorted(set(taps)))
         if not self.taps or self.taps[0] < 1 or self.taps[-1] > len(stages):
             raise ValueError(f"taps must name stages from 1 to {len(stages)}, got {taps}")

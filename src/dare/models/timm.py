@@ -106,14 +106,14 @@ def _chain(network: Any, bodies: list[nn.Sequential], levels: list[str], name: s
             for body in bodies:
                 maps.append(body(maps[-1]))
         same = all(torch.equal(a, b) for a, b in zip(wanted, maps[1:], strict=True))
-    except (RuntimeError, ValueError, TypeError, KeyError):
+    except Exception:  # parts that were never meant to stand alone fail in ways of their own
         same = False
     for hook in hooks:
         hook.remove()
+    network.train()
     if not same or any(features.ndim != 4 for features in maps[1:]):
         raise ValueError(
             f"the parts of timm's {name} do not run one after the other, so it cannot be cut into stages; "
             "choose a convolutional network such as resnet26, convnext_atto or mobilenetv3_small_100"
         )
-    network.train()
     return maps[1:]

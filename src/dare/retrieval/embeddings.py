@@ -1,6 +1,5 @@
 """Vectors of samples at every exit, with the picture ids and labels that belong to their rows."""
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -104,8 +103,17 @@ class Embeddings:
             if id in place:
                 raise EmbeddingsError(f"two embeddings have one id: {id} (rows {place[id]} and {row}); remove one")
             place[id] = row
-        by_name_alone = not any("/" in id for id in self.ids)
-        return [place.get(id.rpartition("/")[2] if by_name_alone else id) for id in ids]
+        if any("/" in id for id in self.ids):
+            return [place.get(id) for id in ids]
+        full: dict[str, str] = {}
+        for id in ids:
+            name = id.rpartition("/")[2]
+            if full.setdefault(name, id) != id:
+                raise EmbeddingsError(
+                    f"the name {name} alone does not say which picture is meant, {full[name]} or {id}; "
+                    "write ids as paths below the data set's folder"
+                )
+        return [place.get(id.rpartition("/")[2]) for id in ids]
 
     def save(self, path: str | Path) -> None:
         """Write an .npz file in one piece; docs/formats.md says what is in it."""
@@ -133,11 +141,13 @@ class Embeddings:
         Raises:
             EmbeddingsError: missing, damaged, or without these arrays.
         """
-        arrays = _arrays(Path(path))
+        arrays = read_arrays(Path(path))
         if "ids" not in arrays:
             raise EmbeddingsError(f"{path} has no array 'ids' (a picture id for each row); found {_names(arrays)}")
-        if arrays.get("format", np.asarray(FORMAT)) > FORMAT:
-            raise EmbeddingsError(f"{path} has a newer format than this version reads; upgrade dare-reid")
+        if arrays["ids"].ndim != 1:
+            raise EmbeddingsError(f"{path}: expected ids (N,), got shape {arrays['ids'].shape}")
+        if str(arrays.get("format", FORMAT)) != str(FORMAT):
+            raise EmbeddingsError(f"{path} has another format than this version reads; upgrade dare-reid")
         ids = tuple(str(id) for id in arrays["ids"])
         names = tuple(str(name) for name in arrays.get("names", ()))
         stages = [arrays[f"stage_{n}"] for n in range(1, len(arrays) + 1) if f"stage_{n}" in arrays]
@@ -154,7 +164,12 @@ class Embeddings:
             raise EmbeddingsError(f"{path}: {error}") from error
 
 
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an .npz file; nothing in it is unpickled.
+
+    Raises:
+        EmbeddingsError: missing, damaged, or not such a file.
+    """
     try:
         with path.open("rb") as file:
             content = np.load(file, allow_pickle=False)
@@ -163,10 +178,12 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
             return {name: content[name] for name in content.files}
     except FileNotFoundError:
         raise EmbeddingsError(f"no embeddings at {path}") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, EmbeddingsError):
-            raise
-        raise EmbeddingsError(f"{path} is not a readable .npz file of plain arrays: {error}") from error
+    except EmbeddingsError:
+        raise
+    except Exception as error:  # numpy and zipfile raise many kinds; all mean that the file cannot be used
+        raise EmbeddingsError(
+            f"{path} is not a readable .npz file of plain arrays, or it is damaged; write it again"
+        ) from error
 
 
 def _names(arrays: dict[str, Any]) -> str:

@@ -104,7 +104,11 @@ class Scores:
     def pick(per_exit: Sequence["Scores"], exits: Sequence[int] | NDArray[np.integer]) -> "Scores":
         """The scores of a stream in which query i left at `exits[i]`, counted from 0."""
         chosen = np.asarray(exits)
-        rows = np.arange(len(chosen))
+        rows = np.arange(len(per_exit[0].first_match))
+        if chosen.shape != rows.shape or (len(chosen) and not 0 <= chosen.min() <= chosen.max() < len(per_exit)):
+            raise ValueError(
+                f"expected an exit from 0 to {len(per_exit) - 1} for each of {len(rows)} queries, got {chosen!r:.80}"
+            )
 
         def gather(name: str) -> Any:
             return np.stack([getattr(scores, name) for scores in per_exit])[chosen, rows]
@@ -183,10 +187,16 @@ def score_vectors(
         )
     people = _Dense(query, gallery)
     q, g = _rescaled(q, g if people.kept.all() else g[people.kept])
-    # |q - g|^2 orders as |g|^2 - 2 q.g for one query; the square rides along as one more column.
-    left = np.concatenate([-2 * q, np.ones((len(q), 1), q.dtype)], axis=1, dtype=np.float32)
-    squares = np.einsum("gd,gd->g", g, g, dtype=np.float64)[:, None]
-    right = np.concatenate([g, squares], axis=1, dtype=np.float32, casting="same_kind")
+    # |q - g|^2 orders as |g|^2 - 2 q.g for one query; the square rides along as one more column. Around the
+    # gallery's centre products are smaller, and so is their rounding.
+    centre = g.mean(0) if len(g) else np.zeros(g.shape[1], g.dtype)
+    left, right = (np.ones((len(v), v.shape[1] + 1), np.float32) for v in (q, g))
+    np.subtract(q, centre, out=left[:, :-1], casting="same_kind")
+    np.subtract(g, centre, out=right[:, :-1], casting="same_kind")
+    lengths = np.sqrt(np.einsum("qd,qd->q", left[:, :-1], left[:, :-1], dtype=np.float64))
+    squares = np.einsum("gd,gd->g", right[:, :-1], right[:, :-1], dtype=np.float64)
+    left[:, :-1] *= -2
+    right[:, -1] = squares
     buffers = threading.local()
 
     def block(start: int, stop: int) -> NDArray[np.floating]:
@@ -198,7 +208,6 @@ def score_vectors(
     # Two sums of n products can each be off by n roundings of the terms' total size (Higham 2002, 3.1); 8 more
     # cover the casts to float32.
     longest = math.sqrt(squares.max(initial=0.0))
-    lengths = np.linalg.norm(q.astype(np.float64), axis=1)
     slack = 2 * (q.shape[1] + 9) * FLOAT32_ROUNDING * (2 * lengths * longest + longest**2)
     return _score(people, block, 4, slack, (np.ascontiguousarray(q), np.ascontiguousarray(g)), rule)
 
@@ -272,13 +281,18 @@ def _block_rows(columns: int, itemsize: int) -> int:
 def _rescaled(
     query: NDArray[np.floating], gallery: NDArray[np.floating]
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Vectors times a power of two that brings the largest value near 1: exact, and squares can't overflow."""
+    """Vectors as floats; very large or small ones times a power of two that brings the largest near 1: that is
+    exact, and squares can neither overflow nor vanish."""
     vectors = [v if v.dtype in (np.float32, np.float64) else v.astype(np.float64) for v in (query, gallery)]
+    largest = 0.0
     for name, v in zip(("query", "gallery"), vectors, strict=True):
-        if not np.isfinite(v).all():
+        extreme = max(float(v.max(initial=0)), -float(v.min(initial=0)))
+        if not math.isfinite(extreme):
             row = int((~np.isfinite(v)).any(1).argmax())
             raise ValueError(f"{name} vector {row} contains NaN or infinity; check the embeddings")
-    largest = max((float(np.abs(v).max()) for v in vectors if v.size), default=1.0) or 1.0
+        largest = max(largest, extreme)
+    if 1e-9 < largest < 1e9 or largest == 0:
+        return vectors[0], vectors[1]
     scale = 2.0 ** -math.frexp(largest)[1]
     return vectors[0] * vectors[0].dtype.type(scale), vectors[1] * vectors[1].dtype.type(scale)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from dare.images import Preparation
 from dare.models.checkpoints import Checkpoint, load_checkpoint
 from dare.models.dare import DaRe
+from dare.models.devices import choose_device
 from dare.models.macs import count_macs
 
 
@@ -37,7 +38,8 @@ class EagerRunner:
             self.costs, network = count_macs(model), model
         self.exit_names = network.exit_names
         self.stage_names = tuple(f"stage {tap}" for tap in network.taps)
-        self.device = torch.device(device)
+        self.device = choose_device(device)
+        self.precision = precision
         self._mixed = precision == "bf16"
         self._network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 

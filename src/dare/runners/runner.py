@@ -22,6 +22,7 @@ class Runner(Protocol):
         preparation: how pictures become its input.
         costs: multiply-adds per exit.
         digest: of the checkpoint; "" for a network that was never saved.
+        precision: what it computes in, "fp32" or "bf16".
     """
 
     exit_names: tuple[str, ...]
@@ -29,6 +30,7 @@ class Runner(Protocol):
     preparation: Preparation
     costs: ExitCosts
     digest: str
+    precision: str
 
     def exits(self, images: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
         """(B, 3, H, W) -> (B, D) per exit, each computed when it is asked for."""

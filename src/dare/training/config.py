@@ -67,8 +67,14 @@ class TrainConfig:
     log_every: int = 20
 
     def __post_init__(self) -> None:
-        if self.iterations < 1 or min(self.save_every, self.log_every) < 1:
-            raise ValueError("iterations, save_every and log_every must be at least 1")
+        if min(self.iterations, self.save_every, self.log_every, self.images) < 1 or self.people < 2:
+            raise ValueError("iterations, images, save_every and log_every must be at least 1, people at least 2")
+        if min(self.workers, self.seed, self.warm_up, self.decay_start, self.weight_decay) < 0:
+            raise ValueError("workers, seed, warm_up, decay_start and weight_decay must be at least 0")
+        if not all(0 <= beta < 1 for beta in (self.beta1, self.beta1_late, self.beta2)):
+            raise ValueError(f"betas must be in 0..1, got {self.beta1}, {self.beta1_late} and {self.beta2}")
+        if self.precision not in ("auto", "fp32", "bf16"):
+            raise ValueError(f"precision must be auto, fp32 or bf16, got {self.precision!r}")
         if not self.learning_rate > 0 or not 0 < self.final_rate <= 1:
             raise ValueError(
                 f"learning_rate must be positive and final_rate in 0..1, got {self.learning_rate} and {self.final_rate}"

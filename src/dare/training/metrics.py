@@ -26,8 +26,9 @@ class MetricsLog:
         file = folder / METRICS_FILE
         kept = []
         if start and file.exists():
-            with file.open(newline="") as old:
-                kept = [row for row in list(csv.reader(old))[1:] if row and int(row[0]) <= start]
+            with file.open(newline="", errors="replace") as old:
+                rows = csv.reader(line.replace("\0", "") for line in old)
+                kept = [row for row in rows if len(row) == len(columns) and row[0].isdecimal() and int(row[0]) <= start]
         self._columns = tuple(columns)
         lines = io.StringIO()
         csv.writer(lines, lineterminator="\n").writerows([self._columns, *kept])

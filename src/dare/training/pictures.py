@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +39,7 @@ def load_pictures(
     if folder is None:
         pictures = np.empty(shape, np.uint8)
         return pictures, _fill(pictures, paths, on_progress)
-    names = json.dumps([shape, [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]])
+    names = json.dumps([shape, [[str(path), *_stamp(path)] for path in paths]])
     file = folder / f"pictures-{hashlib.sha256(names.encode()).hexdigest()[:16]}.npy"
     if file.exists():
         on_progress(len(paths))
@@ -45,7 +47,7 @@ def load_pictures(
     folder.mkdir(parents=True, exist_ok=True)
     aside = file.with_suffix(".part")
     try:
-        mapped = np.lib.format.open_memmap(aside, mode="w+", dtype=np.uint8, shape=shape)
+        mapped = _map(aside, shape)
         problems = _fill(mapped, paths, on_progress)
         mapped.flush()
         if not problems:  # a file is only kept when nothing needs to be said about it next time
@@ -54,6 +56,27 @@ def load_pictures(
         # Where files can be unlinked while mapped the pictures stay readable.
         aside.unlink(missing_ok=True)
     return mapped, problems
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0  # unreadable, which decoding will say
+    return status.st_size, status.st_mtime_ns
+
+
+def _map(file: Path, shape: tuple[int, ...]) -> "np.memmap[Any, np.dtype[np.uint8]]":
+    """A mapped file with all its space taken: a disk that fills up later would kill the process without a word."""
+    try:
+        mapped: Any = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
+        if hasattr(os, "posix_fallocate"):
+            with file.open("r+b") as opened:
+                os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror} for the decoded pictures", str(file)) from error
+    whole: np.memmap[Any, np.dtype[np.uint8]] = mapped
+    return whole
 
 
 def _fill(

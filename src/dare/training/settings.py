@@ -18,7 +18,14 @@ class Settings:
         str | None, _help("resnet18, resnet34, resnet50, densenet201, slim, tiny, or timm/NAME (a convolutional one).")
     ] = None
     weights: Annotated[str | None, _help("What the trunk starts from: imagenet, none (random), or a file.")] = None
-    taps: Annotated[list[int] | None, _help("Stages that get a head, from 1; TriNet: --taps 4 --no-fusion.")] = None
+    taps: Annotated[
+        list[int] | None,
+        Parameter(
+            help="Stages that get a head, from 1, as in --taps 2 4; TriNet: --taps 4 --no-fusion.",
+            consume_multiple=True,
+            negative="",
+        ),
+    ] = None
     fusion: Annotated[bool | None, _help("A learnt weighted sum of all stages as the last exit, or not.")] = None
     embedding_dim: Annotated[int | None, _help("Size of every embedding.")] = None
     hidden_dim: Annotated[int | None, _help("Units of the first layer of a head.")] = None

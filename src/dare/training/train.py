@@ -19,6 +19,7 @@ from dare.datasets.sample import Sample
 from dare.images import UnreadableImageError
 from dare.models.checkpoints import MODEL_FILE, Checkpoint, load_checkpoint, save_checkpoint
 from dare.models.dare import DaRe
+from dare.models.devices import choose_device
 from dare.models.macs import count_macs
 from dare.models.weights import load_strictly
 from dare.training.alarm import TrainingStoppedError
@@ -56,7 +57,7 @@ def train(
     resume: bool = False,
     device: str = "cpu",
     memory_map: bool = False,
-    skip_unreadable: bool = False,
+    skipped: list[UnreadableImageError] | None = None,
     tensorboard: bool = False,
     data_name: str = "",
     on_progress: Callable[[Progress], None] = lambda progress: None,
@@ -72,7 +73,7 @@ def train(
         resume: go on with the run in the folder, from its first iteration if there is none yet.
         device: "cpu", "cuda", "cuda:1", "mps".
         memory_map: keep decoded pictures in a file of the run's folder instead of in memory.
-        skip_unreadable: leave unreadable pictures out instead of refusing to train.
+        skipped: unreadable pictures are left out and reported here; without it they are errors.
         tensorboard: also write TensorBoard events.
         data_name: what the checkpoint says it was trained on.
         on_progress: called after every picture and iteration.
@@ -86,9 +87,10 @@ def train(
     if (folder / STATE_FILE).exists() and not resume:
         raise FileExistsError(f"{folder} holds a training already; resume it, or choose another folder")
     paths, people = _labelled(samples)
-    store, kept = _pictures(paths, config, folder if memory_map else None, skip_unreadable, on_progress)
+    place = choose_device(device)
+    store, kept = _pictures(paths, config, folder if memory_map else None, skipped, on_progress)
     batches = IdentityBatches(people[kept], config.people, config.images, config.seed)
-    run = _Run(folder, config, torch.device(device), store, paths, people, kept, batches, data_name)
+    run = _Run(folder, config, place, store, paths, people, kept, batches, data_name)
     state = TrainingState.new(_network(config, init), config, run.device)
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / STATE_FILE).exists():
@@ -201,6 +203,7 @@ class _Run:
             "data": self.data_name,
             "people": len(np.unique(self.people[self.kept])),
             "pictures": len(self.kept),
+            "unreadable": len(self.paths) - len(self.kept),
             "iterations": state.iteration,
             "seconds": round(state.seconds, 1),
             "device": _device_name(self.device),
@@ -233,7 +236,7 @@ def _pictures(
     paths: list[Path],
     config: TrainConfig,
     folder: Path | None,
-    skip_unreadable: bool,
+    skipped: list[UnreadableImageError] | None,
     on_progress: Callable[[Progress], None],
 ) -> tuple[Tensor, NDArray[np.int64]]:
     """All pictures, and the positions of the readable ones."""
@@ -245,8 +248,10 @@ def _pictures(
         folder=folder,
         on_progress=lambda done: on_progress(Progress("pictures", done, len(paths), {})),
     )
-    if problems and not skip_unreadable:
+    if problems and skipped is None:
         raise UnreadableImageError.several(problems)
+    if skipped is not None:
+        skipped += problems
     bad = {problem.path for problem in problems}
     kept = np.asarray([row for row, path in enumerate(paths) if path not in bad], np.int64)
     with warnings.catch_warnings():
@@ -260,6 +265,11 @@ def _network(config: TrainConfig, init: str | Path | None) -> DaRe:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = config.architecture.build(None if init else config.weights)
+    try:
+        count_macs(model, config.preparation.height, config.preparation.width)
+    except Exception as error:  # whatever a network says to a picture of a size that it cannot take
+        size, reason = config.preparation.size, " ".join(str(error).split())
+        raise ValueError(f"{config.architecture.backbone} takes no pictures of {size}: {reason}") from error
     if init:
         start = load_checkpoint(init)
         load_strictly(model, start.model.state_dict(), str(init))

@@ -112,7 +112,7 @@ def _draw_all(pictures: Sequence[Picture], recipe: Recipe, seed: int, folder: Pa
         for future in as_completed([pool.submit(_write, job, recipe, seed, folder) for job in jobs]):
             yield future.result()
     except BrokenProcessPool as error:
-        raise RuntimeError(
+        raise ChildProcessError(
             "a drawing process ended unexpectedly: it was killed, or the program that draws is not a file with "
             'if __name__ == "__main__": around the call; make it one, or draw with one process'
         ) from error

@@ -1,0 +1,20 @@
+"""Where torch computes."""
+
+import torch
+
+
+def choose_device(name: str) -> torch.device:
+    """A device by its name: cpu, cuda, cuda:1, mps.
+
+    Raises:
+        ValueError: torch does not know the name, or this machine has no such device.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except Exception as error:  # torch raises a kind of its own for every back end
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"device {name!r} cannot be used ({reason}); choose cpu, or one that this machine has"
+        ) from error
+    return device

@@ -4,8 +4,7 @@
     python bench/embed_openvino.py person-reidentification-retail-0288.xml data/market1501 other.npz
     dare evaluate data/market1501 --embeddings other.npz --distance cosine [--rule step]
 
-The networks take 256x128 BGR pictures with values 0 to 255 and are compared by cosine distance. Their published
-mAP follows the step rule.
+The networks take 256x128 BGR pictures with values 0 to 255 and are compared by cosine distance.
 """
 
 import argparse

@@ -19,7 +19,7 @@ ROWS = [
     {"embedding"},
     {"checking", "evaluation"},
     {"training", "identify", "export"},
-    {"report", "experiments", "web"},
+    {"report", "terminal", "experiments", "web"},
     {"cli"},
 ]
 LEVEL = {name: level for level, row in enumerate(ROWS) for name in row}

@@ -1,34 +1,31 @@
 """The `dare` command: parse, call one library function, print."""
 
-import errno
-import json
-import math
 import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, fields, replace
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from dare import __version__, missing_extra
+from dare import __version__
 from dare.files import replacing
+from dare.terminal import console, message, output, progress, stop_on_signal
 from dare.training.alarm import TrainingStoppedError
 from dare.training.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from dare.datasets import Benchmark
+    from dare.anytime.costs import ExitCosts
+    from dare.datasets import Benchmark, Sample
     from dare.evaluation import Evaluation
     from dare.images import UnreadableImageError
+    from dare.retrieval.embeddings import Embeddings
 
 app = App(
     name="dare",
@@ -38,9 +35,6 @@ app = App(
 )
 data_app = App(name="data", help="Draw, look at and check data sets.")
 app.command(data_app)
-
-console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
-output = Console(highlight=False, soft_wrap=True, markup=False)
 
 Root = Annotated[
     Path,
@@ -69,7 +63,7 @@ def main(words: Sequence[str] | None = None) -> None:
     except (ValueError, OSError, ImportError, TrainingStoppedError) as error:
         if os.environ.get("DARE_DEBUG"):
             raise
-        console.print(f"dare: {_message(error)}")
+        console.print(f"dare: {message(error)}")
         sys.exit(2)
     except KeyboardInterrupt:
         console.print("dare: interrupted")
@@ -111,7 +105,7 @@ def synthetic(
             raise ValueError(f"unknown knob {name}; choose {', '.join(known)}")
         knobs[knob] = int(value) if known[knob] in (int, "int") else value
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half drawn is removed
-    with _progress() as show:
+    with progress() as show:
         count = draw_benchmark(
             out,
             size,
@@ -128,7 +122,7 @@ def check_data(root: Root, /, *, layout: Layout = None) -> None:
     """Say what is in a data set: people, cameras, pictures, oddities, unreadable files."""
     from dare.checking import check
 
-    with _progress() as show:
+    with progress() as show:
         found = check(root, layout, on_progress=lambda done, total: show("reading", done, total))
     benchmark = found.benchmark
     output.print(f"{root}: read as {benchmark.name}")
@@ -203,12 +197,12 @@ def train(
     benchmark = open_benchmark(root, layout)
     for note in benchmark.notes:
         console.print(f"note: {note}")
-    with _stop_on_signal() as stopping, _progress() as show:
+    with stop_on_signal() as stopping, progress() as show:
 
-        def on_progress(progress: Any) -> None:
-            last = f"loss {list(progress.losses.values())[-1]:.3f}" if progress.losses else ""
-            show(progress.phase, progress.done, progress.total, last)
-            if stopping() and progress.phase == "pictures":
+        def on_progress(now: Any) -> None:
+            last = f"loss {list(now.losses.values())[-1]:.3f}" if now.losses else ""
+            show(now.phase, now.done, now.total, last)
+            if stopping() and now.phase == "pictures":
                 raise SystemExit(0)  # nothing has been trained yet, so there is nothing to save
 
         skipped: list[UnreadableImageError] | None = [] if skip_unreadable else None
@@ -234,6 +228,24 @@ def train(
     output.print(f"trained for {done} iterations; the model is in {run}")
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """How a network is run over pictures."""
+
+    crops: Annotated[
+        Literal[1, 10],
+        Parameter(help="10 takes the mean over five crops and their mirror images, at ten times the cost."),
+    ] = 1
+    batch_size: Annotated[int, Parameter(help="Pictures that are run together.")] = 64
+    device: Device = "cpu"
+    precision: Annotated[Literal["fp32", "bf16"], Parameter(help="Of the trunk.")] = "fp32"
+    threads: Threads = None
+    skip_unreadable: SkipUnreadable = False
+
+
+RunningOptions = Annotated[Running | None, Parameter(name="*")]
+
+
 @app.command
 def embed(
     root: Root,
@@ -242,13 +254,8 @@ def embed(
     *,
     model: Model,
     split: list[Literal["train", "query", "gallery"]] | None = None,
-    crops: Literal[1, 10] = 1,
-    batch_size: int = 64,
     layout: Layout = None,
-    device: Device = "cpu",
-    precision: Literal["fp32", "bf16"] = "fp32",
-    threads: Threads = None,
-    skip_unreadable: SkipUnreadable = False,
+    running: RunningOptions = None,
 ) -> None:
     """Write the vectors of a data set's pictures at every stage to an .npz file.
 
@@ -260,17 +267,14 @@ def embed(
         File to write.
     split
         Which pictures; query and gallery if not given.
-    crops
-        10 takes the mean over five crops and their mirror images, at ten times the cost.
-    batch_size
-        Pictures that are run together.
     """
+    from dare.datasets import open_benchmark
+
+    benchmark = open_benchmark(root, layout)
+    samples = [sample for name in split or ("query", "gallery") for sample in getattr(benchmark, name)]
     parts = out.with_name(f".{out.name}.parts")
     try:
-        embeddings, _, _ = _embed(
-            root, model, split or ["query", "gallery"], crops, batch_size, layout, device, precision, threads,
-            skip_unreadable, resume=parts,
-        )  # fmt: skip
+        embeddings, _, _ = _embed(benchmark, samples, model, running or Running(), parts)
         embeddings.save(out)
         shutil.rmtree(parts, ignore_errors=True)
     finally:
@@ -290,13 +294,8 @@ def evaluate_command(
     rule: Literal["official", "step"] = "official",
     report: Path | None = None,
     json: Path | None = None,
-    crops: Literal[1, 10] = 1,
-    batch_size: int = 64,
     layout: Layout = None,
-    device: Device = "cpu",
-    precision: Literal["fp32", "bf16"] = "fp32",
-    threads: Threads = None,
-    skip_unreadable: SkipUnreadable = False,
+    running: RunningOptions = None,
 ) -> None:
     """Score every exit of a network on a data set's queries and gallery, or embeddings from elsewhere.
 
@@ -315,8 +314,6 @@ def evaluate_command(
         HTML file to write: accuracy and cost per exit, ranked lists of a few probes.
     json
         JSON file to write the figures to.
-    crops
-        10 takes the mean over five crops and their mirror images, at ten times the cost.
     """
     from dare.datasets import open_benchmark
     from dare.evaluation import evaluate
@@ -324,23 +321,20 @@ def evaluate_command(
 
     if (model is None) == (embeddings is None):
         raise ValueError("give either --model or --embeddings")
+    running = running or Running()
+    benchmark = open_benchmark(root, layout)
+    samples = (*benchmark.query, *benchmark.gallery)
     if model is not None:
-        vectors, runner, skipped = _embed(
-            root, model, ["query", "gallery"], crops, batch_size, layout, device, precision, threads, skip_unreadable
-        )  # fmt: skip
-        costs = runner.costs.times(crops)
-        benchmark = open_benchmark(root, layout)
+        vectors, costs, skipped = _embed(benchmark, samples, model, running)
         left_out = [problem.path.relative_to(benchmark.root).as_posix() for problem in skipped]
     else:
         vectors, costs = Embeddings.load(str(embeddings)), None
-        benchmark = open_benchmark(root, layout)
-        everything = benchmark.identify((*benchmark.query, *benchmark.gallery))
-        left_out = vectors.lacking(everything) if skip_unreadable else []
+        left_out = vectors.lacking(benchmark.identify(samples)) if running.skip_unreadable else []
     result = evaluate(vectors, benchmark, distance=distance, rule=rule, costs=costs, skipped=left_out)
     _show(result)
     if json:
         with replacing(json) as file:
-            file.write(_figures(result).encode())
+            file.write((dumps({**result.figures(), "version": __version__}, indent=2) + "\n").encode())
     if report:
         from dare.report import write_report
 
@@ -352,40 +346,28 @@ def evaluate_command(
 
 
 def _embed(
-    root: Path,
-    model: Path,
-    splits: list[Any],
-    crops: int,
-    batch_size: int,
-    layout: str | None,
-    device: str,
-    precision: str,
-    threads: int | None,
-    skip_unreadable: bool,
-    resume: Path | None = None,
-) -> tuple[Any, Any, "list[UnreadableImageError]"]:
-    from dare.datasets import open_benchmark
+    benchmark: "Benchmark", samples: "Sequence[Sample]", model: Path, running: Running, resume: Path | None = None
+) -> "tuple[Embeddings, ExitCosts, list[UnreadableImageError]]":
+    """Vectors of samples, what the exits cost, and the pictures that were left out."""
     from dare.embedding import embed as embed_samples
     from dare.runners.runner import open_runner
 
-    benchmark = open_benchmark(root, layout)
-    samples = list(dict.fromkeys(sample for split in splits for sample in getattr(benchmark, split)))
-    runner = open_runner(model, "eager", precision=precision, device=device)
-    _limit_threads(threads)
-    skipped: list[UnreadableImageError] | None = [] if skip_unreadable else None
-    with _progress() as show:
+    _limit_threads(running.threads)
+    runner = open_runner(model, "eager", precision=running.precision, device=running.device)
+    skipped: list[UnreadableImageError] | None = [] if running.skip_unreadable else None
+    with progress() as show:
         embeddings = embed_samples(
             runner,
-            samples,
+            list(dict.fromkeys(samples)),
             root=benchmark.root,
-            crops=crops,
-            batch_size=batch_size,
+            crops=running.crops,
+            batch_size=running.batch_size,
             resume=resume,
             skipped=skipped,
             on_progress=lambda done, total: show("embedding", done, total),
         )
     _report_skipped(skipped)
-    return embeddings, runner, skipped or []
+    return embeddings, runner.costs.times(running.crops), skipped or []
 
 
 def _report_skipped(skipped: "list[UnreadableImageError] | None") -> None:
@@ -425,70 +407,6 @@ def _show(result: "Evaluation") -> None:
         output.print(f"note: {note}")
 
 
-def _figures(result: "Evaluation") -> str:
-    def figure(value: float) -> float | None:
-        return None if math.isnan(value) else value  # NaN is no JSON
-
-    rows = []
-    for stage in result.results:
-        scores = stage.scores
-        rows.append(
-            {
-                "name": stage.name,
-                "is_exit": stage.is_exit,
-                "macs": stage.macs,
-                "rank1": figure(scores.cmc(1)),
-                "rank5": figure(scores.cmc(5)),
-                "rank10": figure(scores.cmc(10)),
-                "mAP": figure(scores.mean_average_precision),
-                "mINP": figure(scores.mean_inverse_negative_penalty),
-                "ties": scores.ties,
-                "queries": len(scores.matched),
-                "queries_with_a_match": int(scores.matched.sum()),
-            }
-        )
-    about: dict[str, str | None] = {
-        "benchmark": result.benchmark.name,
-        "distance": result.distance,
-        "rule": result.rule,
-    }
-    about |= {"costs": result.costs.source if result.costs else None}
-    about |= {"model": result.query.model, "version": __version__}
-    return json.dumps({**about, "notes": result.notes, "results": rows}, indent=2) + "\n"
-
-
-@contextmanager
-def _progress() -> "Iterator[Callable[..., None]]":
-    """A bar on stderr; the function takes what is done, how much of it, out of how much, and a remark."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[remark]}"), console=console) as bar:
-        tasks: dict[str, Any] = {}
-
-        def show(phase: str, done: int, total: int, remark: str = "") -> None:
-            if phase not in tasks:
-                tasks[phase] = bar.add_task(phase, total=total, remark="")
-            bar.update(tasks[phase], completed=done, remark=remark)
-
-        yield show
-
-
-@contextmanager
-def _stop_on_signal() -> "Iterator[Callable[[], bool]]":
-    """SIGTERM and the first Ctrl-C only set a flag; a second one of either ends the program at once."""
-    received: list[int] = []
-
-    def note(number: int, _frame: Any) -> None:
-        received.append(number)
-        signal.signal(number, before[number])
-
-    before: dict[int, Any] = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _limit_threads(threads: int | None) -> None:
     if threads is not None:
         import torch
@@ -496,19 +414,6 @@ def _limit_threads(threads: int | None) -> None:
         if threads < 1:
             raise ValueError(f"threads must be at least 1, got {threads}")
         torch.set_num_threads(threads)
-
-
-def _message(error: BaseException) -> str:
-    """One line, whatever the error's own text looks like."""
-    if isinstance(error, ModuleNotFoundError) and (extra := missing_extra(error)):
-        text = f"this needs {error.name}; {extra}"
-    elif isinstance(error, OSError) and error.strerror and error.filename:
-        text = f"{error.filename}: {error.strerror}"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            text += "; free some space, then run it again"
-    else:
-        text = str(error) or type(error).__name__
-    return " ".join(text.split())
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Embeddings of a benchmark's queries and gallery -> scores of every stage and exit."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,38 @@ class Evaluation:
     def exits(self) -> tuple[StageResult, ...]:
         """The results of the exits alone."""
         return tuple(result for result in self.results if result.is_exit)
+
+    def figures(self) -> dict[str, Any]:
+        """All numbers as plain values for a JSON file; None where no query has a match."""
+
+        def figure(value: float) -> float | None:
+            return None if math.isnan(value) else value
+
+        rows = [
+            {
+                "name": result.name,
+                "is_exit": result.is_exit,
+                "macs": result.macs,
+                "rank1": figure(result.scores.cmc(1)),
+                "rank5": figure(result.scores.cmc(5)),
+                "rank10": figure(result.scores.cmc(10)),
+                "mAP": figure(result.scores.mean_average_precision),
+                "mINP": figure(result.scores.mean_inverse_negative_penalty),
+                "ties": result.scores.ties,
+                "queries": len(result.scores.matched),
+                "queries_with_a_match": int(result.scores.matched.sum()),
+            }
+            for result in self.results
+        ]
+        return {
+            "benchmark": self.benchmark.name,
+            "distance": self.distance,
+            "rule": self.rule,
+            "model": self.query.model,
+            "costs": self.costs.source if self.costs else None,
+            "notes": list(self.notes),
+            "results": rows,
+        }
 
 
 def evaluate(

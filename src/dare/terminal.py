@@ -1,0 +1,60 @@
+"""What the command shows and hears: consoles, progress bars, signals, errors in one line."""
+
+import errno
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dare import missing_extra
+
+console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+output = Console(highlight=False, soft_wrap=True, markup=False)
+
+
+@contextmanager
+def progress() -> Iterator[Callable[..., None]]:
+    """A bar on stderr; the function takes what is done, how much of it, out of how much, and a remark."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[remark]}"), console=console) as bar:
+        tasks: dict[str, Any] = {}
+
+        def show(phase: str, done: int, total: int, remark: str = "") -> None:
+            if phase not in tasks:
+                tasks[phase] = bar.add_task(phase, total=total, remark="")
+            bar.update(tasks[phase], completed=done, remark=remark)
+
+        yield show
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """SIGTERM and the first Ctrl-C only set a flag; a second one of either ends the program at once."""
+    received: list[int] = []
+
+    def note(number: int, _frame: Any) -> None:
+        received.append(number)
+        signal.signal(number, before[number])
+
+    before: dict[int, Any] = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def message(error: BaseException) -> str:
+    """One line, whatever the error's own text looks like."""
+    if isinstance(error, ModuleNotFoundError) and (extra := missing_extra(error)):
+        text = f"this needs {error.name}; {extra}"
+    elif isinstance(error, OSError) and error.strerror and error.filename:
+        text = f"{error.filename}: {error.strerror}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            text += "; free some space, then run it again"
+    else:
+        text = str(error) or type(error).__name__
+    return " ".join(text.split())

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+RELATIVE_SLACK = 2.0**-20
 PIECE = 256  # columns that are counted in one go; only pieces with a close call are looked at one by one
 
 
@@ -16,8 +17,8 @@ class Task(NamedTuple):
     """What the ranks of all queries depend on; arrays of numbers only, so that it can be compiled.
 
     People are numbered densely; the gallery rows of person p are `rows[offsets[p]:offsets[p + 1]]`, in gallery
-    order. Distances of query i that differ by more than `slack[i]` are in their true order; closer ones are
-    compared by the vectors. Without vectors the distances are the truth.
+    order. Distances of query i that differ by more than `slack[i]` and a millionth of themselves are in their true
+    order; closer ones are compared by the vectors. With slack 0 the distances are the truth.
     """
 
     query_people: Any
@@ -92,8 +93,11 @@ def _count_nearer(row: Any, query: int, good: Any, true: Any, task: Task, result
     lows = np.empty(len(good), row.dtype)
     highs = np.empty(len(good), row.dtype)
     for k in range(len(good)):
-        lows[k] = row[good[k]] - task.slack[query]
-        highs[k] = row[good[k]] + task.slack[query]
+        slack = task.slack[query]
+        if slack > 0:
+            slack += RELATIVE_SLACK * abs(row[good[k]])
+        lows[k] = row[good[k]] - slack
+        highs[k] = row[good[k]] + slack
     for begin in range(0, len(row), PIECE):
         piece = row[begin : min(begin + PIECE, len(row))]
         for k in range(len(good)):

@@ -26,6 +26,8 @@ Rule = Literal["official", "step"]
 BLOCK_BYTES = 256 * 2**20
 BLOCK_ROWS = 192  # whole rows of the distance matrix; matrix products of fewer rows are slower
 
+CENTRE_ROWS = 256  # the median of so many gallery vectors is centre enough, and a few far out do not move it
+
 FLOAT32_ROUNDING = 2.0**-24
 
 
@@ -189,7 +191,8 @@ def score_vectors(
     q, g = _rescaled(q, g if people.kept.all() else g[people.kept])
     # |q - g|^2 orders as |g|^2 - 2 q.g for one query; the square rides along as one more column. Around the
     # gallery's centre products are smaller, and so is their rounding.
-    centre = g.mean(0) if len(g) else np.zeros(g.shape[1], g.dtype)
+    sample = g[:: max(1, len(g) // CENTRE_ROWS)]
+    centre = np.median(sample, axis=0).astype(g.dtype) if len(g) else np.zeros(g.shape[1], g.dtype)
     left, right = (np.ones((len(v), v.shape[1] + 1), np.float32) for v in (q, g))
     np.subtract(q, centre, out=left[:, :-1], casting="same_kind")
     np.subtract(g, centre, out=right[:, :-1], casting="same_kind")
@@ -203,12 +206,19 @@ def score_vectors(
         if not hasattr(buffers, "rows"):
             buffers.rows = np.empty((_block_rows(len(g), 4), len(g)), np.float32)
         rows: NDArray[np.float32] = buffers.rows[: stop - start]
-        return np.dot(left[start:stop], right.T, out=rows)
+        np.dot(left[start:stop], right.T, out=rows)
+        if len(far):
+            rows[:, far] = left[start:stop].astype(np.float64) @ right_far.T
+        return rows
 
+    # A few vectors far out would make the rounding of all of them look large: theirs are computed in float64.
+    far = np.flatnonzero(squares > 16 * np.median(squares)) if len(squares) else np.zeros(0, np.intp)
+    right_far = right[far].astype(np.float64)
+    right_far[:, -1] = squares[far]
     # Two sums of n products can each be off by n roundings of the terms' total size (Higham 2002, 3.1); 8 more
-    # cover the casts to float32.
-    longest = math.sqrt(squares.max(initial=0.0))
-    slack = 2 * (q.shape[1] + 9) * FLOAT32_ROUNDING * (2 * lengths * longest + longest**2)
+    # cover the casts to float32. Twice that leaves room for the roundings of the far ones, see `Task.slack`.
+    longest = math.sqrt(np.delete(squares, far).max(initial=0.0))
+    slack = 4 * (q.shape[1] + 9) * FLOAT32_ROUNDING * (2 * lengths * longest + longest**2)
     return _score(people, block, 4, slack, (np.ascontiguousarray(q), np.ascontiguousarray(g)), rule)
 
 

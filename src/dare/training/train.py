@@ -1,13 +1,12 @@
 """The training loop, from samples to a checkpoint."""
 
-import hashlib
 import math
 import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +16,17 @@ from torch import Tensor
 
 from dare.datasets.sample import Sample
 from dare.images import UnreadableImageError
-from dare.models.checkpoints import MODEL_FILE, Checkpoint, load_checkpoint, save_checkpoint
+from dare.models.checkpoints import Checkpoint, load_checkpoint
 from dare.models.dare import DaRe
 from dare.models.devices import choose_device
 from dare.models.macs import count_macs
 from dare.models.weights import load_strictly
-from dare.training.alarm import TrainingStoppedError
-from dare.training.augment import augment
 from dare.training.batches import IdentityBatches
 from dare.training.config import TrainConfig
 from dare.training.losses import median_distance, pairwise_distances, triplet_losses
 from dare.training.metrics import MetricsLog
 from dare.training.pictures import load_pictures
+from dare.training.run import Run
 from dare.training.state import STATE_FILE, TrainingState
 
 
@@ -90,7 +88,7 @@ def train(
     place = choose_device(device)
     store, kept = _pictures(paths, config, folder if memory_map else None, skipped, on_progress)
     batches = IdentityBatches(people[kept], config.people, config.images, config.seed)
-    run = _Run(folder, config, place, store, paths, people, kept, batches, data_name)
+    run = Run(folder, config, place, store, paths, people, kept, batches, data_name)
     state = TrainingState.new(_network(config, init), config, run.device)
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / STATE_FILE).exists():
@@ -103,7 +101,7 @@ def train(
 
 def _loop(
     state: TrainingState,
-    run: "_Run",
+    run: Run,
     log: MetricsLog,
     on_progress: Callable[[Progress], None],
     should_stop: Callable[[], bool],
@@ -147,82 +145,6 @@ def _loop(
     checkpoint = run.save(state)
     checkpoint.model.eval()
     return checkpoint
-
-
-@dataclass(slots=True)
-class _Run:
-    """What stays the same while a network trains.
-
-    Attributes:
-        pictures, paths, people: one per picture.
-        kept: rows of the pictures that could be read; the batches count along these.
-    """
-
-    folder: Path
-    config: TrainConfig
-    device: torch.device
-    pictures: Tensor
-    paths: list[Path]
-    people: NDArray[np.int64]
-    kept: NDArray[np.int64]
-    batches: IdentityBatches
-    data_name: str
-
-    def __post_init__(self) -> None:
-        if self.device.type == "cuda":
-            self.pictures = self.pictures.to(self.device)
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the labelled file names: a run resumes only on the pictures it was started with."""
-        lines = [f"{self.people[row]} {self.paths[row].name}" for row in self.kept]
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-    def rows(self, iteration: int) -> NDArray[np.int64]:
-        """Which pictures are in the batch of an iteration."""
-        return self.kept[self.batches[iteration]]
-
-    def batch(self, iteration: int) -> tuple[Tensor, Tensor]:
-        """Images (B, 3, H, W) and people (B,) of an iteration; a function of the seed and its number alone."""
-        rows = self.rows(iteration)
-        seed = np.random.SeedSequence([self.config.seed, iteration]).generate_state(1, np.uint64)
-        generator = torch.Generator(self.pictures.device).manual_seed(int(seed[0]))
-        pictures = self.pictures[torch.from_numpy(rows).to(self.pictures.device)]
-        images = augment(pictures, self.config.preparation, self.config.augmentation, generator)
-        people = torch.from_numpy(self.people[rows]).to(self.device)
-        return images.to(self.device, memory_format=torch.channels_last), people
-
-    def save(self, state: TrainingState) -> Checkpoint:
-        """Write the state to resume from, and the model to use; never one that is no longer made of numbers."""
-        if not all(bool(tensor.isfinite().all()) for tensor in state.model.state_dict().values()):
-            raise self.stopped(state, "the weights are no longer finite")
-        state.save(self.folder / STATE_FILE, self.config, self.fingerprint)
-        preparation = self.config.preparation
-        training = {
-            "config": asdict(self.config),
-            "data": self.data_name,
-            "people": len(np.unique(self.people[self.kept])),
-            "pictures": len(self.kept),
-            "unreadable": len(self.paths) - len(self.kept),
-            "iterations": state.iteration,
-            "seconds": round(state.seconds, 1),
-            "device": _device_name(self.device),
-            "torch": torch.__version__,
-        }
-        costs = count_macs(state.average, preparation.height, preparation.width)
-        checkpoint = Checkpoint(state.average, self.config.architecture, preparation, costs, training)
-        digest = save_checkpoint(self.folder / MODEL_FILE, checkpoint)
-        return replace(checkpoint, digest=digest)
-
-    def stopped(self, state: TrainingState, reason: str) -> TrainingStoppedError:
-        """The error for a run that cannot go on; what was saved last stays, as it was still sound."""
-        names = ", ".join(self.paths[row].name for row in self.rows(state.iteration))
-        last = f"the last sound weights are in {self.folder / MODEL_FILE}, which --init can start from"
-        kept = last if (self.folder / MODEL_FILE).exists() else "nothing had been saved yet"
-        return TrainingStoppedError(
-            f"{reason}, iteration {state.iteration}; start anew with a lower learning rate, or with mining eased in "
-            f"(--ease-in 0.3); {kept}. The batch: {names}"
-        )
 
 
 def _labelled(samples: Sequence[Sample]) -> tuple[list[Path], NDArray[np.int64]]:
@@ -305,9 +227,3 @@ def _bf16(precision: str, device: torch.device) -> bool:
     if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
         return False
     return bool(torch.cpu.get_capabilities().get("amx_bf16"))
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type}, {torch.get_num_threads()} threads"

@@ -196,13 +196,20 @@ def test_one_camera_alone_cannot_be_scored_and_the_reason_is_said(
         (["embed", "ROOT", "OUT/e.npz", "--model", "ROOT"], "no checkpoint at"),
         (["data", "check", "none"], "found neither at none"),
         (["data", "synthetic", "OUT", "--set.colour", "1"], "unknown knob colour; choose"),
+        (["data", "synthetic", "OUT", "--set.train-people", "2.7"], "train-people is a whole number, got 2.7"),
+        (["data", "hold-out", "ROOT", "OUT/e.npz", "--people", "5"], "5 of 6 training people cannot be held out"),
+        (["data", "hold-out", "ROOT", "OUT/e.npz", "--people", "2"], "must lie in a folder above the pictures"),
+        (["evaluate", "ROOT", "--model", "MODEL", "--report", "ROOT"], "is a folder; expected a file to write"),
+        (["evaluate", "ROOT", "--model", "MODEL", "--json", "MODEL/model.safetensors/a.json"], "is no folder"),
     ],
 )
 def test_what_a_user_can_mend_is_one_line_and_leaves_nothing(
     capsys: pytest.CaptureFixture[str], market: Path, model: Path, tmp_path: Path, words: list[str], message: str
 ) -> None:
     places = {"ROOT": market, "MODEL": model, "OUT": tmp_path / "out"}
-    paths = [places.get(word, tmp_path / "out" / "e.npz" if word.startswith("OUT/") else word) for word in words]
+    paths = [
+        places[word.split("/")[0]] / word.partition("/")[2] if word.split("/")[0] in places else word for word in words
+    ]
     status, _, err = run(capsys, *paths)
     lines = [line for line in err.splitlines() if line.startswith("dare:")]
     assert status == 2
@@ -225,8 +232,44 @@ def test_unreadable_pictures_stop_an_evaluation_unless_skipped(
     assert "1 pictures were left out" in out
 
 
+def test_held_out_people_train_nothing_and_answer_each_other(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    make_market(tmp_path / "market", train_people=6)
+    out = tmp_path / "held-out.csv"
+    status, said, _ = run(capsys, "data", "hold-out", tmp_path / "market", out, "--people", "2")
+    assert status == 0
+    assert "24 training pictures, 6 queries, 6 gallery entries" in said
+    status, said, _ = run(capsys, "data", "check", out)
+    assert status == 0
+    cells = [[cell.strip() for cell in line.split("│")] for line in said.splitlines() if "│" in line]
+    assert ["people", "4", "2", "2"] in [row[1:5] for row in cells]
+    status, said, _ = run(capsys, "train", out, tmp_path / "run", *TINY)
+    assert status == 0
+    status, said, _ = run(capsys, "evaluate", out, "--model", tmp_path / "run")
+    assert status == 0
+    assert "6 queries, 6 gallery entries" in said
+
+
+def test_settings_are_shown_without_training(capsys: pytest.CaptureFixture[str], market: Path, tmp_path: Path) -> None:
+    status, out, _ = run(capsys, "train", market, tmp_path / "run", *TINY, "--show-settings", "--beta2", "0.9")
+    assert status == 0
+    lines = out.splitlines()
+    assert {"backbone: tiny", "people: 3", "height: 32", "beta2: 0.9", "erasing: 0.0"} <= set(lines)
+    assert not (tmp_path / "run").exists()
+
+
 def test_help_tells_a_newcomer_what_to_give(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in ([], ["data"], ["data", "synthetic"], ["data", "check"], ["train"], ["embed"], ["evaluate"]):
+    for words in (
+        [],
+        ["data"],
+        ["data", "synthetic"],
+        ["data", "check"],
+        ["data", "hold-out"],
+        ["train"],
+        ["embed"],
+        ["evaluate"],
+    ):
         status, out, _ = run(capsys, *words, "--help")
         assert status == 0
         assert "Usage: dare" in out

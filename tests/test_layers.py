@@ -19,7 +19,7 @@ ROWS = [
     {"embedding"},
     {"checking", "evaluation"},
     {"training", "identify", "export"},
-    {"report", "terminal", "experiments", "web"},
+    {"report", "experiments", "web"},
     {"cli"},
 ]
 LEVEL = {name: level for level, row in enumerate(ROWS) for name in row}
@@ -39,8 +39,8 @@ WITHOUT_TORCH = {
 TORCH = {"torch", "torchvision", "timm"}
 # Serving exported steps must not need the networks that they were made from.
 FREE_OF_MODELS = {"runners/runner.py", "runners/onnx.py", "runners/openvino.py"}
-# Settings and alarms are plain data that the command shows before torch is loaded.
-PLAIN = {"training/settings.py", "training/alarm.py"}
+# The command catches its errors before torch is loaded.
+PLAIN = {"training/alarm.py"}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -1,6 +1,7 @@
 """Files that are whole or not there: written aside, flushed to disk, then put in place."""
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -30,6 +31,19 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             raise OSError(error.errno, f"{error.strerror} while writing", str(path)) from error
         raise
     _sync_folder(path.parent)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a path that `replacing` could not write to, before hours of work are spent on what goes there."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder; expected a file to write", str(path))
+    folder = path.parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "is no folder", str(folder))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "cannot write into this folder", str(folder))
 
 
 def _umask() -> int:

@@ -30,6 +30,27 @@ def test_crops_are_windows_of_the_picture_mirrored_half_of_the_time() -> None:
     assert set(across.amin((1, 2)).int().tolist()) == set(range(5))
 
 
+def test_without_enlargement_pictures_are_shifted_and_their_edges_repeated() -> None:
+    rows, columns = torch.meshgrid(torch.arange(64), torch.arange(32), indexing="ij")
+    picture = torch.stack([rows, columns, torch.zeros_like(rows)], 2).to(torch.uint8)
+    still = Augmentation(enlarge=False, erasing=0.0)
+    images = (augment(picture.repeat(400, 1, 1, 1), PREPARATION, still, generator()) * 255).round()
+    shifts = set()
+    for image in images.to(torch.uint8):
+        down, across = image[0, :, 0].int(), image[1, 0].int()
+        across = across.flip(0) if across[0] > across[-1] else across
+        found = [
+            (y, x)
+            for y in range(-4, 5)
+            for x in range(-2, 3)
+            if torch.equal(down, (torch.arange(64) + y).clamp(0, 63).int())
+            and torch.equal(across, (torch.arange(32) + x).clamp(0, 31).int())
+        ]
+        assert len(found) == 1
+        shifts.add(found[0])
+    assert len(shifts) == 45
+
+
 def test_pictures_are_normalised() -> None:
     picture = torch.full((1, 72, 36, 3), 51, dtype=torch.uint8)
     preparation = Preparation(64, 32, (0.1, 0.2, 0.3), (0.5, 1.0, 2.0))

@@ -19,7 +19,8 @@ class EagerRunner:
     """The reference engine: every other one gives the same vectors.
 
     Args:
-        model: a checkpoint or where one is; a bare `DaRe` is run at 256x128 with ImageNet's normalisation.
+        model: a checkpoint or where one is; a bare `DaRe` is run at 256x128 with ImageNet's normalisation. The network
+            is not copied: it is moved to the device and put into evaluation mode.
         precision: "fp32", or "bf16" for the trunk; heads stay in float32.
         device: of torch.
     """

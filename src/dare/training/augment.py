@@ -17,10 +17,13 @@ class Augmentation:
     """What is done to training pictures besides the crop and the mirror.
 
     Attributes:
+        enlarge: crop from pictures enlarged by 1.125 (the paper), or else shift pictures of the network's size by
+            as much, repeating their edges: training then sees people at the scale that a single pass does.
         erasing: chance that a rectangle of a picture is replaced by noise (Zhong et al. 2017).
         jitter: strength of random brightness, colour and contrast; 0 is none, 0.15 is mild.
     """
 
+    enlarge: bool = True
     erasing: float = 0.5
     jitter: float = 0.0
 
@@ -37,14 +40,14 @@ def augment(
     """Crop, mirror, jitter, normalise and erase, all drawn from the generator.
 
     Args:
-        pictures: (B, H', W', 3) uint8, at least as large as the network's input.
+        pictures: (B, H', W', 3) uint8, enlarged or of the network's size, as the augmentation says.
         preparation: size of the crop, mean and standard deviation.
         generator: on the pictures' device.
 
     Returns:
         (B, 3, H, W) float32.
     """
-    images = _crop_and_mirror(pictures, preparation.height, preparation.width, generator)
+    images = _crop_and_mirror(pictures, preparation, generator)
     images = images.permute(0, 3, 1, 2).float() / 255
     if augmentation.jitter:
         images = _jitter(images, augmentation.jitter, generator)
@@ -58,15 +61,20 @@ def _uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.G
     return torch.rand(shape, generator=generator, device=generator.device) * (high - low) + low
 
 
-def _crop_and_mirror(pictures: Tensor, height: int, width: int, generator: torch.Generator) -> Tensor:
-    batch, full_height, full_width, _ = pictures.shape
-    device = pictures.device
+def _crop_and_mirror(pictures: Tensor, preparation: Preparation, generator: torch.Generator) -> Tensor:
+    batch, device = len(pictures), pictures.device
 
-    def corner(room: int) -> Tensor:
-        return torch.randint(room + 1, (batch, 1), generator=generator, device=device)
+    def window(size: int, uncropped: int, full: int) -> Tensor:
+        """Positions along one side, (B, size); those outside of a picture that is not enlarged repeat its edge."""
+        corner = torch.randint(uncropped - size + 1, (batch, 1), generator=generator, device=device)
+        return (corner - (uncropped - full) // 2 + torch.arange(size, device=device)).clamp(0, full - 1)
 
-    rows = corner(full_height - height) + torch.arange(height, device=device)
-    columns = corner(full_width - width) + torch.arange(width, device=device)
+    rows, columns = (
+        window(size, uncropped, full)
+        for size, uncropped, full in zip(
+            (preparation.height, preparation.width), preparation.uncropped, pictures.shape[1:3], strict=True
+        )
+    )
     mirrored = torch.rand(batch, 1, generator=generator, device=device) < 0.5
     columns = torch.where(mirrored, columns.flip(1), columns)
     return pictures[torch.arange(batch, device=device)[:, None, None], rows[:, :, None], columns[:, None, :]]

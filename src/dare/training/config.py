@@ -18,7 +18,7 @@ class TrainConfig:
         architecture: backbone, taps, fusion, sizes of the heads.
         weights: what the trunk starts from: "imagenet", a file's path, or None for random.
         preparation: input size, mean and standard deviation.
-        augmentation: random erasing and colour jitter.
+        augmentation: how crops are taken, random erasing and colour jitter.
         people, images: P and K of a batch.
         iterations: batches to train on.
         decay_start: iteration at which the learning rate starts to fall (t0 of equation 4).
@@ -84,6 +84,12 @@ class TrainConfig:
         if not (self.deep_supervision or self.architecture.fusion):
             raise ValueError("without deep supervision and without fusion there is nothing to train on")
 
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        """Height and width of the pictures that crops are taken from."""
+        preparation = self.preparation
+        return preparation.uncropped if self.augmentation.enlarge else (preparation.height, preparation.width)
+
     def rate(self, iteration: int) -> float:
         """Learning rate at an iteration, counted from 0 (equation 4 of the paper, after the warm-up)."""
         decay = max(0.0, iteration - self.decay_start) / max(1, self.iterations - self.decay_start)
@@ -137,10 +143,8 @@ PRESETS = {
 """Name -> settings. `paper`: DaRe(R) with random erasing from ImageNet weights. `slim`: our trunk for CPUs,
 from random weights, for Market-1501. `demo`: a tiny trunk at 64x32 for the tiny synthetic benchmark."""
 
-Settings = Mapping[str, Any]
 
-
-def configure(preset: TrainConfig, settings: Settings, init: str | Path | None = None) -> TrainConfig:
+def configure(preset: TrainConfig, settings: Mapping[str, Any], init: str | Path | None = None) -> TrainConfig:
     """A preset with single settings replaced, by their own names wherever they stand in a `TrainConfig`.
 
     Args:

@@ -162,7 +162,7 @@ def _pictures(
     on_progress: Callable[[Progress], None],
 ) -> tuple[Tensor, NDArray[np.int64]]:
     """All pictures, and the positions of the readable ones."""
-    height, width = config.preparation.uncropped
+    height, width = config.picture_size
     pictures, problems = load_pictures(
         paths,
         height,

@@ -38,8 +38,14 @@ class Settings:
     learning_rate: Annotated[float | None, _help("Of Adam.")] = None
     final_rate: Annotated[float | None, _help("What the rate has fallen to at the end, as a share.")] = None
     warm_up: Annotated[int | None, _help("Iterations over which the rate rises from zero.")] = None
+    beta1: Annotated[float | None, _help("Of Adam, until the rate starts to fall.")] = None
+    beta1_late: Annotated[float | None, _help("Of Adam, from then on.")] = None
+    beta2: Annotated[float | None, _help("Of Adam.")] = None
     weight_decay: Annotated[float | None, _help("Of Adam.")] = None
     fusion_rate: Annotated[float | None, _help("Learning rate of the fusion weights, as a share.")] = None
+    enlarge: Annotated[
+        bool | None, _help("Crop from pictures enlarged by 1.125, or shift pictures of the input's size by as much.")
+    ] = None
     erasing: Annotated[float | None, _help("Chance that a rectangle of a picture is replaced by noise.")] = None
     jitter: Annotated[float | None, _help("Strength of random colour changes; 0 is none, 0.15 mild.")] = None
     margin: Annotated[float | None, _help("Added before the softplus of the triplet loss.")] = None

@@ -1,0 +1,5 @@
+"""`python -m dare.cli` is the `dare` command."""
+
+from dare.cli import main
+
+main()

@@ -1,0 +1,79 @@
+"""`dare embed`, and what it shares with `dare evaluate`: running a network over a data set."""
+
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from dare.cli.options import Layout, Model, Root, Running, RunningOptions, limit_threads, report_skipped
+from dare.cli.terminal import output, progress
+from dare.files import check_writable
+
+if TYPE_CHECKING:
+    from dare.anytime.costs import ExitCosts
+    from dare.datasets import Benchmark, Sample
+    from dare.images import UnreadableImageError
+    from dare.retrieval.embeddings import Embeddings
+
+
+def embed(
+    root: Root,
+    out: Path,
+    /,
+    *,
+    model: Model,
+    split: list[Literal["train", "query", "gallery"]] | None = None,
+    layout: Layout = None,
+    running: RunningOptions = None,
+) -> None:
+    """Write the vectors of a data set's pictures at every stage to an .npz file.
+
+    A call that was interrupted goes on where it stopped when it is made again.
+
+    Parameters
+    ----------
+    out
+        File to write.
+    split
+        Which pictures; query and gallery if not given.
+    """
+    from dare.datasets import open_benchmark
+
+    check_writable(out)
+    benchmark = open_benchmark(root, layout)
+    samples = [sample for name in split or ("query", "gallery") for sample in getattr(benchmark, name)]
+    parts = out.with_name(f".{out.name}.parts")
+    try:
+        embeddings, _, _ = run_network(benchmark, samples, model, running or Running(), parts)
+        embeddings.save(out)
+        shutil.rmtree(parts, ignore_errors=True)
+    finally:
+        with suppress(OSError):
+            parts.rmdir()  # where nothing was finished there is nothing to keep
+    output.print(f"{len(embeddings)} pictures, {len(embeddings.exits())} exits, in {out}")
+
+
+def run_network(
+    benchmark: "Benchmark", samples: "Sequence[Sample]", model: Path, running: Running, resume: Path | None = None
+) -> "tuple[Embeddings, ExitCosts, list[UnreadableImageError]]":
+    """Vectors of samples, what the exits cost, and the pictures that were left out."""
+    from dare.embedding import embed as embed_samples
+    from dare.runners.runner import open_runner
+
+    limit_threads(running.threads)
+    runner = open_runner(model, "eager", precision=running.precision, device=running.device)
+    skipped: list[UnreadableImageError] | None = [] if running.skip_unreadable else None
+    with progress() as show:
+        embeddings = embed_samples(
+            runner,
+            list(dict.fromkeys(samples)),
+            root=benchmark.root,
+            crops=running.crops,
+            batch_size=running.batch_size,
+            resume=resume,
+            skipped=skipped,
+            on_progress=lambda done, total: show("embedding", done, total),
+        )
+    report_skipped(skipped)
+    return embeddings, runner.costs.times(running.crops), skipped or []

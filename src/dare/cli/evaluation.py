@@ -1,0 +1,112 @@
+"""`dare evaluate`."""
+
+import sys
+from json import dumps
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rich.table import Table
+
+from dare import __version__
+from dare.cli.embedding import run_network
+from dare.cli.options import Layout, Model, Root, Running, RunningOptions
+from dare.cli.terminal import console, output
+from dare.files import check_writable, replacing
+
+if TYPE_CHECKING:
+    from dare.datasets import Benchmark
+    from dare.evaluation import Evaluation
+
+
+def evaluate(
+    root: Root,
+    /,
+    *,
+    model: Model | None = None,
+    embeddings: Path | None = None,
+    distance: Literal["euclidean", "cosine"] = "euclidean",
+    rule: Literal["official", "step"] = "official",
+    report: Path | None = None,
+    json: Path | None = None,
+    layout: Layout = None,
+    running: RunningOptions = None,
+) -> None:
+    """Score every exit of a network on a data set's queries and gallery, or embeddings from elsewhere.
+
+    The network may have been trained on another data set. Exit status 1 if no query has a valid match.
+
+    Parameters
+    ----------
+    embeddings
+        An .npz file instead of a model: what `dare embed` wrote, or arrays `vectors` (N, D) and `ids`
+        (picture file names).
+    distance
+        Euclidean as DaRe is trained for, or cosine.
+    rule
+        Of average precision: official (the code of Market-1501) or step (torchreid, fast-reid).
+    report
+        HTML file to write: accuracy and cost per exit, ranked lists of a few probes.
+    json
+        JSON file to write the figures to.
+    """
+    from dare.datasets import open_benchmark
+    from dare.evaluation import evaluate as evaluate_embeddings
+    from dare.retrieval.embeddings import Embeddings
+
+    if (model is None) == (embeddings is None):
+        raise ValueError("give either --model or --embeddings")
+    for path in (report, json):
+        if path is not None:
+            check_writable(path)
+    running = running or Running()
+    benchmark = open_benchmark(root, layout)
+    samples = (*benchmark.query, *benchmark.gallery)
+    if model is not None:
+        vectors, costs, skipped = run_network(benchmark, samples, model, running)
+        left_out = [problem.path.relative_to(benchmark.root).as_posix() for problem in skipped]
+    else:
+        vectors, costs = Embeddings.load(str(embeddings)), None
+        left_out = vectors.lacking(benchmark.identify(samples)) if running.skip_unreadable else []
+    result = evaluate_embeddings(vectors, benchmark, distance=distance, rule=rule, costs=costs, skipped=left_out)
+    _show(result)
+    if json:
+        with replacing(json) as file:
+            file.write((dumps({**result.figures(), "version": __version__}, indent=2) + "\n").encode())
+    if report:
+        from dare.report import write_report
+
+        write_report(report, result)
+        output.print(f"report: {report}")
+    if not result.results[0].scores.matched.any():
+        console.print(f"dare: {_why_nothing_matches(result.benchmark)}")
+        sys.exit(1)
+
+
+def _why_nothing_matches(benchmark: "Benchmark") -> str:
+    cameras = {sample.camera for sample in (*benchmark.query, *benchmark.gallery)}
+    if len(cameras) == 1 and benchmark.cameras_known:
+        reason = f"all pictures are from camera {cameras.pop()}, and matches within a camera do not count"
+        return f"no query has a valid match: {reason}; add a second camera, or leave camera numbers out"
+    people = {sample.person for sample in benchmark.query} & {sample.person for sample in benchmark.gallery}
+    reason = "seen by no other camera there" if people else "nobody on the queries is in the gallery"
+    return f"no query has a valid match in the gallery ({reason}), so there is nothing to score; check the labels"
+
+
+def _show(result: "Evaluation") -> None:
+    benchmark = result.benchmark
+    queries = len(result.query)
+    output.print(f"{benchmark.name}: {queries} queries, {len(result.gallery)} gallery entries, {result.distance}")
+    table = Table("exit", "rank-1", "rank-5", "rank-10", "mAP", "mINP", "multiply-adds")
+    for stage in result.results:
+        scores = stage.scores
+        figures = [*(scores.cmc(rank) for rank in (1, 5, 10)), scores.mean_average_precision]
+        figures.append(scores.mean_inverse_negative_penalty)
+        macs = "unknown" if stage.macs is None else f"{stage.macs / 1e6:,.1f} M"
+        name = stage.name if stage.is_exit else f"({stage.name})"
+        table.add_row(name, *(f"{100 * figure:.1f}" for figure in figures), macs)
+    output.print(table)
+    output.print(f"in percent; average precision by the {result.rule} rule; (in brackets: no exit of its own)")
+    if result.costs:
+        output.print(f"multiply-adds: {result.costs.source}")
+    for note in result.notes:
+        output.print(f"note: {note}")

@@ -1,0 +1,61 @@
+"""Options that several commands share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from dare.cli.terminal import console, output
+
+if TYPE_CHECKING:
+    from dare.images import UnreadableImageError
+
+Root = Annotated[
+    Path,
+    Parameter(help="Data set: a folder in Market-1501's layout, a folder of your own pictures, or a CSV file."),
+]
+Layout = Annotated[
+    str | None,
+    Parameter(help="Layout of the data set: market1501, synthetic or folder; recognised by itself if not given."),
+]
+SkipUnreadable = Annotated[
+    bool, Parameter(negative="", help="Leave unreadable pictures out and count them, instead of refusing.")
+]
+Device = Annotated[str, Parameter(help="cpu, cuda, cuda:1 or mps.")]
+Threads = Annotated[int | None, Parameter(help="CPU threads of torch; all cores if not given.")]
+Model = Annotated[Path, Parameter(help="A checkpoint (model.safetensors), or the folder of a training.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """How a network is run over pictures."""
+
+    crops: Annotated[
+        Literal[1, 10],
+        Parameter(help="10 takes the mean over five crops and their mirror images, at ten times the cost."),
+    ] = 1
+    batch_size: Annotated[int, Parameter(help="Pictures that are run together.")] = 64
+    device: Device = "cpu"
+    precision: Annotated[Literal["fp32", "bf16"], Parameter(help="Of the trunk.")] = "fp32"
+    threads: Threads = None
+    skip_unreadable: SkipUnreadable = False
+
+
+RunningOptions = Annotated[Running | None, Parameter(name="*")]
+
+
+def limit_threads(threads: int | None) -> None:
+    if threads is not None:
+        import torch
+
+        if threads < 1:
+            raise ValueError(f"threads must be at least 1, got {threads}")
+        torch.set_num_threads(threads)
+
+
+def report_skipped(skipped: "list[UnreadableImageError] | None") -> None:
+    for problem in skipped or []:
+        console.print(f"left out: {problem}")
+    if skipped:
+        output.print(f"note: {len(skipped)} unreadable pictures were left out")

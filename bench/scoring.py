@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from dare.retrieval.scoring import Labels, score_vectors
+from dare.retrieval.labels import Labels
+from dare.retrieval.scoring import score_vectors
 
 SIZES = {"Market-1501": (3_368, 15_913, 750, 6), "MSMT17": (11_659, 82_161, 3_060, 15)}
 DIMENSION = 128

@@ -14,7 +14,8 @@ from dare.evaluation import evaluate
 from dare.report import write_report
 from dare.retrieval.distances import cosine, euclidean
 from dare.retrieval.embeddings import Embeddings, EmbeddingsError
-from dare.retrieval.scoring import Labels, score
+from dare.retrieval.labels import Labels
+from dare.retrieval.scoring import score
 
 
 @pytest.fixture

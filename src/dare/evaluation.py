@@ -12,7 +12,9 @@ from dare.anytime.costs import ExitCosts
 from dare.datasets.sample import Benchmark
 from dare.retrieval.distances import normalised
 from dare.retrieval.embeddings import Embeddings
-from dare.retrieval.scoring import Labels, Rule, Scores, score_vectors
+from dare.retrieval.labels import Labels
+from dare.retrieval.scores import Rule, Scores
+from dare.retrieval.scoring import score_vectors
 
 Distance = Literal["euclidean", "cosine"]
 

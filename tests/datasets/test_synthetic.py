@@ -183,7 +183,8 @@ def untrained_network(pictures: np.ndarray) -> np.ndarray:
 def test_trivial_descriptions_find_fewer_than_a_quarter(
     describe: Callable[[np.ndarray], np.ndarray], benchmark: Benchmark
 ) -> None:
-    from dare.retrieval.scoring import Labels, score_vectors
+    from dare.retrieval.labels import Labels
+    from dare.retrieval.scoring import score_vectors
 
     query, gallery = (
         describe(np.stack([np.asarray(Image.open(sample.images[0])) for sample in samples]))

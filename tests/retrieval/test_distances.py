@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from dare.retrieval.distances import cosine, euclidean, normalised, squared_euclidean
-from dare.retrieval.scoring import Labels, score, score_vectors
+from dare.retrieval.labels import Labels
+from dare.retrieval.scoring import score, score_vectors
 
 RANDOM = np.random.default_rng(0)
 QUERY, GALLERY = RANDOM.normal(size=(5, 8)), RANDOM.normal(size=(7, 8))

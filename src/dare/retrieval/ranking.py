@@ -98,6 +98,7 @@ def _count_nearer(row: Any, query: int, good: Any, true: Any, task: Task, result
             slack += RELATIVE_SLACK * abs(row[good[k]])
         lows[k] = row[good[k]] - slack
         highs[k] = row[good[k]] + slack
+    close = np.empty(PIECE + 1, np.int64)
     for begin in range(0, len(row), PIECE):
         piece = row[begin : min(begin + PIECE, len(row))]
         for k in range(len(good)):
@@ -109,9 +110,19 @@ def _count_nearer(row: Any, query: int, good: Any, true: Any, task: Task, result
                 within = np.int32(within + np.int32(piece[j] <= high))
             ranks[k] += below
             if within - below > np.int32(begin <= good[k] < begin + PIECE):  # others than the match itself
-                close = begin + np.flatnonzero((low <= piece) & (piece <= high))
-                ranks[k] += _settle(row, query, k, close, good, true, task, results)
+                found = _within(piece, begin, low, high, close)
+                ranks[k] += _settle(row, query, k, close[:found], good, true, task, results)
     return ranks
+
+
+@njit(nogil=True, cache=True)
+def _within(piece: Any, begin: int, low: Any, high: Any, entries: Any) -> int:
+    """Write down which entries of a piece lie from low to high; no branch, as a wrong guess costs more than a write."""
+    found = 0
+    for j in range(len(piece)):
+        entries[found] = begin + j
+        found += (piece[j] >= low) & (piece[j] <= high)
+    return found
 
 
 @njit(nogil=True, cache=True)

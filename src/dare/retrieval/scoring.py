@@ -9,19 +9,16 @@ stable sort of the official code.
 import math
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from dare.datasets.sample import JUNK, Sample
+from dare.retrieval.labels import DenseLabels, Labelled
 from dare.retrieval.ranking import Results, Task, rank_matches
-
-Rule = Literal["official", "step"]
+from dare.retrieval.scores import Rule, Scores
 
 BLOCK_BYTES = 256 * 2**20
 BLOCK_ROWS = 192  # whole rows of the distance matrix; matrix products of fewer rows are slower
@@ -29,99 +26,6 @@ BLOCK_ROWS = 192  # whole rows of the distance matrix; matrix products of fewer 
 CENTRE_ROWS = 256  # the median of so many gallery vectors is centre enough, and a few far out do not move it
 
 FLOAT32_ROUNDING = 2.0**-24
-
-
-class Labelled(Protocol):
-    """Anything with a person and a camera per row, (N,) each."""
-
-    @property
-    def people(self) -> NDArray[np.int64]: ...
-
-    @property
-    def cameras(self) -> NDArray[np.int64]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Labels:
-    """Person and camera per row, (N,) each."""
-
-    people: NDArray[np.int64]
-    cameras: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, samples: Sequence[Sample]) -> "Labels":
-        """The labels of samples, in order."""
-        return cls(
-            np.asarray([sample.person for sample in samples], np.int64),
-            np.asarray([sample.camera for sample in samples], np.int64),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """One score per query; means are over the queries that have a valid match, NaN if none has.
-
-    Attributes:
-        average_precision: (Q,), NaN where a query has no valid match.
-        first_match: (Q,), 0-based rank of the nearest right entry among the valid ones; -1 without a match.
-        inverse_negative_penalty: (Q,), matches / (1 + rank of the last one), NaN without a match
-            (Ye et al., "Deep Learning for Person Re-identification: A Survey and Outlook", 2021).
-        tied: (Q,), whether a wrong entry lies exactly as far as the first match.
-        rule: how average precision was computed.
-    """
-
-    average_precision: NDArray[np.float64]
-    first_match: NDArray[np.int64]
-    inverse_negative_penalty: NDArray[np.float64]
-    tied: NDArray[np.bool_]
-    rule: Rule = "official"
-
-    @property
-    def matched(self) -> NDArray[np.bool_]:
-        """(Q,), the queries that have a valid match."""
-        return self.first_match >= 0
-
-    @property
-    def ties(self) -> int:
-        """Queries whose first match ties with a wrong entry: their rank depends on the gallery's order."""
-        return int(self.tied.sum())
-
-    @property
-    def mean_average_precision(self) -> float:
-        """mAP, from 0 to 1."""
-        return _mean(self.average_precision[self.matched])
-
-    @property
-    def mean_inverse_negative_penalty(self) -> float:
-        """mINP, from 0 to 1."""
-        return _mean(self.inverse_negative_penalty[self.matched])
-
-    def cmc(self, rank: int) -> float:
-        """Share of queries with a match among the first so many valid entries; `cmc(1)` is rank-1."""
-        if rank < 1:
-            raise ValueError(f"ranks are counted from 1, got {rank}")
-        return _mean((self.first_match[self.matched] < rank).astype(np.float64))
-
-    @staticmethod
-    def pick(per_exit: Sequence["Scores"], exits: Sequence[int] | NDArray[np.integer]) -> "Scores":
-        """The scores of a stream in which query i left at `exits[i]`, counted from 0."""
-        chosen = np.asarray(exits)
-        rows = np.arange(len(per_exit[0].first_match))
-        if chosen.shape != rows.shape or (len(chosen) and not 0 <= chosen.min() <= chosen.max() < len(per_exit)):
-            raise ValueError(
-                f"expected an exit from 0 to {len(per_exit) - 1} for each of {len(rows)} queries, got {chosen!r:.80}"
-            )
-
-        def gather(name: str) -> Any:
-            return np.stack([getattr(scores, name) for scores in per_exit])[chosen, rows]
-
-        return Scores(
-            gather("average_precision"),
-            gather("first_match"),
-            gather("inverse_negative_penalty"),
-            gather("tied"),
-            per_exit[0].rule,
-        )
 
 
 def score(distances: NDArray[np.floating], query: Labelled, gallery: Labelled, *, rule: Rule = "official") -> Scores:
@@ -144,7 +48,7 @@ def score(distances: NDArray[np.floating], query: Labelled, gallery: Labelled, *
         )
     if matrix.dtype not in (np.float32, np.float64):
         matrix = matrix.astype(np.float64)
-    people = _Dense(query, gallery)
+    people = DenseLabels(query, gallery)
     columns = slice(None) if people.kept.all() else people.kept
 
     def block(start: int, stop: int) -> NDArray[np.floating]:
@@ -187,7 +91,7 @@ def score_vectors(
             f"{len(q)} query and {len(g)} gallery vectors do not fit "
             f"{len(query.people)} and {len(gallery.people)} labels"
         )
-    people = _Dense(query, gallery)
+    people = DenseLabels(query, gallery)
     q, g = _rescaled(q, g if people.kept.all() else g[people.kept])
     # |q - g|^2 orders as |g|^2 - 2 q.g for one query; the square rides along as one more column. Around the
     # gallery's centre products are smaller, and so is their rounding.
@@ -223,7 +127,7 @@ def score_vectors(
 
 
 def _score(
-    people: "_Dense",
+    people: DenseLabels,
     block: Callable[[int, int], NDArray[np.floating]],
     itemsize: int,
     slack: NDArray[np.float64],
@@ -264,22 +168,6 @@ def _score(
     return Scores(precision, results.first, results.penalty, results.tied, rule)
 
 
-class _Dense:
-    """Labels with people numbered from 0 without gaps, and the gallery rows of each person; junk is dropped."""
-
-    def __init__(self, query: Labelled, gallery: Labelled) -> None:
-        query_people, gallery_people = np.asarray(query.people), np.asarray(gallery.people)
-        self.kept: NDArray[np.bool_] = gallery_people != JUNK
-        everyone, dense = np.unique(np.concatenate([query_people, gallery_people[self.kept]]), return_inverse=True)
-        self.query_people = dense[: len(query_people)].astype(np.int64)
-        self.gallery_people = dense[len(query_people) :].astype(np.int64)
-        self.query_cameras = np.asarray(query.cameras, np.int64)
-        self.gallery_cameras = np.asarray(gallery.cameras, np.int64)[self.kept]
-        counts = np.bincount(self.gallery_people, minlength=len(everyone))
-        self.rows = np.argsort(self.gallery_people, kind="stable")
-        self.offsets = np.concatenate([[0], np.cumsum(counts)])
-
-
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -305,7 +193,3 @@ def _rescaled(
         return vectors[0], vectors[1]
     scale = 2.0 ** -math.frexp(largest)[1]
     return vectors[0] * vectors[0].dtype.type(scale), vectors[1] * vectors[1].dtype.type(scale)
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    return float(values.mean()) if len(values) else math.nan

@@ -48,9 +48,7 @@ def synthetic(
         knob = name.replace("-", "_")
         if knob not in known:
             raise ValueError(f"unknown knob {name}; choose {', '.join(known)}")
-        whole = known[knob] in (int, "int")
-        if whole and value != int(value):
-            raise ValueError(f"knob {name} is a whole number, got {value}")
+        whole = known[knob] in (int, "int") and value.is_integer()
         knobs[knob] = int(value) if whole else value
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half drawn is removed
     with progress() as show:

@@ -1,0 +1,100 @@
+"""From a mean budget to the share of queries that should leave at each exit (paper, section 4.2)."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+
+from dare.anytime.costs import ExitCosts
+
+NOTHING_LEFT = 1e-6
+"""Where a smaller share of the queries is left, all of them leave (as in the released code)."""
+
+
+def geometric_shares(costs: ExitCosts | Sequence[float], mean_macs: float) -> NDArray[np.float64]:
+    """Shares (E,) that fall or rise by one factor from exit to exit and cost so much in the mean.
+
+    p_s = a^(s-1) / Z with the one a > 0 that solves sum_s p_s C_s = mean_macs (equation 3). At the first exit's cost
+    all queries leave there, from the last one's on all go through.
+
+    Args:
+        costs: of leaving at each exit, increasing.
+        mean_macs: the budget per query, in the unit of the costs.
+
+    Raises:
+        ValueError: a budget below the first exit's cost.
+    """
+    macs = _macs(costs)
+    _check(macs, mean_macs)
+    shares = np.zeros(len(macs))
+    if mean_macs == macs[0] or mean_macs >= macs[-1]:
+        shares[0 if mean_macs == macs[0] else -1] = 1
+        return shares
+    excess = macs / mean_macs - 1  # their sign changes once, so the polynomial in a has one positive root (Descartes)
+    powers = np.arange(len(macs))
+
+    def surplus(log_a: float) -> float:
+        terms = np.exp(powers * log_a - max(0.0, powers[-1] * log_a))
+        return float(excess @ terms)
+
+    # A share of 1e-300 is none: outside of this interval the budget is an exit's own cost but for rounding.
+    wide = 690.0
+    if surplus(-wide) >= 0 or surplus(wide) <= 0:
+        shares[0 if surplus(-wide) >= 0 else -1] = 1
+        return shares
+    log_a = brentq(surplus, -wide, wide, xtol=1e-14, rtol=1e-14)
+    terms = np.exp(powers * log_a - max(0.0, powers[-1] * log_a))
+    return terms / terms.sum()
+
+
+def adjacent_shares(costs: ExitCosts | Sequence[float], mean_macs: float) -> NDArray[np.float64]:
+    """Shares (E,) of the two exits whose costs enclose the budget, which cost so much in the mean.
+
+    What the paper's random policy spends a budget on.
+
+    Raises:
+        ValueError: a budget below the first exit's cost.
+    """
+    macs = _macs(costs)
+    _check(macs, mean_macs)
+    shares = np.zeros(len(macs))
+    below = int(np.searchsorted(macs, mean_macs, side="right")) - 1
+    if below == len(macs) - 1:
+        shares[-1] = 1
+        return shares
+    shares[below] = (macs[below + 1] - mean_macs) / (macs[below + 1] - macs[below])
+    shares[below + 1] = 1 - shares[below]
+    return shares
+
+
+def conditional(shares: Sequence[float] | NDArray[np.floating]) -> NDArray[np.float64]:
+    """q (E,): the share that leaves at each exit of those that have come so far, from the shares p of all.
+
+    q_s = p_s / (1 - sum_{i<s} p_i); 1 where less than a millionth is left.
+    """
+    p = np.asarray(shares, np.float64)
+    if (
+        p.ndim != 1
+        or not len(p)
+        or not np.isfinite(p).all()
+        or (p < 0).any()
+        or not math.isclose(p.sum(), 1, abs_tol=1e-6)
+    ):
+        raise ValueError(f"shares of the queries must be at least 0 and add up to 1, got {p}")
+    left = 1 - np.concatenate([[0.0], np.cumsum(p)[:-1]])
+    return np.where(left < NOTHING_LEFT, 1.0, np.minimum(1.0, p / np.maximum(left, NOTHING_LEFT)))
+
+
+def _macs(costs: ExitCosts | Sequence[float]) -> NDArray[np.float64]:
+    macs = np.asarray(costs.macs if isinstance(costs, ExitCosts) else costs, np.float64)
+    if macs.ndim != 1 or not len(macs) or not np.isfinite(macs).all() or macs[0] <= 0 or (np.diff(macs) <= 0).any():
+        raise ValueError(f"costs must be positive and increase from exit to exit, got {macs}")
+    return macs
+
+
+def _check(macs: NDArray[np.float64], mean_macs: float) -> None:
+    if not mean_macs >= macs[0]:
+        least = f"the smallest possible budget is {macs[0]:g}, the first exit alone"
+        raise ValueError(f"a mean budget of {mean_macs:g} cannot be met; {least}")

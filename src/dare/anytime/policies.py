@@ -1,0 +1,201 @@
+"""Who leaves where: each policy answers one question, `stops(exit, confidence)`.
+
+Exits are counted from 0, and nobody asks at the last one. Policies hold state: make one per stream, and ask it in the
+stream's order.
+"""
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sortedcontainers import SortedList
+
+from dare.anytime.budgets import conditional, geometric_shares
+from dare.anytime.costs import ExitCosts
+
+STEERING_HORIZON = 8
+"""Queries over which `Steered` makes up for what was spent too much: few enough to be within 0.5 % of the budget after
+1,000 queries, enough not to be led by single ones."""
+
+BUDGET_STEPS = 512
+
+
+class ExitPolicy(Protocol):
+    """Decides at each exit but the last whether a query leaves there."""
+
+    def stops(self, exit: int, confidence: float) -> bool:
+        """Whether a query with this confidence (higher is surer; NaN: cannot be told) leaves at this exit."""
+        ...
+
+
+class RunningQuantile:
+    """Lets the surest q_s of all queries that have come to exit s so far leave there (paper, section 4.2).
+
+    The threshold is an order statistic of the confidences seen at the exit, this one included. So the first query to
+    come to an exit leaves there, and a record leaves whatever the shares. Takes O(log n) per query.
+
+    Args:
+        shares: p (E,), of all queries.
+        window: how many confidences to remember per exit, for streams without end; all by default.
+    """
+
+    def __init__(self, shares: Sequence[float] | NDArray[np.floating], window: int | None = None) -> None:
+        self._leaving = conditional(shares).tolist()
+        self._seen = [_Seen(window) for _ in self._leaving]
+
+    def stops(self, exit: int, confidence: float) -> bool:
+        """Whether the confidence is among the surest so far; one that cannot be told (NaN) is not."""
+        if math.isnan(confidence):
+            return False
+        seen = self._seen[exit].add(confidence)
+        return bool(confidence >= seen[-1 - int((len(seen) - 1) * self._leaving[exit])])
+
+
+class Steered:
+    """A running quantile whose shares follow what has been spent, so that the mean cost meets the budget.
+
+    The paper's rule misses its budget by some percent, and by much more when easy and hard queries come in phases.
+    Here each query that leaves moves the aim of the next ones by what is still to be spent or saved, shared among
+    `horizon` queries. Records have no right to leave, so a stream that grows easier and easier is held too.
+
+    Args:
+        costs: of leaving at each exit.
+        mean_macs: the budget per query, in the unit of the costs.
+        window: as in `RunningQuantile`.
+        horizon: queries among which a difference is shared.
+    """
+
+    def __init__(
+        self,
+        costs: ExitCosts | Sequence[float],
+        mean_macs: float,
+        *,
+        window: int | None = None,
+        horizon: int = STEERING_HORIZON,
+    ) -> None:
+        if horizon < 1:
+            raise ValueError(f"horizon must be at least 1, got {horizon}")
+        self._leaving = conditional(geometric_shares(costs, mean_macs))
+        self._costs = np.asarray(costs.macs if isinstance(costs, ExitCosts) else costs, np.float64)
+        self._budget = min(mean_macs, float(self._costs[-1]))
+        self._seen = [_Seen(window) for _ in self._costs]
+        self._horizon = horizon
+        self._to_spend = 0.0
+        # Shares mixed from those of two budgets cost the mixture of these budgets: no root to find per query.
+        self._aims = np.linspace(self._costs[0], self._costs[-1], BUDGET_STEPS)
+        self._shares = np.stack([geometric_shares(costs, aim) for aim in self._aims])
+
+    def stops(self, exit: int, confidence: float) -> bool:
+        """Whether fewer than q_s of the confidences seen at the exit are surer; never where it cannot be told (NaN)."""
+        stopped = False
+        if not math.isnan(confidence):
+            seen = self._seen[exit].add(confidence)
+            surer = len(seen) - seen.bisect_right(confidence)
+            stopped = bool(surer < self._leaving[exit] * len(seen))
+        if stopped or exit == len(self._costs) - 2:
+            self._steer(self._costs[exit if stopped else -1])
+        return stopped
+
+    def _steer(self, spent: float) -> None:
+        """A query has left and cost so much."""
+        self._to_spend += self._budget - spent
+        low, high = self._costs[0], self._costs[-1]
+        aim = min(max(self._budget + self._to_spend / self._horizon, low), high)
+        step, above = divmod((aim - low) / (high - low) * (BUDGET_STEPS - 1), 1)
+        below = min(int(step), BUDGET_STEPS - 2)
+        above += step - below
+        self._leaving = conditional((1 - above) * self._shares[below] + above * self._shares[below + 1])
+
+
+class _Seen:
+    """The confidences seen at an exit, in ascending order; the oldest are forgotten where there is a window."""
+
+    def __init__(self, window: int | None) -> None:
+        if window is not None and window < 1:
+            raise ValueError(f"window must be at least 1, got {window}")
+        self._sorted = SortedList()
+        self._order: deque[float] = deque()
+        self._window = window
+
+    def add(self, confidence: float) -> "SortedList":
+        self._sorted.add(confidence)
+        if self._window is not None:
+            self._order.append(confidence)
+            if len(self._order) > self._window:
+                self._sorted.remove(self._order.popleft())
+        return self._sorted
+
+
+class Chance:
+    """Lets each query leave at exit s with probability q_s, whatever its confidence: the baseline.
+
+    One generator per exit, so that the order in which micro-batches ask changes nothing.
+    """
+
+    def __init__(self, shares: Sequence[float] | NDArray[np.floating], seed: int = 0) -> None:
+        self._leaving = conditional(shares)
+        self._random = [np.random.default_rng([seed, exit]) for exit in range(len(self._leaving))]
+
+    def stops(self, exit: int, confidence: float) -> bool:
+        """A throw of the dice."""
+        return bool(self._random[exit].random() < self._leaving[exit])
+
+
+class Thresholds:
+    """Lets queries leave whose confidence reaches a fixed threshold.
+
+    Args:
+        thresholds: (E - 1,) or (E,), one per exit; the last exit needs none.
+    """
+
+    def __init__(self, thresholds: Sequence[float] | NDArray[np.floating]) -> None:
+        self.thresholds = np.asarray(thresholds, np.float64)
+        if self.thresholds.ndim != 1 or np.isnan(self.thresholds).any():
+            raise ValueError(f"expected one threshold per exit, got {thresholds!r:.80}")
+
+    @classmethod
+    def learnt(cls, confidences: NDArray[np.floating], shares: Sequence[float] | NDArray[np.floating]) -> "Thresholds":
+        """Thresholds that would send these shares of a validation set to the exits.
+
+        Args:
+            confidences: (E, N), of validation queries at every exit.
+            shares: p (E,).
+        """
+        rows = np.asarray(confidences, np.float64)
+        leaving = conditional(shares)
+        if rows.ndim != 2 or rows.shape[0] != len(leaving) or not rows.shape[1] or np.isnan(rows[:-1]).any():
+            raise ValueError(f"expected confidences ({len(leaving)}, N) without NaN, got shape {rows.shape}")
+        thresholds = []
+        for exit, q in enumerate(leaving[:-1]):
+            # Nobody left to learn from: whoever still comes here is as sure as those who left before.
+            found = np.sort(rows[exit])[::-1]
+            leave = round(len(found) * q)
+            thresholds.append(np.inf if len(found) and not leave else found[leave - 1] if len(found) else -np.inf)
+            rows = rows[:, rows[exit] < thresholds[-1]]
+        return cls(np.asarray(thresholds))
+
+    def stops(self, exit: int, confidence: float) -> bool:
+        """Whether the confidence reaches the exit's threshold."""
+        return bool(confidence >= self.thresholds[exit])
+
+
+class Deadline:
+    """Lets a query leave when the next exit would come too late, whatever its confidence; one object per query.
+
+    Args:
+        until: on the clock, in seconds.
+        seconds: (E,), how long leaving at each exit takes from the start, as measured.
+        clock: monotonic.
+    """
+
+    def __init__(self, until: float, seconds: Sequence[float], clock: Callable[[], float] = time.monotonic) -> None:
+        self._until, self._clock = until, clock
+        self._steps = np.diff(np.asarray(seconds, np.float64))
+
+    def stops(self, exit: int, confidence: float) -> bool:
+        """Whether the step to the next exit would end after the deadline."""
+        return bool(self._clock() + self._steps[exit] > self._until)

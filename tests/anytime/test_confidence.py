@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from dare.anytime.confidence import margin, nearness
+from dare.anytime.nearest import Allowed, nearest_two
+from dare.retrieval.labels import Labels
 
 
 def slow_margin(distances: np.ndarray, people: np.ndarray) -> float:
@@ -31,3 +33,38 @@ def test_lists_too_short_to_tell_are_said_to_be() -> None:
     assert np.isnan(nearness(np.zeros((2, 0)))).all()
     with pytest.raises(ValueError, match="a person for each distance"):
         margin(np.zeros(3), np.zeros(2, int))
+
+
+@pytest.mark.parametrize("allowed", ["paper", "other cameras", "all"])
+def test_nearest_two_are_those_of_sorted_lists(allowed: Allowed) -> None:
+    random = np.random.default_rng(1)
+    q, g = random.normal(size=(60, 4)), random.normal(size=(90, 4))
+    query = Labels(random.integers(1, 6, 60), random.integers(1, 4, 60))
+    gallery = Labels(random.integers(-1, 6, 90), random.integers(1, 4, 90))
+    found = nearest_two(q, g, query, gallery, allowed)
+    for row in range(60):
+        keep = gallery.people != -1
+        own_camera = gallery.cameras == query.cameras[row]
+        if allowed == "paper":
+            keep &= ~(own_camera & (gallery.people == query.people[row]))
+        elif allowed == "other cameras":
+            keep &= ~own_camera
+        distances = np.linalg.norm(g[keep] - q[row], axis=1)
+        order = np.argsort(distances, kind="stable")
+        ordered, people = distances[order], gallery.people[keep][order]
+        assert found.nearness[row] == pytest.approx(nearness(ordered))
+        assert found.margin[row] == pytest.approx(margin(ordered, people, complete=True))
+
+
+def test_nobody_to_be_compared_with() -> None:
+    query = Labels(np.array([1, 2]), np.array([1, 2]))
+    for people, cameras in (([], []), ([-1], [3])):
+        gallery = Labels(np.array(people, int), np.array(cameras, int))
+        found = nearest_two(np.zeros((2, 3)), np.zeros((len(people), 3)), query, gallery)
+        assert np.isnan(found.nearness).all()
+        assert np.isnan(found.margin).all()
+    alone = nearest_two(np.zeros((2, 3)), np.ones((1, 3)), query, Labels(np.array([1]), np.array([1])))
+    assert np.isnan(alone.margin[0])
+    assert alone.margin[1] == np.inf
+    with pytest.raises(ValueError, match="allowed must be one of paper, other cameras, all"):
+        nearest_two(np.zeros((2, 3)), np.ones((1, 3)), query, query, "mine")  # type: ignore[arg-type]

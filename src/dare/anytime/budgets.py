@@ -35,18 +35,21 @@ def geometric_shares(costs: ExitCosts | Sequence[float], mean_macs: float) -> ND
     excess = macs / mean_macs - 1  # their sign changes once, so the polynomial in a has one positive root (Descartes)
     powers = np.arange(len(macs))
 
+    def terms(log_a: float) -> NDArray[np.float64]:
+        scaled: NDArray[np.float64] = np.exp(powers * log_a - max(0.0, powers[-1] * log_a))
+        return scaled
+
     def surplus(log_a: float) -> float:
-        terms = np.exp(powers * log_a - max(0.0, powers[-1] * log_a))
-        return float(excess @ terms)
+        return float(excess @ terms(log_a))
 
     # A share of 1e-300 is none: outside of this interval the budget is an exit's own cost but for rounding.
     wide = 690.0
     if surplus(-wide) >= 0 or surplus(wide) <= 0:
         shares[0 if surplus(-wide) >= 0 else -1] = 1
         return shares
-    log_a = brentq(surplus, -wide, wide, xtol=1e-14, rtol=1e-14)
-    terms = np.exp(powers * log_a - max(0.0, powers[-1] * log_a))
-    return terms / terms.sum()
+    log_a = float(brentq(surplus, -wide, wide, xtol=1e-14, rtol=1e-14))
+    solution = terms(log_a)
+    return solution / solution.sum()
 
 
 def adjacent_shares(costs: ExitCosts | Sequence[float], mean_macs: float) -> NDArray[np.float64]:

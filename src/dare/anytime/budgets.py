@@ -48,8 +48,9 @@ def geometric_shares(costs: ExitCosts | Sequence[float], mean_macs: float) -> ND
         shares[0 if surplus(-wide) >= 0 else -1] = 1
         return shares
     log_a = float(brentq(surplus, -wide, wide, xtol=1e-14, rtol=1e-14))
-    solution = terms(log_a)
-    return solution / solution.sum()
+    shares = terms(log_a)
+    shares /= shares.sum()
+    return shares
 
 
 def adjacent_shares(costs: ExitCosts | Sequence[float], mean_macs: float) -> NDArray[np.float64]:

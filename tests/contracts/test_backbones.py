@@ -46,6 +46,30 @@ def test_lazy_exits_equal_the_full_pass(build: Callable[[], list[Stage]]) -> Non
 
 
 @every_backbone
+@torch.no_grad()
+def test_exits_come_unchanged_until_a_stop_between_blocks(build: Callable[[], list[Stage]]) -> None:
+    model = seeded(build)
+    images = torch.randn(1, 3, 64, 32)
+    full = list(model.exits(images))
+    asked = 0
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > allowed
+
+    found, allowed = [], 10**6
+    for vector, expected in zip(model.exits(images, stop), full, strict=True):
+        torch.testing.assert_close(vector, expected, rtol=0, atol=0)
+        found.append(asked)
+    assert found[0] >= 2  # a stage is more than one block, so a late stop costs less than a stage
+    assert len(list(model.exits(images, lambda: True))) == 0
+    for exits, blocks in enumerate(found[:3], start=1):
+        asked, allowed = 0, blocks
+        assert len(list(model.exits(images, stop))) == exits
+
+
+@every_backbone
 def test_a_stage_runs_only_when_its_exit_is_asked_for(build: Callable[[], list[Stage]]) -> None:
     model = seeded(build)
     ran: list[int] = []

@@ -40,6 +40,27 @@ class ExitCosts:
         return float(np.asarray(self.macs, np.float64)[left].mean())
 
 
+@dataclass(frozen=True, slots=True)
+class ExitTimes:
+    """Measured time from the start of a query to its answer at each exit.
+
+    Attributes:
+        median, slow: seconds per exit, the middle and the 95th percentile.
+        longest_block: seconds, the longest time between two chances to stop, 95th percentile.
+        source: what was measured where; printed beside every result that uses it.
+    """
+
+    median: tuple[float, ...]
+    slow: tuple[float, ...]
+    longest_block: float
+    source: str
+
+    def __post_init__(self) -> None:
+        for seconds in (self.median, self.slow):
+            if not seconds or seconds[0] <= 0 or any(later < earlier for earlier, later in itertools.pairwise(seconds)):
+                raise ValueError(f"times must be positive and not fall from exit to exit, got {seconds}")
+
+
 NETSCOPE_2018 = ExitCosts(
     (523_568_640, 1_150_094_336, 2_060_915_200, 2_542_295_040),
     "DaRe(R) at 256x128 as published in 2018 (netscope, ResNet-50 with its stride on the 1x1)",

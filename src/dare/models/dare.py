@@ -1,6 +1,6 @@
 """DaRe: a backbone's stages, a head on each, and a learnt fusion (paper, section 3.1)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,6 +39,14 @@ class Step(nn.Module):
         """Images or the previous feature map -> this stage's feature map."""
         result: Tensor = self.body(features)
         return result
+
+    def until(self, features: Tensor, stop: Callable[[], bool]) -> Tensor | None:
+        """As `forward`, asking before each block; None once the answer was yes."""
+        for block in _blocks(self.body):
+            if stop():
+                return None
+            features = block(features)
+        return features
 
     def embed(self, features: Tensor) -> Tensor:
         """This stage's feature map -> (B, D)."""
@@ -107,14 +115,18 @@ class DaRe(nn.Module):
         stages = torch.stack(list(self._tapped(images)))
         return StageEmbeddings(stages, self.fusion(stages) if self.fusion else None)
 
-    def exits(self, images: Tensor) -> Iterator[Tensor]:
-        """(B, D) per exit, each computed when it is asked for: not asking for the next one is stopping."""
+    def exits(self, images: Tensor, stop: Callable[[], bool] | None = None) -> Iterator[Tensor]:
+        """(B, D) per exit, each computed when it is asked for: not asking for the next one is stopping.
+
+        Args:
+            stop: asked before every block of every stage; when it says True no further exit comes.
+        """
         vectors = []
-        for vector in self._tapped(images):
+        for vector in self._tapped(images, stop):
             vectors.append(vector)
             if self.fusion is None or len(vectors) < len(self.taps):
                 yield vector
-        if self.fusion is not None:
+        if self.fusion is not None and len(vectors) == len(self.taps):
             yield self.fusion(torch.stack(vectors))
 
     @property
@@ -128,13 +140,25 @@ class DaRe(nn.Module):
         names = self.embedding_names
         return (*names[:-2], names[-1]) if self.fusion else names
 
-    def _tapped(self, images: Tensor) -> Iterator[Tensor]:
+    def _tapped(self, images: Tensor, stop: Callable[[], bool] | None = None) -> Iterator[Tensor]:
         features = images
         for number, step in enumerate(self.steps, start=1):
             assert isinstance(step, Step)
-            features = step(features)
+            result: Tensor | None = step(features) if stop is None else step.until(features, stop)
+            if result is None:
+                return
+            features = result
             if number in self.taps:
                 yield step.embed(features)
+
+
+def _blocks(body: nn.Module) -> Iterator[nn.Module]:
+    """The parts of a body that run one after the other; sequences within sequences are opened."""
+    if type(body) is not nn.Sequential:
+        yield body
+        return
+    for part in body:
+        yield from _blocks(part)
 
 
 def _head(channels: int, hidden_dim: int, embedding_dim: int) -> nn.Module:

@@ -1,6 +1,6 @@
 """A network run by torch as it is."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +44,11 @@ class EagerRunner:
         self._mixed = precision == "bf16"
         self._network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
-    def exits(self, images: NDArray[np.float32] | Tensor) -> Iterator[NDArray[np.float32]]:
-        """(B, 3, H, W) -> (B, D) per exit, each computed when it is asked for."""
-        vectors = self._network.exits(self._input(images))
+    def exits(
+        self, images: NDArray[np.float32] | Tensor, stop: Callable[[], bool] | None = None
+    ) -> Iterator[NDArray[np.float32]]:
+        """As `Runner.exits`."""
+        vectors = self._network.exits(self._input(images), stop)
         while True:
             with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed):
                 vector = next(vectors, None)

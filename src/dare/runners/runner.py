@@ -1,7 +1,7 @@
 """What every engine offers: the vectors of a batch, one exit after the other."""
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -32,8 +32,14 @@ class Runner(Protocol):
     digest: str
     precision: str
 
-    def exits(self, images: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-        """(B, 3, H, W) -> (B, D) per exit, each computed when it is asked for."""
+    def exits(
+        self, images: NDArray[np.float32], stop: Callable[[], bool] | None = None
+    ) -> Iterator[NDArray[np.float32]]:
+        """(B, 3, H, W) -> (B, D) per exit, each computed when it is asked for.
+
+        Args:
+            stop: asked between the blocks of a stage; when it says True no further exit comes.
+        """
         ...
 
     def embed(self, images: NDArray[np.float32]) -> tuple[list[NDArray[np.float32]], NDArray[np.float32] | None]:

@@ -1,0 +1,61 @@
+"""How long each exit takes on this machine."""
+
+import platform
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from dare.anytime.costs import ExitTimes
+from dare.runners.runner import Runner
+
+WARM_UP = 5
+
+
+def measure(
+    runner: Runner,
+    *,
+    batch: int = 1,
+    repeats: int = 50,
+    search: Callable[[int, np.ndarray], object] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> ExitTimes:
+    """Time every exit of a runner on random pictures.
+
+    Args:
+        batch: pictures that are run together.
+        repeats: how often.
+        search: what is done with the vectors (B, D) of each exit, counted from 0: `gallery.search`, say. Without it
+            only the network is timed.
+    """
+    if batch < 1 or repeats < 1:
+        raise ValueError(f"batch and repeats must be at least 1, got {batch} and {repeats}")
+    size = runner.preparation
+    images = np.random.default_rng(0).normal(size=(batch, 3, size.height, size.width)).astype(np.float32)
+    seconds = np.zeros((repeats, len(runner.exit_names)))
+    blocks = np.zeros(repeats)
+    for number in range(-WARM_UP, repeats):
+        start = before = clock()
+        longest = 0.0
+
+        def passed() -> bool:
+            nonlocal before, longest
+            now = clock()
+            before, longest = now, max(longest, now - before)
+            return False
+
+        for exit, vectors in enumerate(runner.exits(images, passed)):
+            if search is not None:
+                search(exit, vectors)
+            passed()
+            if number >= 0:
+                seconds[number, exit] = before - start
+        if number >= 0:
+            blocks[number] = longest
+    network = f"{runner.name} {runner.precision}, batch {batch}, {runner.threads} on {runner.device_name}"
+    return ExitTimes(
+        tuple(np.median(seconds, 0).tolist()),
+        tuple(np.maximum.accumulate(np.percentile(seconds, 95, axis=0)).tolist()),
+        float(np.percentile(blocks, 95)),
+        f"{network}, {'with' if search else 'without'} search, {platform.machine()}",
+    )

@@ -18,3 +18,10 @@ def choose_device(name: str) -> torch.device:
             f"device {name!r} cannot be used ({reason}); choose cpu, or one that this machine has"
         ) from error
     return device
+
+
+def describe_device(device: torch.device) -> str:
+    """What computes: the GPU's name, or the processor's and the number of torch's threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"

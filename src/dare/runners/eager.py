@@ -11,7 +11,7 @@ from torch import Tensor
 from dare.images import Preparation
 from dare.models.checkpoints import Checkpoint, load_checkpoint
 from dare.models.dare import DaRe
-from dare.models.devices import choose_device
+from dare.models.devices import choose_device, describe_device
 from dare.models.macs import count_macs
 
 
@@ -43,6 +43,11 @@ class EagerRunner:
         self.precision = precision
         self._mixed = precision == "bf16"
         self._network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+    @property
+    def description(self) -> str:
+        """As in `Runner`."""
+        return f"eager, {self.precision}, {describe_device(self.device)}"
 
     def exits(
         self, images: NDArray[np.float32] | Tensor, stop: Callable[[], bool] | None = None

@@ -23,6 +23,7 @@ class Runner(Protocol):
         costs: multiply-adds per exit.
         digest: of the checkpoint; "" for a network that was never saved.
         precision: what it computes in, "fp32" or "bf16".
+        description: engine, precision, threads and device, to print beside measured times.
     """
 
     exit_names: tuple[str, ...]
@@ -31,6 +32,9 @@ class Runner(Protocol):
     costs: ExitCosts
     digest: str
     precision: str
+
+    @property
+    def description(self) -> str: ...
 
     def exits(
         self, images: NDArray[np.float32], stop: Callable[[], bool] | None = None

@@ -1,6 +1,5 @@
 """How long each exit takes on this machine."""
 
-import platform
 import time
 from collections.abc import Callable
 
@@ -52,10 +51,9 @@ def measure(
                 seconds[number, exit] = before - start
         if number >= 0:
             blocks[number] = longest
-    network = f"{runner.name} {runner.precision}, batch {batch}, {runner.threads} on {runner.device_name}"
     return ExitTimes(
         tuple(np.median(seconds, 0).tolist()),
         tuple(np.maximum.accumulate(np.percentile(seconds, 95, axis=0)).tolist()),
         float(np.percentile(blocks, 95)),
-        f"{network}, {'with' if search else 'without'} search, {platform.machine()}",
+        f"{runner.description}, batch {batch}, {'with' if search else 'without'} search",
     )

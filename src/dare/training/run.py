@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dare.models.checkpoints import MODEL_FILE, Checkpoint, save_checkpoint
+from dare.models.devices import describe_device
 from dare.models.macs import count_macs
 from dare.training.alarm import TrainingStoppedError
 from dare.training.augment import augment
@@ -75,7 +76,7 @@ class Run:
             "unreadable": len(self.paths) - len(self.kept),
             "iterations": state.iteration,
             "seconds": round(state.seconds, 1),
-            "device": _device_name(self.device),
+            "device": describe_device(self.device),
             "torch": torch.__version__,
         }
         costs = count_macs(state.average, preparation.height, preparation.width)
@@ -92,9 +93,3 @@ class Run:
             f"{reason}, iteration {state.iteration}; start anew with a lower learning rate, or with mining eased in "
             f"(--ease-in 0.3); {kept}. The batch: {names}"
         )
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type}, {torch.get_num_threads()} threads"

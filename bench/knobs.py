@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"rank-1 in percent, {options.size}, preset demo with --ease-in 0.3, mean over seeds {options.seeds}")
+    print(f"rank-1 in percent, {options.size}, preset demo, mean over seeds {options.seeds}")
     for name, knobs in VARIANTS.items():
         runs = [rank_1(options.out, name, options.size, seed, knobs) for seed in options.seeds]
         means = {exit: statistics.mean(run[exit] for run in runs) for exit in runs[0]}
@@ -56,7 +56,7 @@ def rank_1(out: Path, name: str, size: str, seed: int, knobs: dict[str, float]) 
     if not (place / "data").exists():
         draw_benchmark(place / "data", size, seed=seed, recipe=replace(SIZES[size], **knobs))  # type: ignore[arg-type]
     benchmark = open_benchmark(place / "data")
-    checkpoint = train(benchmark.train, place / "run", replace(PRESETS["demo"], seed=seed, ease_in=0.3), resume=True)
+    checkpoint = train(benchmark.train, place / "run", replace(PRESETS["demo"], seed=seed), resume=True)
     embeddings = embed(open_runner(checkpoint), [*benchmark.query, *benchmark.gallery], root=benchmark.root)
     return {exit.name: exit.scores.cmc(1) for exit in evaluate(embeddings, benchmark).exits}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dare.datasets import folder
+from dare.datasets import Benchmark, Sample, folder
 
 Picture = Callable[..., Path]
 
@@ -135,3 +135,18 @@ def test_nothing_to_read_is_said_in_one_line(tmp_path: Path, picture: Picture) -
     picture(tmp_path / "portrait.jpg")
     with pytest.raises(ValueError, match="cannot tell who is on"):
         folder(tmp_path)
+
+
+def test_labels_that_are_one_number_are_refused(tmp_path: Path, picture: Picture) -> None:
+    for name in ("1/a.jpg", "01/b.jpg", "2/c.jpg"):
+        picture(tmp_path / name)
+    with pytest.raises(ValueError, match="the labels 01 and 1 are one number"):
+        folder(tmp_path)
+
+
+def test_a_benchmark_made_by_hand_finds_its_own_root(tmp_path: Path) -> None:
+    query, gallery = Sample((tmp_path / "q/1.jpg",), 1, 1), Sample((tmp_path / "g/1.jpg",), 1, 2)
+    benchmark = Benchmark("mine", (), (query,), (gallery,))
+    assert benchmark.root == tmp_path
+    assert benchmark.identify([query, gallery]) == ("q/1.jpg", "g/1.jpg")
+    assert Benchmark("nothing", (), (), ()).notes == ()

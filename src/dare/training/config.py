@@ -137,6 +137,7 @@ PRESETS = {
         beta1_late=0.9,
         beta2=0.99,
         weight_decay=0.0,
+        ease_in=0.3,
     ),
 }
 """Name -> settings. `paper`: DaRe(R) with random erasing from ImageNet weights. `slim`: our trunk for CPUs,

@@ -192,6 +192,11 @@ def test_one_camera_alone_cannot_be_scored_and_the_reason_is_said(
         (["train", "ROOT", "OUT", "--backbone", "timm/swin_tiny_patch4_window7_224"], "takes no pictures of"),
         (["train", "ROOT", "OUT", "--taps", "2", "7"], "taps must name stages from 1 to 4"),
         (["train", "ROOT", "OUT", "--iterations", "0"], "must be at least 1"),
+        (["train", "ROOT", "OUT", "--init", "MODEL", "--weights", "none"], "weights and init both say"),
+        (["train", "ROOT", "OUT", "--fusion-rate", "-1"], "fusion_rate must be at least 0"),
+        (["train", "ROOT", "OUT", "--margin", "nan"], "margin finite"),
+        (["train", "ROOT", "OUT", "--hidden-dim", "100000000000"], "not enough memory"),
+        (["evaluate", "ROOT", "--embeddings", "none.npz", "--crops", "10"], "belong to --model"),
         (["train", "ROOT", "OUT", "--threads", "0"], "threads must be at least 1"),
         (["embed", "ROOT", "OUT/e.npz", "--model", "ROOT"], "no checkpoint at"),
         (["data", "check", "none"], "found neither at none"),
@@ -199,7 +204,8 @@ def test_one_camera_alone_cannot_be_scored_and_the_reason_is_said(
         (["data", "synthetic", "OUT", "--set.train-people", "2.7"], "train_people must be a whole number"),
         (["data", "synthetic", "OUT", "--set.train-people", "inf"], "train_people must be a whole number"),
         (["data", "hold-out", "ROOT", "OUT/e.npz", "--people", "5"], "5 of 6 training people cannot be held out"),
-        (["data", "hold-out", "ROOT", "OUT/e.npz", "--people", "2"], "must lie in a folder above the pictures"),
+        (["data", "hold-out", "ROOT", "OUT/e.npz", "--people", "2"], "expected the name of a .csv file"),
+        (["data", "hold-out", "ROOT", "OUT/e.csv", "--people", "2"], "must lie in a folder above the pictures"),
         (["evaluate", "ROOT", "--model", "MODEL", "--report", "ROOT"], "is a folder; expected a file to write"),
         (["evaluate", "ROOT", "--model", "MODEL", "--json", "MODEL/model.safetensors/a.json"], "is no folder"),
     ],
@@ -250,6 +256,47 @@ def test_held_out_people_train_nothing_and_answer_each_other(
     status, said, _ = run(capsys, "evaluate", out, "--model", tmp_path / "run")
     assert status == 0
     assert "6 queries, 6 gallery entries" in said
+
+
+def test_one_person_or_one_camera_is_said_and_fails(
+    capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
+) -> None:
+    for number in range(4):
+        save_picture(tmp_path / "one" / "ada" / f"c{number % 2}_{number}.jpg", number)
+        save_picture(tmp_path / "camera" / str(number % 2) / f"c1_{number}.jpg", number)
+    status, _, err = run(capsys, "evaluate", tmp_path / "one", "--model", model)
+    assert status == 1
+    assert "dare: all pictures show one person" in err
+    _, out, _ = run(capsys, "data", "check", tmp_path / "one")
+    assert "warning: queries and gallery show one person" in out
+    assert "warning: all training pictures show one person" in out
+    _, out, _ = run(capsys, "data", "check", tmp_path / "camera")
+    assert "warning: queries and gallery are from one camera" in out
+
+
+def test_no_file_is_overwritten_by_held_out_people(capsys: pytest.CaptureFixture[str], market_folder: Path) -> None:
+    mine = market_folder.parent / "mine.csv"
+    mine.write_text("precious")
+    make_market(market_folder, train_people=6)
+    status, _, err = run(capsys, "data", "hold-out", market_folder, mine, "--people", "2")
+    assert status == 2
+    assert "exists already" in err
+    assert mine.read_text() == "precious"
+
+
+def test_every_setting_has_an_option() -> None:
+    from dataclasses import fields
+
+    from dare.cli.settings import Settings
+    from dare.images import Preparation
+    from dare.models.checkpoints import Architecture
+    from dare.training.augment import Augmentation
+    from dare.training.config import TrainConfig
+
+    parts = (TrainConfig, Architecture, Preparation, Augmentation)
+    settings = {field.name for part in parts for field in fields(part)}
+    settings -= {"architecture", "preparation", "augmentation", "mean", "std"}
+    assert {field.name for field in fields(Settings)} == settings
 
 
 def test_settings_are_shown_without_training(capsys: pytest.CaptureFixture[str], market: Path, tmp_path: Path) -> None:

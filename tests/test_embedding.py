@@ -155,3 +155,18 @@ def test_batches_need_a_picture(runner: EagerRunner, benchmark: Benchmark) -> No
     for size in (0, -1):
         with pytest.raises(ValueError, match="batch_size must be at least 1"):
             embed(runner, benchmark.query, batch_size=size)
+
+
+def test_a_sample_that_is_listed_twice_is_embedded_once(runner: EagerRunner, benchmark: Benchmark) -> None:
+    found = embed(runner, [*benchmark.query, *benchmark.query], root=benchmark.root)
+    assert found.ids == benchmark.identify(benchmark.query)
+
+
+def test_views_of_arrays_and_empty_batches_are_run_too(runner: EagerRunner) -> None:
+    images = np.random.default_rng(0).normal(size=(2, 3, 48, 24)).astype(np.float32)
+    mirrored = images[..., ::-1]
+    for found, expected in zip(runner.exits(mirrored), runner.exits(mirrored.copy()), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    images.flags.writeable = False
+    assert len(list(runner.exits(images))) == 4
+    assert [vectors.shape for vectors in runner.exits(images[:0])] == [(0, 16)] * 4

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from dare.images import (
     Preparation,
@@ -225,3 +225,27 @@ def test_an_input_that_makes_no_sense_is_refused() -> None:
         Preparation(height=8)
     with pytest.raises(ValueError, match="must be positive"):
         Preparation(std=(0.0, 1.0, 1.0))
+
+
+DAMAGED_EXIF = {
+    "orientation as text": b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\x04\0\0\0abc\0\0\0\0\0",
+    "rubbish": b"Exif\0\0MM\0*rubbish",
+}
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("exif", DAMAGED_EXIF.values(), ids=DAMAGED_EXIF)
+def test_a_damaged_exif_block_is_no_crash(tmp_path: Path, exif: bytes) -> None:
+    path = tmp_path / "a.jpg"
+    Image.new("RGB", (32, 64), (200, 10, 10)).save(path, exif=exif)
+    assert read(path).shape == (64, 32, 3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_upright_as_pillow_does(tmp_path: Path, orientation: int) -> None:
+    path = tmp_path / "a.png"
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 24, 3), dtype=np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image.save(path, exif=exif)
+    np.testing.assert_array_equal(read(path), np.asarray(ImageOps.exif_transpose(Image.open(path))))

@@ -34,7 +34,6 @@ WITHOUT_TORCH = {
     "checking",
     "evaluation",
     "report",
-    "cli",
 }
 TORCH = {"torch", "torchvision", "timm"}
 # Serving exported steps must not need the networks that they were made from.
@@ -82,7 +81,7 @@ def test_torch_stays_above_everything_that_decides_a_number(path: Path) -> None:
     if relative in FREE_OF_MODELS | PLAIN:
         assert not roots & TORCH
         assert not any(name.startswith("dare.models") for name in imports(path))
-    elif room(path) in WITHOUT_TORCH - {"cli"}:
+    elif room(path) in WITHOUT_TORCH:
         assert not roots & TORCH
 
 

@@ -36,6 +36,7 @@ class Check:
     Attributes:
         splits: train, query and gallery.
         unmatched: queries without a valid match in the gallery.
+        warnings: why training or scoring would make no sense.
         problems: pictures that training and embedding would refuse.
     """
 
@@ -43,6 +44,7 @@ class Check:
     splits: dict[str, SplitCounts]
     unmatched: int
     problems: tuple[UnreadableImageError, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def check(
@@ -63,7 +65,7 @@ def check(
     asked_for = {sample.person for sample in (*benchmark.train, *benchmark.query)}
     nobody = {DISTRACTOR} - asked_for | {JUNK}
     counts = {name: _count(samples, nobody) for name, samples in splits.items()}
-    return Check(benchmark, counts, _unmatched(benchmark), tuple(problems))
+    return Check(benchmark, counts, _unmatched(benchmark), tuple(problems), tuple(_warnings(benchmark)))
 
 
 def _count(samples: Sequence[Sample], nobody: set[int]) -> SplitCounts:
@@ -82,6 +84,23 @@ def _count(samples: Sequence[Sample], nobody: set[int]) -> SplitCounts:
         junk=sum(sample.person == JUNK for sample in samples),
         distractors=sum(sample.person in nobody - {JUNK} for sample in samples),
     )
+
+
+def _warnings(benchmark: Benchmark) -> list[str]:
+    tested = (*benchmark.query, *benchmark.gallery)
+    warnings = [
+        f"there are no {name} pictures" for name in ("train", "query", "gallery") if not getattr(benchmark, name)
+    ]
+    if len({sample.person for sample in benchmark.train}) == 1:
+        warnings.append("all training pictures show one person; training needs at least two")
+    if len({sample.person for sample in tested}) == 1:
+        warnings.append("queries and gallery show one person, so every answer is right; scoring needs others")
+    if benchmark.cameras_known and len({sample.camera for sample in tested}) == 1:
+        warnings.append(
+            "queries and gallery are from one camera, and matches within a camera do not count; "
+            "add a second camera, or leave camera numbers out"
+        )
+    return warnings
 
 
 def _unmatched(benchmark: Benchmark) -> int:

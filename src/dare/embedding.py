@@ -43,7 +43,8 @@ def embed(
 
     Args:
         runner: the network.
-        samples: what to embed; a tracklet's vector is the mean over its images.
+        samples: what to embed, each once however often it is listed; a tracklet's vector is the mean over its
+            images.
         root: folder that the ids are relative to; by default ids are bare file names.
         crops: 1 resizes each picture to the input; 10 takes the mean vector of five crops and their mirror
             images, at ten times the cost.
@@ -61,6 +62,7 @@ def embed(
         raise ValueError(f"crops must be 1 or 10, got {crops}")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    samples = list(dict.fromkeys(samples))
     if not samples:
         raise ValueError("nothing to embed: no samples")
     if resume and not runner.digest:
@@ -94,6 +96,8 @@ def embed(
         return found
     skipped += problems
     bad = {problem.path for problem in problems}
+    if all(bad.intersection(sample.images) for sample in samples):
+        raise UnreadableImageError(problems[0].path, f"{problems[0].reason}; and no other picture can be read either")
     return found.rows([row for row, sample in enumerate(samples) if not bad.intersection(sample.images)])
 
 

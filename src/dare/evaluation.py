@@ -18,6 +18,8 @@ from dare.retrieval.scoring import score_vectors
 
 Distance = Literal["euclidean", "cosine"]
 
+ONE_PERSON = "all pictures show one person, so every answer is right and the figures say nothing"
+
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
@@ -55,6 +57,26 @@ class Evaluation:
     rule: Rule
     costs: ExitCosts | None
     notes: tuple[str, ...]
+
+    @property
+    def nothing_to_score(self) -> str:
+        """Why the figures say nothing, or ""."""
+        people = {*self.query.people.tolist(), *self.gallery.people.tolist()}
+        if len(people) == 1:
+            return f"{ONE_PERSON}; add other people"
+        if self.results[0].scores.matched.any():
+            return ""
+        cameras = {*self.query.cameras.tolist(), *self.gallery.cameras.tolist()}
+        if len(cameras) == 1 and self.benchmark.cameras_known:
+            return (
+                f"no query has a valid match: all pictures are from camera {cameras.pop()}, and matches within a "
+                "camera do not count; add a second camera, or leave camera numbers out"
+            )
+        if not len(self.query) or not len(self.gallery):
+            return "no queries or no gallery entries are left to score; see what was left out"
+        common = {*self.query.people.tolist()} & {*self.gallery.people.tolist()}
+        reason = "seen by no other camera there" if common else "nobody on the queries is in the gallery"
+        return f"no query has a valid match in the gallery ({reason}), so there is nothing to score; check the labels"
 
     @property
     def exits(self) -> tuple[StageResult, ...]:
@@ -124,6 +146,7 @@ def evaluate(
     labels = Labels.of([samples[row] for row in kept])
     found = embeddings.find([ids[row] for row in kept])
     found = replace(found, people=labels.people, cameras=labels.cameras)
+    _refuse_nan(found)
     queries = sum(row < len(benchmark.query) for row in kept)
     query, gallery = found.rows(range(queries)), found.rows(range(queries, len(kept)))
     results = []
@@ -132,6 +155,13 @@ def evaluate(
         results.append(StageResult(name, is_exit, macs, score_vectors(*vectors, query, gallery, rule=rule)))
     notes = (*benchmark.notes, *_notes(results, left_out, found))
     return Evaluation(benchmark, tuple(results), query, gallery, distance, rule, costs, notes)
+
+
+def _refuse_nan(embeddings: Embeddings) -> None:
+    for vectors in (*embeddings.stages, *([] if embeddings.fused is None else [embeddings.fused])):
+        if not np.isfinite(vectors).all():
+            row = int((~np.isfinite(vectors)).any(1).argmax())
+            raise ValueError(f"the vector of {embeddings.ids[row]} contains NaN or infinity; embed it again")
 
 
 def _embeddings(
@@ -148,9 +178,7 @@ def _embeddings(
 
 
 def _notes(results: Sequence[StageResult], left_out: set[str], found: Embeddings) -> list[str]:
-    notes = []
-    if len(set(found.people.tolist())) == 1:
-        notes.append("all pictures show one person, so every answer is right and the figures say nothing")
+    notes = [ONE_PERSON] if len(set(found.people.tolist())) == 1 else []
     if left_out:
         notes.append(f"{len(left_out)} pictures were left out: unreadable, or without an embedding")
     unmatched = int((~results[0].scores.matched).sum())

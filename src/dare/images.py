@@ -2,13 +2,14 @@
 
 import io
 import stat
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 MAX_BYTES = 10_000_000
@@ -23,6 +24,21 @@ CROP_MARGIN = 1.125
 
 GREY = (127, 127, 127)
 """What shows through transparent pixels."""
+
+ORIENTATION = 0x0112  # the EXIF tag
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a picture of each EXIF orientation upright."""
+
+DAMAGED = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError, struct.error)
+"""What Pillow raises for damaged pixels and headers."""
 
 # Modes with 8 bits a channel that turn into RGB without loss of what matters.
 CONVERTIBLE = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX"})
@@ -133,18 +149,19 @@ def _open(path: Path) -> Image.Image:
     except Image.DecompressionBombError as error:
         most = MAX_PIXELS // 10**6
         raise UnreadableImageError(path, f"far too many pixels, at most {most} megapixels; crop it") from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+    except (UnidentifiedImageError, *DAMAGED) as error:
         raise UnreadableImageError(
             path, f"not a picture in one of the formats {', '.join(FORMATS)}; remove or convert it"
         ) from error
     _check(path, image, data)
     try:
-        upright = ImageOps.exif_transpose(image)
+        turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
+        upright = image if turn is None else image.transpose(turn)
         if upright.mode == "RGB":
             upright.load()
             return upright
         transparent = upright.convert("RGBA")
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError) as error:
+    except DAMAGED as error:
         reason = str(error) or type(error).__name__
         raise UnreadableImageError(path, f"truncated or damaged ({reason}); replace or remove it") from error
     return Image.alpha_composite(Image.new("RGBA", transparent.size, GREY), transparent).convert("RGB")

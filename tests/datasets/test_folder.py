@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dare.datasets import folder
+from dare.datasets import Benchmark, Sample, folder
 
 Picture = Callable[..., Path]
 
@@ -91,9 +91,10 @@ def test_a_csv_file_lists_pictures(tmp_path: Path, picture: Picture) -> None:
         (["image,person"], "lists no pictures"),
         (["image,person", "a.jpg,"], "line 2: expected an image and a person"),
         (["image,person", "none.jpg,1"], "line 2: no picture at"),
-        (["image,person", "a.jpg,1", "a.jpg,2"], r"lists a.jpg twice, in lines 2 and 3"),
+        (["image,person", "a.jpg,1", "a.jpg,1"], r"lists a.jpg twice, in lines 2 and 3"),
+        (["image,person,split", "a.jpg,1,query", "a.jpg,2,gallery"], "lines 2 and 3: a.jpg has two people"),
         (["image,person", "../a.jpg,1"], "must lie in the CSV file's folder, or below it"),
-        (["image,person", "x/../a.jpg,1", "a.jpg,2"], "twice"),
+        (["image,person", "x/../a.jpg,1", "a.jpg,1"], "twice"),
         (["image,person", "a.jpg," + 140_000 * "x"], "cannot be read as a CSV file"),
         (["image,person,split", "a.jpg,1,test"], "split must be train, query, gallery or empty"),
     ],
@@ -134,3 +135,18 @@ def test_nothing_to_read_is_said_in_one_line(tmp_path: Path, picture: Picture) -
     picture(tmp_path / "portrait.jpg")
     with pytest.raises(ValueError, match="cannot tell who is on"):
         folder(tmp_path)
+
+
+def test_labels_that_are_one_number_are_refused(tmp_path: Path, picture: Picture) -> None:
+    for name in ("1/a.jpg", "01/b.jpg", "2/c.jpg"):
+        picture(tmp_path / name)
+    with pytest.raises(ValueError, match="the labels 01 and 1 are one number"):
+        folder(tmp_path)
+
+
+def test_a_benchmark_made_by_hand_finds_its_own_root(tmp_path: Path) -> None:
+    query, gallery = Sample((tmp_path / "q/1.jpg",), 1, 1), Sample((tmp_path / "g/1.jpg",), 1, 2)
+    benchmark = Benchmark("mine", (), (query,), (gallery,))
+    assert benchmark.root == tmp_path
+    assert benchmark.identify([query, gallery]) == ("q/1.jpg", "g/1.jpg")
+    assert Benchmark("nothing", (), (), ()).notes == ()

@@ -201,3 +201,58 @@ def test_a_matrix_of_several_blocks_is_scored_whole(monkeypatch: pytest.MonkeyPa
     gallery = Labels(random.integers(-1, 9, 300), random.integers(1, 3, 300))
     distances = random.random((50, 300))
     assert_equal(score(distances, query, gallery), slow_scores(distances, query, gallery))
+
+
+def in_float64(q: np.ndarray, g: np.ndarray, query: Labels, gallery: Labels) -> Scores:
+    """Squared distances by differences, one dimension after the other as the compiled loop adds them."""
+    squared = sum(np.square(q[:, d, None].astype(float) - g[None, :, d]) for d in range(q.shape[1]))
+    return score(np.asarray(squared), query, gallery)
+
+
+@pytest.mark.parametrize("kind", ["most alike", "most alike, float64", "on a far sphere", "all alike", "tiny"])
+def test_vectors_laid_out_unkindly_are_scored_as_in_float64(kind: str) -> None:
+    random = np.random.default_rng(0)
+    base = random.normal(size=16)
+    g = np.tile(base, (400, 1))
+    q = random.normal(size=(50, 16))
+    if kind.startswith("most alike"):
+        g[:190] = base + random.normal(size=16) + 1e-7 * random.normal(size=(190, 16))
+    elif kind == "on a far sphere":
+        directions = random.normal(size=(400, 16))
+        g = random.normal(size=(400, 16))
+        q[:] = 1000 * q / np.linalg.norm(q, axis=1, keepdims=True)
+        far = 1000 * directions / np.linalg.norm(directions, axis=1, keepdims=True)
+        g[::7] = q[0] + far[::7]
+    elif kind == "tiny":
+        g, q = 5e-324 * random.integers(0, 9, (400, 16)), 5e-324 * random.integers(0, 9, (50, 16))
+    if kind not in ("most alike, float64", "tiny"):
+        q, g = q.astype(np.float32), g.astype(np.float32)
+    query = Labels(random.integers(1, 6, 50), np.ones(50, int))
+    gallery = Labels(random.integers(1, 6, 400), np.full(400, 2))
+    found = score_vectors(q, g, query, gallery)
+    power = 1000 if kind == "tiny" else 0  # squares of the tiny ones would vanish
+    expected = in_float64(np.ldexp(q, power), np.ldexp(g, power), query, gallery)
+    np.testing.assert_allclose(found.average_precision, expected.average_precision, rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(found.first_match, expected.first_match)
+
+
+def test_nan_is_refused_in_junk_too_and_named_by_its_own_row() -> None:
+    query, gallery = Labels(np.array([1]), np.array([1])), Labels(np.array([-1, 1, 2]), np.array([2, 2, 2]))
+    for row in range(3):
+        vectors = np.zeros((3, 2))
+        vectors[row] = np.nan
+        with pytest.raises(ValueError, match=f"gallery vector {row} contains NaN"):
+            score_vectors(np.zeros((1, 2)), vectors, query, gallery)
+        with pytest.raises(ValueError, match="query 0 contain NaN"):
+            score(vectors[None, :, 0], query, gallery)
+
+
+def test_labels_that_do_not_fit_are_refused() -> None:
+    good = Labels(np.array([1, 2]), np.array([2, 3]))
+    for people, cameras in (([1, 1], [2]), ([1, 1], []), ([[1, 1]], [[2, 2]])):
+        with pytest.raises(ValueError, match="a person and a camera per query row"):
+            score(np.zeros((len(people), 2)), Labels(np.array(people), np.array(cameras)), good)
+    with pytest.raises(ValueError, match="query cameras must be whole numbers"):
+        score(np.zeros((2, 2)), Labels(np.array([1, 2]), np.array([1.5, 1.6])), good)
+    nothing = Labels(np.zeros(0, int), np.zeros(0, int))
+    assert Scores.pick([score(np.zeros((0, 2)), nothing, good)], []).ties == 0

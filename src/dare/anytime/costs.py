@@ -1,6 +1,7 @@
 """What leaving at each exit costs, in multiply-adds."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,9 +34,13 @@ class ExitCosts:
         return ExitCosts(tuple(crops * macs for macs in self.macs), f"{self.source}, times {crops} crops")
 
     def mean(self, exits: Sequence[int] | NDArray[np.integer]) -> float:
-        """Mean multiply-adds of queries that left at these exits, counted from 0."""
+        """Mean multiply-adds of queries that left at these exits, counted from 0; NaN of none."""
         left = np.asarray(exits)
-        if len(left) and not 0 <= left.min() <= left.max() < len(self.macs):
+        if not len(left):
+            return math.nan
+        if not np.issubdtype(left.dtype, np.integer):
+            raise ValueError(f"exits are whole numbers, got {left.dtype}")
+        if not 0 <= left.min() <= left.max() < len(self.macs):
             raise ValueError(f"exits are counted from 0 to {len(self.macs) - 1}, got {left.min()} to {left.max()}")
         return float(np.asarray(self.macs, np.float64)[left].mean())
 

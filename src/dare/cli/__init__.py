@@ -33,14 +33,21 @@ def main(words: Sequence[str] | None = None) -> None:
     Args:
         words: the command line behind `dare`; the program's own by default.
     """
-    # Pictures of so many pixels are refused by name; Pillow's own words about them would only come on top.
-    warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
+    # What is wrong with a picture is said by its name; Pillow's own words, which name none, would only come on top.
+    for words_of_pillow in ("Image size .* exceeds limit", ".*[Cc]orrupt EXIF data", "Tag data larger than file"):
+        warnings.filterwarnings("ignore", message=words_of_pillow)
     try:
         app(sys.argv[1:] if words is None else words)
     except (ValueError, OSError, ImportError, TrainingStoppedError) as error:
         if os.environ.get("DARE_DEBUG"):
             raise
         console.print(f"dare: {message(error)}")
+        sys.exit(2)
+    except (MemoryError, RuntimeError) as error:
+        # torch has no kind of its own for what a CPU cannot hold.
+        if os.environ.get("DARE_DEBUG") or not (isinstance(error, MemoryError) or "memory" in str(error)):
+            raise
+        console.print(f"dare: not enough memory ({message(error)}); take smaller pictures, batches or networks")
         sys.exit(2)
     except KeyboardInterrupt:
         console.print("dare: interrupted")

@@ -48,7 +48,7 @@ def synthetic(
         knob = name.replace("-", "_")
         if knob not in known:
             raise ValueError(f"unknown knob {name}; choose {', '.join(known)}")
-        whole = known[knob] in (int, "int") and value.is_integer()
+        whole = known[knob] in (int, "int") and value.is_integer()  # what is no whole number the recipe refuses
         knobs[knob] = int(value) if whole else value
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half drawn is removed
     with progress() as show:
@@ -85,6 +85,8 @@ def check_data(root: Root, /, *, layout: Layout = None) -> None:
     output.print(table)
     for note in benchmark.notes:
         output.print(f"note: {note}")
+    for warning in found.warnings:
+        output.print(f"warning: {warning}")
     if found.unmatched:
         output.print(f"note: {found.unmatched} queries have no valid match in the gallery")
     for problem in found.problems:

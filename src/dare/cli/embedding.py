@@ -4,7 +4,9 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
 
 from dare.cli.options import Layout, Model, Root, Running, RunningOptions, limit_threads, report_skipped
 from dare.cli.terminal import output, progress
@@ -23,7 +25,7 @@ def embed(
     /,
     *,
     model: Model,
-    split: list[Literal["train", "query", "gallery"]] | None = None,
+    split: Annotated[list[Literal["train", "query", "gallery"]] | None, Parameter(negative="")] = None,
     layout: Layout = None,
     running: RunningOptions = None,
 ) -> None:
@@ -67,7 +69,7 @@ def run_network(
     with progress() as show:
         embeddings = embed_samples(
             runner,
-            list(dict.fromkeys(samples)),
+            samples,
             root=benchmark.root,
             crops=running.crops,
             batch_size=running.batch_size,

@@ -14,7 +14,6 @@ from dare.cli.terminal import console, output
 from dare.files import check_writable, replacing
 
 if TYPE_CHECKING:
-    from dare.datasets import Benchmark
     from dare.evaluation import Evaluation
 
 
@@ -33,7 +32,8 @@ def evaluate(
 ) -> None:
     """Score every exit of a network on a data set's queries and gallery, or embeddings from elsewhere.
 
-    The network may have been trained on another data set. Exit status 1 if no query has a valid match.
+    The network may have been trained on another data set. Exit status 1 if no query has a valid match,
+    or all pictures show one person.
 
     Parameters
     ----------
@@ -65,6 +65,8 @@ def evaluate(
         vectors, costs, skipped = run_network(benchmark, samples, model, running)
         left_out = [problem.path.relative_to(benchmark.root).as_posix() for problem in skipped]
     else:
+        if running != Running(skip_unreadable=running.skip_unreadable):
+            raise ValueError("crops, batch size, device, precision and threads belong to --model, not to --embeddings")
         vectors, costs = Embeddings.load(str(embeddings)), None
         left_out = vectors.lacking(benchmark.identify(samples)) if running.skip_unreadable else []
     result = evaluate_embeddings(vectors, benchmark, distance=distance, rule=rule, costs=costs, skipped=left_out)
@@ -77,19 +79,9 @@ def evaluate(
 
         write_report(report, result)
         output.print(f"report: {report}")
-    if not result.results[0].scores.matched.any():
-        console.print(f"dare: {_why_nothing_matches(result.benchmark)}")
+    if reason := result.nothing_to_score:
+        console.print(f"dare: {reason}")
         sys.exit(1)
-
-
-def _why_nothing_matches(benchmark: "Benchmark") -> str:
-    cameras = {sample.camera for sample in (*benchmark.query, *benchmark.gallery)}
-    if len(cameras) == 1 and benchmark.cameras_known:
-        reason = f"all pictures are from camera {cameras.pop()}, and matches within a camera do not count"
-        return f"no query has a valid match: {reason}; add a second camera, or leave camera numbers out"
-    people = {sample.person for sample in benchmark.query} & {sample.person for sample in benchmark.gallery}
-    reason = "seen by no other camera there" if people else "nobody on the queries is in the gallery"
-    return f"no query has a valid match in the gallery ({reason}), so there is nothing to score; check the labels"
 
 
 def _show(result: "Evaluation") -> None:

@@ -74,7 +74,8 @@ def train(
             last = f"loss {list(now.losses.values())[-1]:.3f}" if now.losses else ""
             show(now.phase, now.done, now.total, last)
             if stopping() and now.phase == "pictures":
-                raise SystemExit(0)  # nothing has been trained yet, so there is nothing to save
+                output.print("stopped before the first iteration; there is nothing to save yet")
+                raise SystemExit(0)
 
         skipped: list[UnreadableImageError] | None = [] if skip_unreadable else None
         checkpoint = train_network(

@@ -136,11 +136,18 @@ def _rows_of_csv(path: Path) -> list[_Row]:
     if not rows:
         raise ValueError(f"{path} lists no pictures")
     seen: dict[tuple[Path, str | None], int] = {}
+    labels: dict[Path, tuple[int, str, str | None]] = {}
     for number, row in enumerate(rows, start=2):
+        first, *known = labels.setdefault(row.path, (number, row.person, row.camera))
+        if known != [row.person, row.camera]:
+            raise ValueError(
+                f"{path}, lines {first} and {number}: {row.path.name} has two people or two cameras; correct one"
+            )
         for split in [row.split] if row.split else SPLITS:
             if (row.path, split) in seen:
-                first = seen[row.path, split]
-                raise ValueError(f"{path} lists {row.path.name} twice, in lines {first} and {number}; remove one")
+                raise ValueError(
+                    f"{path} lists {row.path.name} twice, in lines {seen[row.path, split]} and {number}; remove one"
+                )
             seen[row.path, split] = number
     return rows
 
@@ -186,5 +193,10 @@ def _numbered(labels: Iterable[str]) -> dict[str, int]:
     """Labels as the whole numbers they are, or else numbered in alphabetical order."""
     distinct = sorted(set(labels))
     if all(WHOLE_NUMBER.fullmatch(label) for label in distinct):
-        return {label: int(label) for label in distinct}
+        numbers: dict[int, str] = {}
+        for label in distinct:
+            if int(label) in numbers:
+                raise ValueError(f"the labels {numbers[int(label)]} and {label} are one number; write them alike")
+            numbers[int(label)] = label
+        return {label: number for number, label in numbers.items()}
     return {label: number for number, label in enumerate(distinct, start=1)}

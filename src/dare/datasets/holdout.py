@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,29 +35,41 @@ def hold_out(benchmark: Benchmark, people: int, seed: int = 0) -> Benchmark:
         if sample.person in held and queries.setdefault(key, sample) is not sample:
             gallery.append(sample)
     train = tuple(sample for sample in benchmark.train if sample.person not in held)
+    if not gallery:
+        raise ValueError("the people held out have one picture at each camera, so nothing is left for a gallery")
     note = f"{people} training people of {benchmark.name} held out, seed {seed}"
-    return replace(benchmark, train=train, query=tuple(queries.values()), gallery=tuple(gallery), notes=(note,))
+    return replace(
+        benchmark, train=train, query=tuple(queries.values()), gallery=tuple(gallery), notes=(*benchmark.notes, note)
+    )
 
 
 def write_manifest(benchmark: Benchmark, path: Path) -> int:
     """Write a benchmark of stills as a CSV file that `folder` reads; returns the number of pictures."""
-    base = path.parent.absolute()
+    if path.suffix.lower() != ".csv":
+        raise ValueError(f"expected the name of a .csv file, got {path}")
+    if path.exists():
+        raise FileExistsError(f"{path} exists already; remove it, or choose another name")
+    base = Path(os.path.normpath(path.parent.absolute()))
     lines: list[list[str | int]] = []
     for split in ("train", "query", "gallery"):
         for sample in getattr(benchmark, split):
-            image = sample.images[0].absolute()
+            image = Path(os.path.normpath(sample.images[0].absolute()))
             if len(sample.images) > 1:
                 raise ValueError(
                     f"a CSV file lists single pictures, and {image} is one of {len(sample.images)} of a sample"
                 )
             if not image.is_relative_to(base):
-                raise ValueError(f"{path} must lie in a folder above the pictures, such as {benchmark.root.parent}")
+                raise ValueError(f"{path} must lie in a folder above the pictures, such as {benchmark.root.absolute()}")
             camera = [sample.camera] if benchmark.cameras_known else []
             lines.append([image.relative_to(base).as_posix(), sample.person, *camera, split])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image", "person", *(["camera"] if benchmark.cameras_known else []), "split"])
     writer.writerows(lines)
+    try:
+        content = text.getvalue().encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"a picture's name is not UTF-8, so {path} cannot list it: {error}; rename it") from error
     with replacing(path) as file:
-        file.write(text.getvalue().encode())
+        file.write(content)
     return len(lines)

@@ -48,6 +48,8 @@ def _read(name: str, root: Path, official: dict[str, int]) -> Benchmark:
         if len(splits[folder]) != expected:
             notes.append(f"{folder} has {len(splits[folder])} images, Market-1501 as published {expected}")
     train = tuple(sample for sample in splits[TRAIN] if sample.person not in (JUNK, DISTRACTOR))
+    if dropped := len(splits[TRAIN]) - len(train):
+        notes.append(f"{TRAIN}: {dropped} pictures of junk and distractors (persons -1 and 0) are not trained on")
     return Benchmark(name, train, splits[QUERY], splits[GALLERY], root, notes=tuple(notes))
 
 

@@ -1,5 +1,6 @@
 """What a benchmark is made of: labelled samples, split into train, query and gallery."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ class Benchmark:
     Attributes:
         name: what reports call it.
         train, query, gallery: the samples of each split, ordered by file name.
-        root: the folder that picture ids are relative to.
+        root: the folder that picture ids are relative to; by default the deepest one above all pictures.
         cameras_known: False where each distinct picture was given a camera number of its own.
         notes: what the reader saw that a user should know: ignored files, counts that differ.
     """
@@ -46,9 +47,15 @@ class Benchmark:
     train: tuple[Sample, ...]
     query: tuple[Sample, ...]
     gallery: tuple[Sample, ...]
-    root: Path
+    root: Path = None  # type: ignore[assignment]  # never None once it is made
     cameras_known: bool = True
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.root is None:
+            samples = (*self.train, *self.query, *self.gallery)
+            folders = {path.parent for sample in samples for path in sample.images}
+            object.__setattr__(self, "root", Path(os.path.commonpath(folders)) if folders else Path())
 
     def identify(self, samples: Iterable[Sample]) -> tuple[str, ...]:
         """The ids of samples: the path of each one's first image below `root`, with forward slashes."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from dare.anytime.costs import ExitCosts
@@ -99,9 +100,10 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         costs = ExitCosts(**_tuples(info["costs"]))
         model = architecture.build()
         load_strictly(model, tensors, str(path))
+        training = dict(info["training"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not describe a network this version can build: {error}") from error
-    return Checkpoint(model.eval(), architecture, preparation, costs, info["training"], digest)
+    return Checkpoint(model.eval(), architecture, preparation, costs, training, digest)
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], info: dict[str, Any]) -> str:
@@ -134,7 +136,7 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
         digest = metadata["sha256"]
         position = _digest_position(content, digest.encode())
         format_number = int(info.get("format", 0))
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError, UnicodeError):
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError, UnicodeError, RecursionError):
         if content.startswith((b"PK\x03\x04", b"\x80")):
             raise CheckpointError(
                 f"{path} is a pickled PyTorch file, expected a safetensors checkpoint; pickles are never loaded"
@@ -153,7 +155,10 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
         raise CheckpointError(f"{path} is truncated or damaged: its SHA-256 does not match; take another copy")
     if info.get("kind") != kind:
         raise CheckpointError(f"{path} holds a {info.get('kind')}, expected a {kind}; give the {MODEL_FILE}")
-    return safetensors.torch.load(content), info, digest
+    try:
+        return safetensors.torch.load(content), info, digest
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is damaged ({error}); take another copy") from error
 
 
 def _digest_position(content: bytes, digest: bytes) -> int:

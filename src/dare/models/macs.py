@@ -14,11 +14,12 @@ def count_macs(model: DaRe, height: int = 256, width: int = 128) -> ExitCosts:
     """
     parameter = next(model.parameters())
     image = torch.zeros(1, 3, height, width, device=parameter.device, dtype=parameter.dtype)
-    was_training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     totals = []
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         for _ in model.exits(image):
             totals.append(counter.get_total_flops() // 2)
-    model.train(was_training)
+    for module, training in modes:
+        module.training = training
     return ExitCosts(tuple(totals), f"counted at {height}x{width}, convolutions and matrix products")

@@ -42,7 +42,7 @@ class StripePool(nn.Module):
         height = features.shape[2]
         if height % self.stripes == 0:
             # The same as adaptive pooling where stripes are equally high, and faster.
-            rows = features.mean(3).reshape(*features.shape[:2], self.stripes, -1).mean(3)
+            rows = features.mean(3).reshape(*features.shape[:2], self.stripes, height // self.stripes).mean(3)
         else:
             rows = F.adaptive_avg_pool2d(features, (self.stripes, 1)).squeeze(3)
         return rows.flatten(1)

@@ -22,7 +22,8 @@ def euclidean(query: NDArray[np.floating], gallery: NDArray[np.floating]) -> NDA
 
 def cosine(query: NDArray[np.floating], gallery: NDArray[np.floating]) -> NDArray[np.float32]:
     """One minus the cosine of the angle: (Q, D), (G, D) -> (Q, G), from 0 to 2."""
-    return 1 - normalised(query) @ normalised(gallery).T
+    distances: NDArray[np.float32] = 1 - normalised(query) @ normalised(gallery).T
+    return np.clip(distances, 0, 2, out=distances)
 
 
 def normalised(vectors: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -41,7 +41,8 @@ class Embeddings:
     def __post_init__(self) -> None:
         numbered = (f"stage {number}" for number in range(1, len(self.stages) + 1))
         object.__setattr__(self, "names", tuple(self.names) or tuple(numbered))
-        object.__setattr__(self, "stages", tuple(self.stages))
+        object.__setattr__(self, "stages", tuple(_floats(stage) for stage in self.stages))
+        object.__setattr__(self, "fused", None if self.fused is None else _floats(self.fused))
         object.__setattr__(self, "ids", tuple(self.ids))
         object.__setattr__(self, "people", np.asarray(self.people, np.int64))
         object.__setattr__(self, "cameras", np.asarray(self.cameras, np.int64))
@@ -148,7 +149,7 @@ class Embeddings:
             raise EmbeddingsError(f"{path}: expected ids (N,), got shape {arrays['ids'].shape}")
         if str(arrays.get("format", FORMAT)) != str(FORMAT):
             raise EmbeddingsError(f"{path} has another format than this version reads; upgrade dare-reid")
-        ids = tuple(str(id) for id in arrays["ids"])
+        ids = tuple(id.decode() if isinstance(id, bytes) else str(id) for id in arrays["ids"])
         names = tuple(str(name) for name in arrays.get("names", ()))
         stages = [arrays[f"stage_{n}"] for n in range(1, len(arrays) + 1) if f"stage_{n}" in arrays]
         fused = arrays.get("fused")
@@ -188,3 +189,11 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 def _names(arrays: dict[str, Any]) -> str:
     return ", ".join(arrays) or "nothing"
+
+
+def _floats(vectors: Any) -> NDArray[Any]:
+    """Float32 and float64 stay what they are."""
+    array = np.asarray(vectors)
+    if np.iscomplexobj(array):
+        raise EmbeddingsError("expected vectors of real numbers, got complex ones")
+    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)

@@ -40,13 +40,27 @@ class DenseLabels:
     """Labels with people numbered from 0 without gaps, and the gallery rows of each person; junk is dropped."""
 
     def __init__(self, query: Labelled, gallery: Labelled) -> None:
-        query_people, gallery_people = np.asarray(query.people), np.asarray(gallery.people)
+        query_people, query_cameras = _whole("query", query)
+        gallery_people, gallery_cameras = _whole("gallery", gallery)
         self.kept: NDArray[np.bool_] = gallery_people != JUNK
         everyone, dense = np.unique(np.concatenate([query_people, gallery_people[self.kept]]), return_inverse=True)
         self.query_people = dense[: len(query_people)].astype(np.int64)
         self.gallery_people = dense[len(query_people) :].astype(np.int64)
-        self.query_cameras = np.asarray(query.cameras, np.int64)
-        self.gallery_cameras = np.asarray(gallery.cameras, np.int64)[self.kept]
+        self.query_cameras = query_cameras
+        self.gallery_cameras = gallery_cameras[self.kept]
         counts = np.bincount(self.gallery_people, minlength=len(everyone))
         self.rows = np.argsort(self.gallery_people, kind="stable")
         self.offsets = np.concatenate([[0], np.cumsum(counts)])
+
+
+def _whole(name: str, labels: Labelled) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """People and cameras as whole numbers, as many of one as of the other."""
+    people, cameras = np.asarray(labels.people), np.asarray(labels.cameras)
+    if people.ndim != 1 or people.shape != cameras.shape:
+        raise ValueError(
+            f"expected a person and a camera per {name} row, got shapes {people.shape} and {cameras.shape}"
+        )
+    for kind, values in (("people", people), ("cameras", cameras)):
+        if len(values) and not (np.issubdtype(values.dtype, np.integer) or (values == np.trunc(values)).all()):
+            raise ValueError(f"{name} {kind} must be whole numbers, got {values.dtype} {values}")
+    return people.astype(np.int64), cameras.astype(np.int64)

@@ -42,9 +42,21 @@ class Results(NamedTuple):
     tied: Any
 
 
+class Settled(NamedTuple):
+    """True distances that were computed already, so that those close to many matches are computed once.
+
+    `distance[entry]` is that to query `query[entry]`.
+    """
+
+    query: Any
+    distance: Any
+
+
 @njit(nogil=True, cache=True)
 def rank_matches(distances: Any, start: int, task: Task, results: Results) -> None:
     """Fill in the results of queries start, start + 1, ... from their distances (b, G)."""
+    columns = distances.shape[1]
+    settled = Settled(np.full(columns, -1, np.int64), np.empty(columns, np.float64))
     for local in range(distances.shape[0]):
         query = start + local
         row = distances[local]
@@ -56,7 +68,7 @@ def rank_matches(distances: Any, start: int, task: Task, results: Results) -> No
             true[k] = _true_distance(row, query, good[k], task)
         order = np.argsort(true, kind="mergesort")  # stable: ties stay in gallery order
         good, true = good[order], true[order]
-        ranks = _count_nearer(row, query, good, true, task, results)
+        ranks = _count_nearer(row, query, good, true, task, results, settled)
         for entry in passed_over:
             distance = _true_distance(row, query, entry, task)
             for k in range(len(good)):
@@ -87,7 +99,7 @@ def _true_distance(row: Any, query: int, entry: int, task: Task) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def _count_nearer(row: Any, query: int, good: Any, true: Any, task: Task, results: Results) -> Any:
+def _count_nearer(row: Any, query: int, good: Any, true: Any, task: Task, results: Results, settled: Settled) -> Any:
     """For each match, how many entries of the row lie before it, matches and passed-over ones included."""
     ranks = np.zeros(len(good), np.int64)
     lows = np.empty(len(good), row.dtype)
@@ -111,7 +123,7 @@ def _count_nearer(row: Any, query: int, good: Any, true: Any, task: Task, result
             ranks[k] += below
             if within - below > np.int32(begin <= good[k] < begin + PIECE):  # others than the match itself
                 found = _within(piece, begin, low, high, close)
-                ranks[k] += _settle(row, query, k, close[:found], good, true, task, results)
+                ranks[k] += _settle(row, query, k, close[:found], good, true, task, results, settled)
     return ranks
 
 
@@ -126,13 +138,18 @@ def _within(piece: Any, begin: int, low: Any, high: Any, entries: Any) -> int:
 
 
 @njit(nogil=True, cache=True)
-def _settle(row: Any, query: int, k: int, close: Any, good: Any, true: Any, task: Task, results: Results) -> int:
+def _settle(
+    row: Any, query: int, k: int, close: Any, good: Any, true: Any, task: Task, results: Results, settled: Settled
+) -> int:
     """How many of the entries too close to call lie before match k; notes ties of the first one."""
     before = 0
     for entry in close:
         if entry == good[k]:
             continue
-        distance = _true_distance(row, query, entry, task)
+        if settled.query[entry] != query:
+            settled.query[entry] = query
+            settled.distance[entry] = _true_distance(row, query, entry, task)
+        distance = settled.distance[entry]
         if distance < true[k] or (distance == true[k] and entry < good[k]):
             before += 1
         if k == 0 and distance == true[k] and task.gallery_people[entry] != task.query_people[query]:

@@ -59,7 +59,7 @@ class Scores:
     @staticmethod
     def pick(per_exit: Sequence["Scores"], exits: Sequence[int] | NDArray[np.integer]) -> "Scores":
         """The scores of a stream in which query i left at `exits[i]`, counted from 0."""
-        chosen = np.asarray(exits)
+        chosen = np.asarray(exits, None if len(exits) else np.intp)
         rows = np.arange(len(per_exit[0].first_match))
         if chosen.shape != rows.shape or (len(chosen) and not 0 <= chosen.min() <= chosen.max() < len(per_exit)):
             raise ValueError(

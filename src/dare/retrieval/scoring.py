@@ -52,11 +52,11 @@ def score(distances: NDArray[np.floating], query: Labelled, gallery: Labelled, *
     columns = slice(None) if people.kept.all() else people.kept
 
     def block(start: int, stop: int) -> NDArray[np.floating]:
-        rows = np.ascontiguousarray(matrix[start:stop, columns])
+        rows = matrix[start:stop]
         if rows.size and np.isnan(rows.min()):
             row = start + int(np.isnan(rows).any(1).argmax())
             raise ValueError(f"distances of query {row} contain NaN; check the embeddings")
-        return rows
+        return np.ascontiguousarray(rows[:, columns])
 
     nothing = np.zeros((0, 0), matrix.dtype)
     return _score(people, block, matrix.itemsize, np.zeros(len(matrix)), (nothing, nothing), rule)
@@ -92,38 +92,58 @@ def score_vectors(
             f"{len(query.people)} and {len(gallery.people)} labels"
         )
     people = DenseLabels(query, gallery)
-    q, g = _rescaled(q, g if people.kept.all() else g[people.kept])
-    # |q - g|^2 orders as |g|^2 - 2 q.g for one query; the square rides along as one more column. Around the
-    # gallery's centre products are smaller, and so is their rounding.
-    sample = g[:: max(1, len(g) // CENTRE_ROWS)]
-    centre = np.median(sample, axis=0).astype(g.dtype) if len(g) else np.zeros(g.shape[1], g.dtype)
-    left, right = (np.ones((len(v), v.shape[1] + 1), np.float32) for v in (q, g))
-    np.subtract(q, centre, out=left[:, :-1], casting="same_kind")
-    np.subtract(g, centre, out=right[:, :-1], casting="same_kind")
-    lengths = np.sqrt(np.einsum("qd,qd->q", left[:, :-1], left[:, :-1], dtype=np.float64))
-    squares = np.einsum("gd,gd->g", right[:, :-1], right[:, :-1], dtype=np.float64)
-    left[:, :-1] *= -2
-    right[:, -1] = squares
-    buffers = threading.local()
+    q, g = _rescaled(q, g)
+    product = _CentredProduct(q, g if people.kept.all() else g[people.kept])
+    return _score(people, product.block, 4, product.slack, (np.ascontiguousarray(q), product.gallery), rule)
 
-    def block(start: int, stop: int) -> NDArray[np.floating]:
-        if not hasattr(buffers, "rows"):
-            buffers.rows = np.empty((_block_rows(len(g), 4), len(g)), np.float32)
-        rows: NDArray[np.float32] = buffers.rows[: stop - start]
-        np.dot(left[start:stop], right.T, out=rows)
-        if len(far):
-            rows[:, far] = left[start:stop].astype(np.float64) @ right_far.T
+
+class _CentredProduct:
+    """|g - c|^2 - 2 (q - c).(g - c), which orders as the distances of one query do, in float32, block by block.
+
+    Around the gallery's centre c products are smaller than around the origin, and so is their rounding.
+
+    Attributes:
+        gallery: (G, D).
+        slack: (Q,), by how much values of a query may be off, without those of far entries; see `Task.slack`.
+    """
+
+    def __init__(self, query: NDArray[np.floating], gallery: NDArray[np.floating]) -> None:
+        self.gallery = np.ascontiguousarray(gallery)
+        sample = gallery[:: max(1, len(gallery) // CENTRE_ROWS)]
+        zero = np.zeros(gallery.shape[1], gallery.dtype)
+        self._centre = np.median(sample, axis=0).astype(gallery.dtype) if len(gallery) else zero
+        # The squares ride along as one more column.
+        self._left, self._right = (np.ones((len(v), v.shape[1] + 1), np.float32) for v in (query, gallery))
+        left, right = self._left[:, :-1], self._right[:, :-1]
+        np.subtract(query, self._centre, out=left, casting="same_kind")
+        np.subtract(gallery, self._centre, out=right, casting="same_kind")
+        lengths = np.sqrt(np.einsum("qd,qd->q", left, left, dtype=np.float64))
+        squares = np.einsum("gd,gd->g", right, right, dtype=np.float64)
+        left *= -2
+        self._right[:, -1] = squares
+        # A few entries far out would make the rounding of all look large: theirs is computed in float64.
+        self._far = np.flatnonzero(squares > 16 * np.median(squares)) if len(squares) else np.zeros(0, np.intp)
+        self._far_vectors = gallery[self._far].astype(np.float64) - self._centre
+        self._far_squares = np.einsum("gd,gd->g", self._far_vectors, self._far_vectors)
+        self._query = query
+        self._buffers = threading.local()
+        # Two sums of n products can each be off by n roundings of the terms' total size (Higham 2002, 3.1); 8 more
+        # cover the casts to float32. Twice that leaves room for the roundings of the far ones. It is never 0, which
+        # would say that the values are the truth.
+        longest = math.sqrt(np.delete(squares, self._far).max(initial=0.0))
+        terms = 2 * lengths * longest + longest**2
+        self.slack = 4 * (query.shape[1] + 9) * FLOAT32_ROUNDING * terms + np.finfo(np.float32).tiny
+
+    def block(self, start: int, stop: int) -> NDArray[np.floating]:
+        """The rows of queries start..stop, (b, G), in a buffer of the calling thread."""
+        if not hasattr(self._buffers, "rows"):
+            self._buffers.rows = np.empty((_block_rows(len(self.gallery), 4), len(self.gallery)), np.float32)
+        rows: NDArray[np.float32] = self._buffers.rows[: stop - start]
+        np.dot(self._left[start:stop], self._right.T, out=rows)
+        if len(self._far):
+            near = self._query[start:stop].astype(np.float64) - self._centre
+            rows[:, self._far] = self._far_squares - 2 * near @ self._far_vectors.T
         return rows
-
-    # A few vectors far out would make the rounding of all of them look large: theirs are computed in float64.
-    far = np.flatnonzero(squares > 16 * np.median(squares)) if len(squares) else np.zeros(0, np.intp)
-    right_far = right[far].astype(np.float64)
-    right_far[:, -1] = squares[far]
-    # Two sums of n products can each be off by n roundings of the terms' total size (Higham 2002, 3.1); 8 more
-    # cover the casts to float32. Twice that leaves room for the roundings of the far ones, see `Task.slack`.
-    longest = math.sqrt(np.delete(squares, far).max(initial=0.0))
-    slack = 4 * (q.shape[1] + 9) * FLOAT32_ROUNDING * (2 * lengths * longest + longest**2)
-    return _score(people, block, 4, slack, (np.ascontiguousarray(q), np.ascontiguousarray(g)), rule)
 
 
 def _score(
@@ -191,5 +211,5 @@ def _rescaled(
         largest = max(largest, extreme)
     if 1e-9 < largest < 1e9 or largest == 0:
         return vectors[0], vectors[1]
-    scale = 2.0 ** -math.frexp(largest)[1]
-    return vectors[0] * vectors[0].dtype.type(scale), vectors[1] * vectors[1].dtype.type(scale)
+    power = -math.frexp(largest)[1]
+    return np.ldexp(vectors[0], power), np.ldexp(vectors[1], power)

@@ -71,6 +71,8 @@ class EagerRunner:
         return [stage.float().cpu().numpy() for stage in found.stages], fused
 
     def _input(self, images: NDArray[np.float32] | Tensor) -> Tensor:
+        if isinstance(images, np.ndarray) and not (images.flags.c_contiguous and images.flags.writeable):
+            images = np.array(images, np.float32)  # torch takes no mirrored views and warns of read-only ones
         tensor = torch.as_tensor(images)
         if tensor.ndim != 4 or tensor.shape[1] != 3:
             raise ValueError(f"expected images (B, 3, H, W), got shape {tuple(tensor.shape)}")

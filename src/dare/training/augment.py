@@ -34,6 +34,11 @@ class Augmentation:
             )
 
 
+def picture_size(preparation: Preparation, augmentation: Augmentation) -> tuple[int, int]:
+    """Height and width of the pictures that crops are taken from."""
+    return preparation.uncropped if augmentation.enlarge else (preparation.height, preparation.width)
+
+
 def augment(
     pictures: Tensor, preparation: Preparation, augmentation: Augmentation, generator: torch.Generator
 ) -> Tensor:
@@ -47,6 +52,9 @@ def augment(
     Returns:
         (B, 3, H, W) float32.
     """
+    expected = picture_size(preparation, augmentation)
+    if pictures.ndim != 4 or pictures.shape[1:] != (*expected, 3):
+        raise ValueError(f"expected pictures (B, {expected[0]}, {expected[1]}, 3), got shape {tuple(pictures.shape)}")
     images = _crop_and_mirror(pictures, preparation, generator)
     images = images.permute(0, 3, 1, 2).float() / 255
     if augmentation.jitter:

@@ -1,5 +1,6 @@
 """Every setting of a training, and named sets of them."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -79,16 +80,14 @@ class TrainConfig:
             raise ValueError(
                 f"learning_rate must be positive and final_rate in 0..1, got {self.learning_rate} and {self.final_rate}"
             )
+        if not self.fusion_rate >= 0 or not math.isfinite(self.margin):
+            raise ValueError(
+                f"fusion_rate must be at least 0 and margin finite, got {self.fusion_rate} and {self.margin}"
+            )
         if not (0 <= self.ease_in <= 1 and 0 <= self.average < 1):
             raise ValueError(f"ease_in and average are shares, got {self.ease_in} and {self.average}")
         if not (self.deep_supervision or self.architecture.fusion):
             raise ValueError("without deep supervision and without fusion there is nothing to train on")
-
-    @property
-    def picture_size(self) -> tuple[int, int]:
-        """Height and width of the pictures that crops are taken from."""
-        preparation = self.preparation
-        return preparation.uncropped if self.augmentation.enlarge else (preparation.height, preparation.width)
 
     def rate(self, iteration: int) -> float:
         """Learning rate at an iteration, counted from 0 (equation 4 of the paper, after the warm-up)."""
@@ -138,6 +137,7 @@ PRESETS = {
         beta1_late=0.9,
         beta2=0.99,
         weight_decay=0.0,
+        ease_in=0.3,
     ),
 }
 """Name -> settings. `paper`: DaRe(R) with random erasing from ImageNet weights. `slim`: our trunk for CPUs,
@@ -156,6 +156,8 @@ def configure(preset: TrainConfig, settings: Mapping[str, Any], init: str | Path
     if rest.get("weights") == "none":
         rest["weights"] = None
     if init is not None:
+        if "weights" in rest:
+            raise ValueError("weights and init both say what to start from; give one of them")
         start = load_checkpoint(init)
         preset = replace(preset, architecture=start.architecture, preparation=start.preparation, weights=None)
     if "iterations" in rest and "decay_start" not in rest:

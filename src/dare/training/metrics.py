@@ -22,7 +22,7 @@ class MetricsLog:
     """
 
     def __init__(self, folder: Path, columns: Sequence[str], start: int, *, tensorboard: bool = False) -> None:
-        self._writer: Any = _summary_writer(folder, start) if tensorboard else None
+        self._writer: Any = summary_writer_class()(str(folder), purge_step=start + 1) if tensorboard else None
         file = folder / METRICS_FILE
         kept = []
         if start and file.exists():
@@ -39,8 +39,11 @@ class MetricsLog:
 
     def write(self, iteration: int, *values: float) -> None:
         """One row; values in the order of the columns behind the iteration."""
-        self._csv.writerow([iteration, *(f"{value:.6g}" for value in values)])
-        self._file.flush()
+        try:
+            self._csv.writerow([iteration, *(f"{value:.6g}" for value in values)])
+            self._file.flush()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._file.name) from error
         if self._writer:
             for name, value in zip(self._columns[1:], values, strict=True):
                 self._writer.add_scalar(name.replace(" ", "_"), value, iteration)
@@ -56,11 +59,16 @@ class MetricsLog:
             self._writer.close()
 
 
-def _summary_writer(folder: Path, start: int) -> Any:
+def summary_writer_class() -> Any:
+    """TensorBoard's writer.
+
+    Raises:
+        ImportError: TensorBoard is not installed; says how to get it.
+    """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ImportError(
             "TensorBoard is not installed; run: pip install 'dare-reid[tensorboard]', or leave it off"
         ) from error
-    return SummaryWriter(str(folder), purge_step=start + 1)
+    return SummaryWriter

@@ -15,16 +15,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dare.datasets.sample import Sample
+from dare.files import check_writable
 from dare.images import UnreadableImageError
-from dare.models.checkpoints import Checkpoint, load_checkpoint
+from dare.models.checkpoints import MODEL_FILE, Checkpoint, load_checkpoint
 from dare.models.dare import DaRe
 from dare.models.devices import choose_device
 from dare.models.macs import count_macs
 from dare.models.weights import load_strictly
+from dare.training.augment import picture_size
 from dare.training.batches import IdentityBatches
 from dare.training.config import TrainConfig
 from dare.training.losses import median_distance, pairwise_distances, triplet_losses
-from dare.training.metrics import MetricsLog
+from dare.training.metrics import MetricsLog, summary_writer_class
 from dare.training.pictures import load_pictures
 from dare.training.run import Run
 from dare.training.state import STATE_FILE, TrainingState
@@ -85,11 +87,15 @@ def train(
     if (folder / STATE_FILE).exists() and not resume:
         raise FileExistsError(f"{folder} holds a training already; resume it, or choose another folder")
     paths, people = _labelled(samples)
+    check_writable(folder / MODEL_FILE)
+    if tensorboard:
+        summary_writer_class()
     place = choose_device(device)
+    network = _network(config, init)  # before the pictures: what cannot be built is said at once
     store, kept = _pictures(paths, config, folder if memory_map else None, skipped, on_progress)
     batches = IdentityBatches(people[kept], config.people, config.images, config.seed)
     run = Run(folder, config, place, store, paths, people, kept, batches, data_name)
-    state = TrainingState.new(_network(config, init), config, run.device)
+    state = TrainingState.new(network, config, run.device)
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / STATE_FILE).exists():
         state.restore(folder / STATE_FILE, config, run.fingerprint)
@@ -162,7 +168,7 @@ def _pictures(
     on_progress: Callable[[Progress], None],
 ) -> tuple[Tensor, NDArray[np.int64]]:
     """All pictures, and the positions of the readable ones."""
-    height, width = config.picture_size
+    height, width = picture_size(config.preparation, config.augmentation)
     pictures, problems = load_pictures(
         paths,
         height,

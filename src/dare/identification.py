@@ -200,3 +200,55 @@ def identify_stream(
             exit += 1
         yield from (results[place] for place in range(len(batch)))
         number += len(batch)
+
+
+NOTHING = Hits(np.zeros((1, 0), str), np.zeros((1, 0), np.int64), np.zeros((1, 0), np.int64), np.zeros((1, 0)), True)
+
+
+def check_pair(runner: Runner, gallery: Gallery) -> None:
+    """Refuse a gallery whose vectors came from another network."""
+    if runner.digest != gallery.model:
+        raise MismatchError(
+            f"the gallery holds vectors of model {gallery.model[:12] or 'unknown'}, the runner is model "
+            f"{runner.digest[:12] or 'unknown'}; open the model that the gallery was made with, or index again"
+        )
+
+
+def check_deadline(deadline: float | None) -> None:
+    """Refuse a deadline that is no positive time."""
+    if deadline is not None and not 0 < deadline < np.inf:
+        raise ValueError(f"a deadline is a positive number of seconds, got {deadline}")
+
+
+def _prepared(images: list[Picture], runner: Runner) -> list[NDArray[np.float32] | UnreadableImageError]:
+    """Each picture as the network takes it, or why it cannot be read."""
+    size = runner.preparation
+    pictures: list[NDArray[np.float32] | UnreadableImageError] = []
+    for image in images:
+        if isinstance(image, np.ndarray):
+            if image.shape != (3, size.height, size.width):
+                raise ValueError(f"expected a prepared picture (3, {size.height}, {size.width}), got {image.shape}")
+            pictures.append(image)
+            continue
+        try:
+            pixels = read_resized(Path(image), size.height, size.width)
+            pictures.append(prepare(pixels[None], size)[0])
+        except UnreadableImageError as problem:
+            pictures.append(problem)
+    return pictures
+
+
+def _look_up(
+    gallery: Gallery, exit: int, vector: NDArray[np.float32], count: int, where: Where | None, confidence: Confidence
+) -> tuple[Hits, float]:
+    """The nearest entries, and how sure that is; looks deeper where the list holds one person only."""
+    hits = gallery.search(exit, vector, count, where=where)
+    if confidence == "nearness":
+        return hits, float(nearness(hits.distances)[0])
+    deeper, depth = hits, count
+    while np.isnan(sure := float(margin(deeper.distances, deeper.people, complete=deeper.complete)[0])):
+        if deeper.complete:
+            break
+        depth *= 4
+        deeper = gallery.search(exit, vector, depth, where=where)
+    return hits, sure

@@ -112,7 +112,10 @@ class DaRe(nn.Module):
 
     def forward(self, images: Tensor) -> StageEmbeddings:
         """All embeddings of (B, 3, H, W) images."""
-        stages = torch.stack(list(self._tapped(images)))
+        walk = self.walk(images)
+        while walk.step():
+            pass
+        stages = torch.stack(walk.vectors)
         return StageEmbeddings(stages, self.fusion(stages) if self.fusion else None)
 
     def exits(self, images: Tensor, stop: Callable[[], bool] | None = None) -> Iterator[Tensor]:
@@ -121,13 +124,13 @@ class DaRe(nn.Module):
         Args:
             stop: asked before every block of every stage; when it says True no further exit comes.
         """
-        vectors = []
-        for vector in self._tapped(images, stop):
-            vectors.append(vector)
-            if self.fusion is None or len(vectors) < len(self.taps):
-                yield vector
-        if self.fusion is not None and len(vectors) == len(self.taps):
-            yield self.fusion(torch.stack(vectors))
+        walk = self.walk(images)
+        while (vector := walk.exit(stop)) is not None:
+            yield vector
+
+    def walk(self, images: Tensor) -> "Walk":
+        """Go through the network with (B, 3, H, W) images, exit by exit, leaving behind whom one likes."""
+        return Walk(self, images)
 
     @property
     def embedding_names(self) -> tuple[str, ...]:
@@ -140,16 +143,48 @@ class DaRe(nn.Module):
         names = self.embedding_names
         return (*names[:-2], names[-1]) if self.fusion else names
 
-    def _tapped(self, images: Tensor, stop: Callable[[], bool] | None = None) -> Iterator[Tensor]:
-        features = images
-        for number, step in enumerate(self.steps, start=1):
+
+class Walk:
+    """A batch on its way through a network.
+
+    Attributes:
+        vectors: (B, D) of every tapped stage behind it.
+    """
+
+    def __init__(self, model: DaRe, images: Tensor) -> None:
+        self._model, self._features, self._stage = model, images, 0
+        self._finished = False
+        self.vectors: list[Tensor] = []
+
+    def step(self, stop: Callable[[], bool] | None = None) -> bool:
+        """Go to the next tapped stage; False at the end, or if `stop` said True before one of the blocks."""
+        while self._stage < len(self._model.steps):
+            step = self._model.steps[self._stage]
             assert isinstance(step, Step)
-            result: Tensor | None = step(features) if stop is None else step.until(features, stop)
+            result: Tensor | None = step(self._features) if stop is None else step.until(self._features, stop)
             if result is None:
-                return
-            features = result
-            if number in self.taps:
-                yield step.embed(features)
+                self._stage = len(self._model.steps)
+                return False
+            self._features, self._stage = result, self._stage + 1
+            if self._stage in self._model.taps:
+                self.vectors.append(step.embed(result))
+                return True
+        return False
+
+    def exit(self, stop: Callable[[], bool] | None = None) -> Tensor | None:
+        """(B, D) of the next exit; None behind the last one, or if `stop` said True."""
+        fusion, taps = self._model.fusion, self._model.taps
+        if self._finished or not self.step(stop):
+            return None
+        if fusion is None or len(self.vectors) < len(taps):
+            return self.vectors[-1]
+        self._finished = True
+        return fusion(torch.stack(self.vectors))
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with some rows of the batch only, in the order given."""
+        self._features = self._features[rows]
+        self.vectors = [vectors[rows] for vectors in self.vectors]
 
 
 def _blocks(body: nn.Module) -> Iterator[nn.Module]:

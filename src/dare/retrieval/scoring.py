@@ -128,11 +128,12 @@ class _CentredProduct:
         self._query = query
         self._buffers = threading.local()
         # Two sums of n products can each be off by n roundings of the terms' total size (Higham 2002, 3.1); 8 more
-        # cover the casts to float32. Twice that leaves room for the roundings of the far ones. It is never 0, which
-        # would say that the values are the truth.
+        # cover the casts to float32. Twice that leaves room for the roundings of far entries, if there are any. It is
+        # never 0, which would say that the values are the truth.
         longest = math.sqrt(np.delete(squares, self._far).max(initial=0.0))
         terms = 2 * lengths * longest + longest**2
-        self.slack = 4 * (query.shape[1] + 9) * FLOAT32_ROUNDING * terms + np.finfo(np.float32).tiny
+        sums = 4 if len(self._far) else 2
+        self.slack = sums * (query.shape[1] + 9) * FLOAT32_ROUNDING * terms + np.finfo(np.float32).tiny
 
     def block(self, start: int, stop: int) -> NDArray[np.floating]:
         """The rows of queries start..stop, (b, G), in a buffer of the calling thread."""

@@ -74,7 +74,7 @@ def test_a_matrix_scores_as_the_slow_protocol_does(
     np.testing.assert_array_equal(distances, before)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(
     labelled(),
     st.sampled_from(["official", "step"]),

@@ -91,15 +91,9 @@ def _true_distance(row: Any, query: int, entry: int, task: Task) -> Any:
     """Squared Euclidean distance in float64; without vectors, the distance as given."""
     if task.gallery_vectors.shape[0] == 0:
         return np.float64(row[entry])
-    return _squared_distance(task.query_vectors[query], task.gallery_vectors[entry])
-
-
-# Sums may be taken in any order, which lets them be vectorised; the order is the same for all pairs, so twins tie.
-@njit(nogil=True, cache=True, fastmath={"reassoc", "nsz"})
-def _squared_distance(a: Any, b: Any) -> Any:
     total = 0.0
-    for d in range(len(a)):
-        difference = np.float64(a[d]) - np.float64(b[d])
+    for d in range(task.query_vectors.shape[1]):  # one after the other: another order would break ties otherwise
+        difference = np.float64(task.query_vectors[query, d]) - np.float64(task.gallery_vectors[entry, d])
         total += difference * difference
     return total
 

@@ -26,6 +26,7 @@ BLOCK_ROWS = 192  # whole rows of the distance matrix; matrix products of fewer 
 CENTRE_ROWS = 256  # the median of so many gallery vectors is centre enough, and a few far out do not move it
 
 FLOAT32_ROUNDING = 2.0**-24
+FLOAT64_ROUNDING = 2.0**-53
 
 
 def score(distances: NDArray[np.floating], query: Labelled, gallery: Labelled, *, rule: Rule = "official") -> Scores:
@@ -122,7 +123,9 @@ class _CentredProduct:
         left *= -2
         self._right[:, -1] = squares
         # A few entries far out would make the rounding of all look large: theirs is computed in float64.
-        self._far = np.flatnonzero(squares > 16 * np.median(squares)) if len(squares) else np.zeros(0, np.intp)
+        # Where most entries are one point nothing is far from usual.
+        usual = float(np.median(squares)) if len(squares) else 0.0
+        self._far = np.flatnonzero(squares > 16 * usual) if usual else np.zeros(0, np.intp)
         self._far_vectors = gallery[self._far].astype(np.float64) - self._centre
         self._far_squares = np.einsum("gd,gd->g", self._far_vectors, self._far_vectors)
         self._query = query
@@ -134,6 +137,9 @@ class _CentredProduct:
         terms = 2 * lengths * longest + longest**2
         sums = 4 if len(self._far) else 2
         self.slack = sums * (query.shape[1] + 9) * FLOAT32_ROUNDING * terms + np.finfo(np.float32).tiny
+        # Those of far entries are rounded too, to float64, and may cancel to nearly nothing.
+        farthest = math.sqrt(self._far_squares.max(initial=0.0))
+        self.slack += 8 * (query.shape[1] + 9) * FLOAT64_ROUNDING * (2 * lengths * farthest + farthest**2)
 
     def block(self, start: int, stop: int) -> NDArray[np.floating]:
         """The rows of queries start..stop, (b, G), in a buffer of the calling thread."""

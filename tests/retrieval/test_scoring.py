@@ -193,7 +193,7 @@ def test_nan_distances_wrong_shapes_and_unknown_rules_are_refused() -> None:
 
 
 def test_a_matrix_of_several_blocks_is_scored_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    import dare.retrieval.scoring as module
+    import dare.retrieval.products as module
 
     monkeypatch.setattr(module, "BLOCK_ROWS", 7)
     random = np.random.default_rng(0)

@@ -27,6 +27,7 @@ from dare.retrieval.scoring import score_vectors
 SIZES = {"Market-1501": (3_368, 15_913, 750, 6), "MSMT17": (11_659, 82_161, 3_060, 15)}
 DIMENSION = 128
 PEERS = Path(__file__).parents[1] / ".bench-peers"
+REST = 0.2  # seconds, in which threads of the job before stop waiting for more; they would take the next one's core
 PYTHON_SHARE = 16  # torchreid from PyPI has no compiled evaluation: it is timed on every 16th query and scaled
 
 
@@ -64,6 +65,7 @@ def compare(size: str, rounds: int, peers: bool) -> None:
         for name, job in jobs.items():
             if scale[name] > 1 and number:
                 continue
+            time.sleep(REST)
             start = time.perf_counter()
             job()
             seconds[name].append(scale[name] * (time.perf_counter() - start))

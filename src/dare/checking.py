@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dare.datasets import open_benchmark
-from dare.datasets.sample import DISTRACTOR, JUNK, Benchmark, Sample
+from dare.datasets.sample import DISTRACTOR, JUNK, Benchmark, Sample, says_nothing
 from dare.images import UnreadableImageError, unreadable
 
 
@@ -93,13 +93,9 @@ def _warnings(benchmark: Benchmark) -> list[str]:
     ]
     if len({sample.person for sample in benchmark.train}) == 1:
         warnings.append("all training pictures show one person; training needs at least two")
-    if len({sample.person for sample in tested}) == 1:
-        warnings.append("queries and gallery show one person, so every answer is right; scoring needs others")
-    if benchmark.cameras_known and len({sample.camera for sample in tested}) == 1:
-        warnings.append(
-            "queries and gallery are from one camera, and matches within a camera do not count; "
-            "add a second camera, or leave camera numbers out"
-        )
+    cameras = [sample.camera for sample in tested] if benchmark.cameras_known else None
+    if reason := says_nothing([sample.person for sample in tested], cameras):
+        warnings.append(reason)
     return warnings
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.anytime.costs import ExitCosts
-from dare.datasets.sample import Benchmark
+from dare.datasets.sample import Benchmark, says_nothing
 from dare.retrieval.distances import normalised
 from dare.retrieval.embeddings import Embeddings
 from dare.retrieval.labels import Labels
@@ -17,8 +17,6 @@ from dare.retrieval.scores import Rule, Scores
 from dare.retrieval.scoring import score_vectors
 
 Distance = Literal["euclidean", "cosine"]
-
-ONE_PERSON = "all pictures show one person, so every answer is right and the figures say nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +59,10 @@ class Evaluation:
     @property
     def nothing_to_score(self) -> str:
         """Why the figures say nothing, or ""."""
-        people = {*self.query.people.tolist(), *self.gallery.people.tolist()}
-        if len(people) == 1:
-            return f"{ONE_PERSON}; add other people"
+        if reason := _one_sided(self.benchmark, self.query, self.gallery):
+            return reason
         if self.results[0].scores.matched.any():
             return ""
-        cameras = {*self.query.cameras.tolist(), *self.gallery.cameras.tolist()}
-        if len(cameras) == 1 and self.benchmark.cameras_known:
-            return (
-                f"no query has a valid match: all pictures are from camera {cameras.pop()}, and matches within a "
-                "camera do not count; add a second camera, or leave camera numbers out"
-            )
         if not len(self.query) or not len(self.gallery):
             return "no queries or no gallery entries are left to score; see what was left out"
         common = {*self.query.people.tolist()} & {*self.gallery.people.tolist()}
@@ -153,8 +144,14 @@ def evaluate(
     for name, is_exit, macs, q, g in _embeddings(query, gallery, costs):
         vectors = (normalised(q), normalised(g)) if distance == "cosine" else (q, g)
         results.append(StageResult(name, is_exit, macs, score_vectors(*vectors, query, gallery, rule=rule)))
-    notes = (*benchmark.notes, *_notes(results, left_out, found))
+    one_sided = _one_sided(benchmark, query, gallery)
+    notes = (*benchmark.notes, *([one_sided] if one_sided else []), *_notes(results, left_out))
     return Evaluation(benchmark, tuple(results), query, gallery, distance, rule, costs, notes)
+
+
+def _one_sided(benchmark: Benchmark, query: Embeddings, gallery: Embeddings) -> str:
+    cameras = [*query.cameras.tolist(), *gallery.cameras.tolist()] if benchmark.cameras_known else None
+    return says_nothing([*query.people.tolist(), *gallery.people.tolist()], cameras)
 
 
 def _refuse_nan(embeddings: Embeddings) -> None:
@@ -177,8 +174,8 @@ def _embeddings(
         yield "fusion", True, macs[-1], query.fused, gallery.fused
 
 
-def _notes(results: Sequence[StageResult], left_out: set[str], found: Embeddings) -> list[str]:
-    notes = [ONE_PERSON] if len(set(found.people.tolist())) == 1 else []
+def _notes(results: Sequence[StageResult], left_out: set[str]) -> list[str]:
+    notes = []
     if left_out:
         notes.append(f"{len(left_out)} pictures were left out: unreadable, or without an embedding")
     unmatched = int((~results[0].scores.matched).sum())

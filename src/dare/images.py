@@ -75,6 +75,10 @@ class Preparation:
     std: tuple[float, float, float] = IMAGENET_STD
 
     def __post_init__(self) -> None:
+        if not (isinstance(self.height, int) and isinstance(self.width, int)):
+            raise ValueError(f"height and width must be whole numbers, got {self.size}")
+        if len(self.mean) != 3 or len(self.std) != 3:
+            raise ValueError(f"expected mean and std of three channels, got {self.mean} and {self.std}")
         if min(self.height, self.width) < MIN_SIDE:
             raise ValueError(f"the input must be at least {MIN_SIDE} pixels high and wide, got {self.size}")
         if min(self.std) <= 0:

@@ -100,6 +100,25 @@ def test_a_missing_foreign_or_other_file_is_named(tmp_path: Path) -> None:
         load_checkpoint(tmp_path)
 
 
+def test_a_file_that_lacks_a_part_is_refused(saved: Path) -> None:
+    tensors, info, _ = read_tensors(saved, "model")
+    for part in ("architecture", "preparation", "costs", "training"):
+        write_tensors(saved, tensors, {name: value for name, value in info.items() if name != part})
+        with pytest.raises(CheckpointError, match="does not describe a network this version can build"):
+            load_checkpoint(saved)
+    header = b"[" * 200_000
+    saved.write_bytes(struct.pack("<Q", len(header)) + header)
+    with pytest.raises(CheckpointError, match="is not a checkpoint of dare"):
+        load_checkpoint(saved)
+
+
+def test_costs_of_another_number_of_exits_are_refused(saved: Path) -> None:
+    tensors, info, _ = read_tensors(saved, "model")
+    write_tensors(saved, tensors, {**info, "costs": {"macs": [1, 2, 3, 4, 5], "source": "elsewhere"}})
+    with pytest.raises(CheckpointError, match="costs of 5 exits"):
+        load_checkpoint(saved)
+
+
 def test_a_newer_format_asks_for_an_upgrade(saved: Path) -> None:
     tensors, info, _ = read_tensors(saved, "model")
     write_tensors(saved, tensors, {**info, "format": 2})
@@ -115,6 +134,8 @@ def test_a_newer_format_asks_for_an_upgrade(saved: Path) -> None:
         ("architecture", {"embedding_dim": 9}),
         ("architecture", {"attention": True}),
         ("preparation", {"height": 0}),
+        ("preparation", {"height": 32.5}),
+        ("preparation", {"mean": [0.5]}),
         ("costs", {"macs": [2, 1]}),
     ],
 )

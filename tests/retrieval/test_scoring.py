@@ -74,7 +74,7 @@ def test_a_matrix_scores_as_the_slow_protocol_does(
     np.testing.assert_array_equal(distances, before)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(
     labelled(),
     st.sampled_from(["official", "step"]),
@@ -193,7 +193,7 @@ def test_nan_distances_wrong_shapes_and_unknown_rules_are_refused() -> None:
 
 
 def test_a_matrix_of_several_blocks_is_scored_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    import dare.retrieval.scoring as module
+    import dare.retrieval.products as module
 
     monkeypatch.setattr(module, "BLOCK_ROWS", 7)
     random = np.random.default_rng(0)
@@ -256,3 +256,17 @@ def test_labels_that_do_not_fit_are_refused() -> None:
         score(np.zeros((2, 2)), Labels(np.array([1, 2]), np.array([1.5, 1.6])), good)
     nothing = Labels(np.zeros(0, int), np.zeros(0, int))
     assert Scores.pick([score(np.zeros((0, 2)), nothing, good)], []).ties == 0
+
+
+@pytest.mark.parametrize("dim", [17, 128])
+def test_entries_as_far_as_most_of_the_gallery_tie_with_it(dim: int) -> None:
+    random = np.random.default_rng(1)
+    q = np.repeat(random.normal(size=(1, dim)).astype(np.float32), 40, 0)
+    g = np.zeros((600, dim), np.float32)
+    on = random.random(600) > 0.6
+    g[on] = 2 * q[0] * (random.random((on.sum(), dim)) < 0.5)  # each exactly as far from the query as the zeros
+    query = Labels(random.integers(0, 12, 40), random.integers(1, 4, 40))
+    gallery = Labels(random.integers(0, 12, 600), random.integers(1, 4, 600))
+    found, expected = score_vectors(q, g, query, gallery), in_float64(q, g, query, gallery)
+    np.testing.assert_array_equal(found.average_precision, expected.average_precision)
+    np.testing.assert_array_equal(found.first_match, expected.first_match)

@@ -1,6 +1,7 @@
 """The `dare` command: parse, call one library function, print."""
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from dare.cli.evaluation import evaluate
 from dare.cli.terminal import console, message
 from dare.cli.training import train
 from dare.training.alarm import TrainingStoppedError
+
+OUT_OF_MEMORY = re.compile("out of memory|allocate memory")
 
 app = App(
     name="dare",
@@ -45,7 +48,7 @@ def main(words: Sequence[str] | None = None) -> None:
         sys.exit(2)
     except (MemoryError, RuntimeError) as error:
         # torch has no kind of its own for what a CPU cannot hold.
-        if os.environ.get("DARE_DEBUG") or not (isinstance(error, MemoryError) or "memory" in str(error)):
+        if os.environ.get("DARE_DEBUG") or not (isinstance(error, MemoryError) or OUT_OF_MEMORY.search(str(error))):
             raise
         console.print(f"dare: not enough memory ({message(error)}); take smaller pictures, batches or networks")
         sys.exit(2)

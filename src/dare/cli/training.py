@@ -105,4 +105,5 @@ def _show_settings(settings: dict[str, Any]) -> None:
         if isinstance(value, dict):
             _show_settings(value)
         else:
-            output.print(f"{name.replace('_', '-')}: {value}")
+            shown = "none" if name == "weights" and value is None else value
+            output.print(f"{name.replace('_', '-')}: {shown}")

@@ -31,6 +31,22 @@ class Sample:
             raise ValueError(f"a sample of person {self.person} needs at least one image, got none")
 
 
+def says_nothing(people: Iterable[int], cameras: Iterable[int] | None) -> str:
+    """Why queries and gallery that show these people cannot be scored, or "".
+
+    Args:
+        cameras: that they were seen by; None where cameras are not known.
+    """
+    if len({*people} - {JUNK}) == 1:
+        return "queries and gallery show one person, so every answer is right; add other people"
+    if cameras is not None and len({*cameras}) == 1:
+        return (
+            "queries and gallery are from one camera, and matches within a camera do not count; "
+            "add a second camera, or leave camera numbers out"
+        )
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Benchmark:
     """A data set with its protocol's splits; plain data, nothing is read from pictures.

@@ -101,6 +101,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         model = architecture.build()
         load_strictly(model, tensors, str(path))
         training = dict(info["training"])
+        if len(costs.macs) != len(model.exit_names):
+            raise ValueError(f"costs of {len(costs.macs)} exits for {len(model.exit_names)}")
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not describe a network this version can build: {error}") from error
     return Checkpoint(model.eval(), architecture, preparation, costs, training, digest)

@@ -92,7 +92,7 @@ def _true_distance(row: Any, query: int, entry: int, task: Task) -> Any:
     if task.gallery_vectors.shape[0] == 0:
         return np.float64(row[entry])
     total = 0.0
-    for d in range(task.query_vectors.shape[1]):
+    for d in range(task.query_vectors.shape[1]):  # one after the other: another order would break ties otherwise
         difference = np.float64(task.query_vectors[query, d]) - np.float64(task.gallery_vectors[entry, d])
         total += difference * difference
     return total

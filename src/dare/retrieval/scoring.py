@@ -6,9 +6,7 @@ valid, distractors (person 0) included. Entries at exactly equal distance keep g
 stable sort of the official code.
 """
 
-import math
 import os
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,15 +15,9 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from dare.retrieval.labels import DenseLabels, Labelled
+from dare.retrieval.products import CentredProduct, block_rows, rescaled
 from dare.retrieval.ranking import Results, Task, rank_matches
 from dare.retrieval.scores import Rule, Scores
-
-BLOCK_BYTES = 256 * 2**20
-BLOCK_ROWS = 192  # whole rows of the distance matrix; matrix products of fewer rows are slower
-
-CENTRE_ROWS = 256  # the median of so many gallery vectors is centre enough, and a few far out do not move it
-
-FLOAT32_ROUNDING = 2.0**-24
 
 
 def score(distances: NDArray[np.floating], query: Labelled, gallery: Labelled, *, rule: Rule = "official") -> Scores:
@@ -92,58 +84,9 @@ def score_vectors(
             f"{len(query.people)} and {len(gallery.people)} labels"
         )
     people = DenseLabels(query, gallery)
-    q, g = _rescaled(q, g)
-    product = _CentredProduct(q, g if people.kept.all() else g[people.kept])
+    q, g = rescaled(q, g)
+    product = CentredProduct(q, g if people.kept.all() else g[people.kept])
     return _score(people, product.block, 4, product.slack, (np.ascontiguousarray(q), product.gallery), rule)
-
-
-class _CentredProduct:
-    """|g - c|^2 - 2 (q - c).(g - c), which orders as the distances of one query do, in float32, block by block.
-
-    Around the gallery's centre c products are smaller than around the origin, and so is their rounding.
-
-    Attributes:
-        gallery: (G, D).
-        slack: (Q,), by how much values of a query may be off, without those of far entries; see `Task.slack`.
-    """
-
-    def __init__(self, query: NDArray[np.floating], gallery: NDArray[np.floating]) -> None:
-        self.gallery = np.ascontiguousarray(gallery)
-        sample = gallery[:: max(1, len(gallery) // CENTRE_ROWS)]
-        zero = np.zeros(gallery.shape[1], gallery.dtype)
-        self._centre = np.median(sample, axis=0).astype(gallery.dtype) if len(gallery) else zero
-        # The squares ride along as one more column.
-        self._left, self._right = (np.ones((len(v), v.shape[1] + 1), np.float32) for v in (query, gallery))
-        left, right = self._left[:, :-1], self._right[:, :-1]
-        np.subtract(query, self._centre, out=left, casting="same_kind")
-        np.subtract(gallery, self._centre, out=right, casting="same_kind")
-        lengths = np.sqrt(np.einsum("qd,qd->q", left, left, dtype=np.float64))
-        squares = np.einsum("gd,gd->g", right, right, dtype=np.float64)
-        left *= -2
-        self._right[:, -1] = squares
-        # A few entries far out would make the rounding of all look large: theirs is computed in float64.
-        self._far = np.flatnonzero(squares > 16 * np.median(squares)) if len(squares) else np.zeros(0, np.intp)
-        self._far_vectors = gallery[self._far].astype(np.float64) - self._centre
-        self._far_squares = np.einsum("gd,gd->g", self._far_vectors, self._far_vectors)
-        self._query = query
-        self._buffers = threading.local()
-        # Two sums of n products can each be off by n roundings of the terms' total size (Higham 2002, 3.1); 8 more
-        # cover the casts to float32. Twice that leaves room for the roundings of the far ones. It is never 0, which
-        # would say that the values are the truth.
-        longest = math.sqrt(np.delete(squares, self._far).max(initial=0.0))
-        terms = 2 * lengths * longest + longest**2
-        self.slack = 4 * (query.shape[1] + 9) * FLOAT32_ROUNDING * terms + np.finfo(np.float32).tiny
-
-    def block(self, start: int, stop: int) -> NDArray[np.floating]:
-        """The rows of queries start..stop, (b, G), in a buffer of the calling thread."""
-        if not hasattr(self._buffers, "rows"):
-            self._buffers.rows = np.empty((_block_rows(len(self.gallery), 4), len(self.gallery)), np.float32)
-        rows: NDArray[np.float32] = self._buffers.rows[: stop - start]
-        np.dot(self._left[start:stop], self._right.T, out=rows)
-        if len(self._far):
-            near = self._query[start:stop].astype(np.float64) - self._centre
-            rows[:, self._far] = self._far_squares - 2 * near @ self._far_vectors.T
-        return rows
 
 
 def _score(
@@ -175,7 +118,7 @@ def _score(
         np.full(count, -1, np.int64),
         np.zeros(count, np.bool_),
     )
-    rows = _block_rows(len(people.gallery_people), itemsize)
+    rows = block_rows(len(people.gallery_people), itemsize)
     # Each thread multiplies its own matrices; threads of the BLAS library besides would only wait.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(_cores()) as pool:
         list(
@@ -190,26 +133,3 @@ def _score(
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _block_rows(columns: int, itemsize: int) -> int:
-    return max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(1, columns * itemsize)))
-
-
-def _rescaled(
-    query: NDArray[np.floating], gallery: NDArray[np.floating]
-) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Vectors as floats; very large or small ones times a power of two that brings the largest near 1: that is
-    exact, and squares can neither overflow nor vanish."""
-    vectors = [v if v.dtype in (np.float32, np.float64) else v.astype(np.float64) for v in (query, gallery)]
-    largest = 0.0
-    for name, v in zip(("query", "gallery"), vectors, strict=True):
-        extreme = max(float(v.max(initial=0)), -float(v.min(initial=0)))
-        if not math.isfinite(extreme):
-            row = int((~np.isfinite(v)).any(1).argmax())
-            raise ValueError(f"{name} vector {row} contains NaN or infinity; check the embeddings")
-        largest = max(largest, extreme)
-    if 1e-9 < largest < 1e9 or largest == 0:
-        return vectors[0], vectors[1]
-    power = -math.frexp(largest)[1]
-    return np.ldexp(vectors[0], power), np.ldexp(vectors[1], power)

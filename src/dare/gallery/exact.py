@@ -1,38 +1,113 @@
 """Exact nearest neighbours of a few queries: candidates by a float32 product, their order in float64."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
+from dare.gallery.columns import Columns
+from dare.gallery.store import Hits, Where
+
 FLOAT32_ROUNDING = 2.0**-24
+TINY = float(np.finfo(np.float32).tiny)
 
 
-def nearest(
-    queries: NDArray[np.float32], rows: NDArray[np.float32], squares: NDArray[np.float32], count: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The nearest rows of each query and their Euclidean distances, nearest first; ties in order of the rows.
+def search_rows(
+    queries: NDArray[np.float32],
+    rows: NDArray[np.float32],
+    squares: NDArray[np.float32],
+    columns: Columns,
+    ids: Callable[[NDArray[np.int64]], Sequence[str]],
+    count: int,
+    where: Where | Sequence[Where | None] | None,
+) -> Hits:
+    """`Gallery.search` over vectors in memory.
 
     Args:
         queries: (Q, D).
-        rows: (N, D).
+        rows: (N, D), in the order they were added.
         squares: (N,), the rows' squared lengths, float32.
-        count: k, cut to N.
-
-    Returns:
-        (Q, k), (Q, k).
+        columns: of the rows.
+        ids: of rows by their places.
+        count: how many entries per query, at most.
+        where: which rows count, for all queries or one per query.
     """
-    k = min(count, len(rows))
-    places, distances = np.empty((len(queries), k), np.int64), np.empty((len(queries), k))
+    if count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
+    if where is None or isinstance(where, Where):
+        where = [where] * len(queries)
+    if len(where) != len(queries):
+        raise ValueError(f"expected one filter for each of {len(queries)} queries, got {len(where)}")
+    masks: dict[Where, NDArray[np.bool_]] = {w: columns.matching(w) for w in set(where) if w is not None}
+    found = [len(rows) if w is None else int(masks[w].sum()) for w in where]
+    k = min(count, max(found, default=0))
+    places = np.full((len(queries), k), -1, np.int64)
+    distances = np.full((len(queries), k), np.inf)
+    if k:
+        products = squares - 2 * (queries @ rows.T)  # orders as the distances of one query do
+        for number, w in enumerate(where):
+            if w is not None:
+                products[number, ~masks[w]] = np.inf
+            nearest, away = _nearest(queries[number], rows, squares, products[number], min(k, found[number]))
+            places[number, : len(nearest)], distances[number, : len(nearest)] = nearest, away
+    known = places >= 0
+    names = np.zeros(places.shape, object)
+    names[...] = ""
+    names[known] = ids(places[known])
+    return Hits(
+        names.astype(str),
+        np.where(known, columns.people[places], -1) if k else np.zeros(places.shape, np.int64),
+        np.where(known, columns.cameras[places], -1) if k else np.zeros(places.shape, np.int64),
+        distances,
+        np.asarray(found, np.int64) <= count,
+    )
+
+
+def _nearest(
+    query: NDArray[np.float32],
+    rows: NDArray[np.float32],
+    squares: NDArray[np.float32],
+    products: NDArray[np.float32],
+    k: int,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The k nearest rows and their Euclidean distances, nearest first; ties in order of the rows."""
     if not k:
-        return places, distances
-    products = squares - 2 * (queries @ rows.T)  # orders as the distances of one query do
-    lengths = np.linalg.norm(queries.astype(np.float64), axis=1)
-    longest = float(np.sqrt(squares.max()))
+        return np.zeros(0, np.int64), np.zeros(0)
+    length = float(np.linalg.norm(query.astype(np.float64)))
+    bound = float(_kth(products, k))
+    # Of the rows below the bound none is longer than this, since |g|^2 - 2 q.g >= |g|^2 - 2 |q| |g|.
+    longest = length + np.sqrt(length**2 + max(bound, 0.0))
+    longest = min(float(np.sqrt(squares.max())), 1.05 * longest)
     # Each sum of D products is off by at most D roundings of the terms' total size (Higham 2002, 3.1).
-    slack = 2 * (queries.shape[1] + 8) * FLOAT32_ROUNDING * (2 * lengths * longest + longest**2)
-    for number, (query, row) in enumerate(zip(queries, products, strict=True)):
-        bound = np.partition(row, k - 1)[k - 1] + 2 * slack[number]
-        candidates = np.flatnonzero(row <= bound)
-        exact = np.linalg.norm(rows[candidates].astype(np.float64) - query, axis=1)
-        order = np.argsort(exact, kind="stable")[:k]
-        places[number], distances[number] = candidates[order], exact[order]
-    return places, distances
+    slack = 2 * (len(query) + 8) * (FLOAT32_ROUNDING * (2 * length * longest + longest**2) + TINY)
+    candidates = np.flatnonzero(products <= bound + 2 * slack)
+    exact = np.linalg.norm(rows[candidates].astype(np.float64) - query, axis=1)
+    order = np.argsort(exact, kind="stable")[:k]
+    return candidates[order], exact[order]
+
+
+@njit(nogil=True, cache=True)
+def _kth(values: Any, k: int) -> Any:
+    """The k-th smallest value, by a heap of the smallest so far with the largest of them on top."""
+    heap = values[:k].copy()
+    heap.sort()
+    heap = heap[::-1].copy()
+    for place in range(k, len(values)):
+        value = values[place]
+        if value >= heap[0]:
+            continue
+        parent = 0
+        while True:
+            child = 2 * parent + 1
+            if child >= k:
+                break
+            if child + 1 < k and heap[child + 1] > heap[child]:
+                child += 1
+            if heap[child] <= value:
+                break
+            heap[parent] = heap[child]
+            parent = child
+        heap[parent] = value
+    return heap[0]

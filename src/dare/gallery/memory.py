@@ -1,14 +1,13 @@
 """A gallery in memory, exact: for evaluation, for small galleries, and the measure for all others."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.gallery.exact import nearest
-from dare.gallery.store import Entry, Hits, Where, check_exit, check_vectors
-
-UNKNOWN = -1
+from dare.gallery.columns import Columns
+from dare.gallery.exact import search_rows
+from dare.gallery.store import Entry, GalleryLabels, Hits, Where, check_exit, check_vectors
 
 
 class MemoryGallery:
@@ -24,45 +23,57 @@ class MemoryGallery:
         self._entries: dict[str, Entry] = {}
         self._vectors = [np.zeros((0, size), np.float32) for size in self.dimensions]
         self._squares = [np.zeros(0, np.float32) for _ in self.dimensions]
-        self._labels = Columns([])
+        self._ids: list[str] = []
+        self._columns = Columns([])
 
     def add(self, vectors: Sequence[NDArray[np.floating]], entries: Sequence[Entry]) -> None:
-        """As `Gallery.add`; a replaced entry keeps its place in the order."""
+        """As `Gallery.add`."""
         arrays = check_vectors(self, vectors, entries)
-        places = {id: place for place, id in enumerate(self._entries)}
-        old = [(row, places[entry.id]) for row, entry in enumerate(entries) if entry.id in places]
-        new = [row for row, entry in enumerate(entries) if entry.id not in places]
-        for exit, rows in enumerate(arrays):
-            grown = np.concatenate([self._vectors[exit], rows[new]])
-            for row, place in old:
-                grown[place] = rows[row]
-            self._set(exit, grown)
-        self._entries |= {entry.id: entry for entry in entries}
-        self._labels = Columns(list(self._entries.values()))
+        new = {entry.id: entry for entry in entries}
+        kept = self._without(new)
+        added = [np.concatenate([rows[kept], more]) for rows, more in zip(self._vectors, arrays, strict=True)]
+        self._become(added, {id: entry for id, entry in self._entries.items() if id not in new} | new)
 
-    def remove(self, ids: Sequence[str]) -> int:
+    def remove(self, ids: Iterable[str]) -> int:
         """As `Gallery.remove`."""
         gone = set(ids) & self._entries.keys()
-        kept = np.asarray([id not in gone for id in self._entries], bool)
-        for exit, rows in enumerate(self._vectors):
-            self._set(exit, rows[kept])
-        self._entries = {id: entry for id, entry in self._entries.items() if id not in gone}
-        self._labels = Columns(list(self._entries.values()))
+        kept = self._without(gone)
+        left = {id: entry for id, entry in self._entries.items() if id not in gone}
+        self._become([rows[kept] for rows in self._vectors], left)
         return len(gone)
 
-    def search(self, exit: int, vectors: NDArray[np.floating], count: int, *, where: Where | None = None) -> Hits:
+    def forget(self, *, people: Iterable[int] = (), ids: Iterable[str] = ()) -> int:
+        """As `Gallery.forget`."""
+        whom = set(people)
+        return self.remove({*ids, *(entry.id for entry in self._entries.values() if entry.person in whom)})
+
+    def search(
+        self,
+        exit: int,
+        vectors: NDArray[np.floating],
+        count: int,
+        *,
+        where: Where | Sequence[Where | None] | None = None,
+    ) -> Hits:
         """As `Gallery.search`."""
-        if count < 1:
-            raise ValueError(f"count must be at least 1, got {count}")
         queries = check_exit(self, exit, vectors)
-        rows, squares, labels = self._vectors[exit], self._squares[exit], self._labels
-        if where is not None:
-            kept = labels.matching(where)
-            rows, squares, labels = rows[kept], squares[kept], labels.rows(kept)
-        places, distances = nearest(queries, rows, squares, count)
-        return Hits(
-            labels.ids[places], labels.people[places], labels.cameras[places], distances, complete=count >= len(rows)
-        )
+
+        def ids(places: NDArray[np.int64]) -> list[str]:
+            return [self._ids[place] for place in places]
+
+        return search_rows(queries, self._vectors[exit], self._squares[exit], self._columns, ids, count, where)
+
+    def get(self, ids: Iterable[str]) -> dict[str, Entry]:
+        """As `Gallery.get`."""
+        return {id: self._entries[id] for id in ids if id in self._entries}
+
+    def vectors(self, exit: int) -> NDArray[np.float32]:
+        """As `Gallery.vectors`."""
+        return self._vectors[exit]
+
+    def labels(self) -> GalleryLabels:
+        """As `Gallery.labels`."""
+        return self._columns.labels()
 
     def count(self) -> int:
         """As `Gallery.count`."""
@@ -71,40 +82,11 @@ class MemoryGallery:
     def close(self) -> None:
         """As `Gallery.close`; there is nothing to let go of."""
 
-    def _set(self, exit: int, rows: NDArray[np.float32]) -> None:
-        self._vectors[exit] = rows
-        self._squares[exit] = np.einsum("nd,nd->n", rows, rows)
+    def _without(self, ids: Iterable[str]) -> NDArray[np.bool_]:
+        gone = set(ids)
+        return np.asarray([id not in gone for id in self._ids], bool)
 
-
-class Columns:
-    """Entries as arrays (N,): people with unknown ones numbered from -2 down, cameras and times with -1 and NaN."""
-
-    def __init__(self, entries: Sequence[Entry]) -> None:
-        self.ids = np.asarray([entry.id for entry in entries], str)
-        self.people = np.asarray(
-            [-2 - row if entry.person is None else entry.person for row, entry in enumerate(entries)], np.int64
-        )
-        self.cameras = np.asarray([UNKNOWN if e.camera is None else e.camera for e in entries], np.int64)
-        self.times = np.asarray([np.nan if e.time is None else e.time for e in entries], np.float64)
-
-    def rows(self, kept: NDArray[np.bool_]) -> "Columns":
-        """Some of the entries."""
-        part = Columns([])
-        part.ids, part.people = self.ids[kept], self.people[kept]
-        part.cameras, part.times = self.cameras[kept], self.times[kept]
-        return part
-
-    def matching(self, where: Where) -> NDArray[np.bool_]:
-        """(N,), which entries a search may look at."""
-        kept = np.ones(len(self.ids), bool)
-        if where.cameras is not None:
-            kept &= np.isin(self.cameras, where.cameras)
-        if where.not_cameras:
-            kept &= ~np.isin(self.cameras, where.not_cameras)
-        if where.people is not None:
-            kept &= np.isin(self.people, where.people)
-        if where.since is not None:
-            kept &= self.times >= where.since
-        if where.until is not None:
-            kept &= self.times <= where.until
-        return kept
+    def _become(self, vectors: list[NDArray[np.float32]], entries: dict[str, Entry]) -> None:
+        self._vectors, self._entries = vectors, entries
+        self._squares = [np.einsum("nd,nd->n", rows, rows) for rows in vectors]
+        self._ids, self._columns = list(entries), Columns(list(entries.values()))

@@ -1,7 +1,8 @@
 """What every gallery offers: vectors at every exit, found again by the vectors of one exit."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -29,8 +30,16 @@ class Entry:
     def __post_init__(self) -> None:
         if not self.id:
             raise ValueError("an entry needs an id, got an empty one")
-        if self.person is not None and self.person < 0:
-            raise ValueError(f"people are numbered from 0, got {self.person} for {self.id}; None is somebody unknown")
+        for kind, text in (("id", self.id), ("picture", self.picture)):
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise ValueError(f"the {kind} {text!r} is no UTF-8 text; rename the file") from error
+        for kind, number in (("people", self.person), ("cameras", self.camera)):
+            if number is not None and not 0 <= number < 2**62:
+                raise ValueError(f"{kind} are numbered from 0, got {number} for {self.id}; None is an unknown one")
+        if self.time is not None and not np.isfinite(self.time):
+            raise ValueError(f"a time is a number of seconds since 1970, got {self.time} for {self.id}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,33 +50,70 @@ class Where:
         cameras: only these.
         not_cameras: all but these; entries without a camera stay.
         people: only these.
+        not_seen: a person and a camera; all but this person's entries of this camera. The paper's protocol leaves out
+            the query's own in this way, and knows who the query is.
         since, until: seconds since 1970, both included; entries without a time fall out.
     """
 
     cameras: tuple[int, ...] | None = None
     not_cameras: tuple[int, ...] = ()
     people: tuple[int, ...] | None = None
+    not_seen: tuple[int, int] | None = None
     since: float | None = None
     until: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("cameras", "not_cameras", "people", "not_seen"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, tuple(value))
+        for bound in (self.since, self.until):
+            if bound is not None and np.isnan(bound):
+                raise ValueError("a time is a number of seconds since 1970, got NaN")
 
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """Ranked lists, nearest first, (Q, k) each; k is smaller than asked for where the gallery has no more.
+    """Ranked lists, nearest first, (Q, k) each.
+
+    k is smaller than asked for where the gallery has no more. Where lists of several queries differ in length the
+    shorter ones are filled up with empty ids, people and cameras -1, at an infinite distance.
 
     Attributes:
         ids: of the entries.
-        people: whom they show; each unknown person has a negative number of their own.
+        people: whom they show; each unknown person has a negative number of their own, below -1.
         cameras: -1 where there is none.
         distances: Euclidean.
-        complete: the lists hold all entries that the search could have found.
+        complete: (Q,), whether the list holds all entries that the search could have found.
     """
 
     ids: NDArray[np.str_]
     people: NDArray[np.int64]
     cameras: NDArray[np.int64]
     distances: NDArray[np.float64]
-    complete: bool
+    complete: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.distances)
+
+    def of(self, query: int) -> "Hits":
+        """The list of one query, (1, k), without what it was filled up with."""
+        row = slice(query, query + 1)
+        length = int(np.isfinite(self.distances[query]).sum())
+        return Hits(
+            self.ids[row, :length],
+            self.people[row, :length],
+            self.cameras[row, :length],
+            self.distances[row, :length],
+            self.complete[row],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryLabels:
+    """Labels of all entries, (N,) each, as scoring takes them: unknown people are junk (-1), unknown cameras -1."""
+
+    people: NDArray[np.int64]
+    cameras: NDArray[np.int64]
 
 
 class Gallery(Protocol):
@@ -84,24 +130,58 @@ class Gallery(Protocol):
     def add(self, vectors: Sequence[NDArray[np.floating]], entries: Sequence[Entry]) -> None:
         """Add entries, or replace those with the same id; all of them or, if an error is raised, none.
 
+        When it returns the entries are kept, whatever happens to the process.
+
         Args:
             vectors: (N, D) per exit.
             entries: N of them.
+
+        Raises:
+            MismatchError: vectors of other exits, sizes or numbers than the gallery's, with NaN or infinity.
+            ValueError: one id twice.
         """
         ...
 
-    def remove(self, ids: Sequence[str]) -> int:
-        """Remove entries; returns how many of them there were."""
+    def remove(self, ids: Iterable[str]) -> int:
+        """Remove entries; returns how many of them there were. Their bytes may stay on disk: see `forget`."""
         ...
 
-    def search(self, exit: int, vectors: NDArray[np.floating], count: int, *, where: Where | None = None) -> Hits:
+    def forget(self, *, people: Iterable[int] = (), ids: Iterable[str] = ()) -> int:
+        """Remove people's entries, and entries by id, with every byte of them; returns how many there were."""
+        ...
+
+    def search(
+        self,
+        exit: int,
+        vectors: NDArray[np.floating],
+        count: int,
+        *,
+        where: Where | Sequence[Where | None] | None = None,
+    ) -> Hits:
         """The nearest entries by one exit's vectors, exactly; equal distances in the order they were added.
 
         Args:
             exit: counted from 0.
             vectors: (Q, D).
             count: how many per query, at most.
+            where: which entries count, for all queries or one per query.
+
+        Raises:
+            ValueError: an exit that does not exist, or a count below 1.
+            MismatchError: vectors of another size, with NaN or infinity.
         """
+        ...
+
+    def get(self, ids: Iterable[str]) -> dict[str, Entry]:
+        """The entries with these ids, as far as there are any."""
+        ...
+
+    def vectors(self, exit: int) -> NDArray[np.float32]:
+        """(N, D), of all entries at one exit, in the order they were added."""
+        ...
+
+    def labels(self) -> GalleryLabels:
+        """Whom all entries show and where, in the order they were added."""
         ...
 
     def count(self) -> int:
@@ -117,6 +197,43 @@ class MismatchError(ValueError):
     """Vectors that cannot belong to a gallery: of another model, size or number of exits, or not numbers."""
 
 
+class GalleryError(ValueError):
+    """A gallery that is not there, cannot be read, or is not free."""
+
+
+def open_gallery(uri: str | Path) -> Gallery:
+    """Open the gallery in a folder, which `dare index` or `create_gallery` made.
+
+    Any number of processes may read a gallery while one writes. The first change that is made through the object
+    takes the lock of the writer; `close` gives it back.
+
+    Raises:
+        GalleryError: no gallery there, or one that cannot be read.
+    """
+    from dare.gallery.lance import LanceGallery
+
+    return LanceGallery(Path(uri))
+
+
+def create_gallery(
+    uri: str | Path, *, model: str, dimensions: Sequence[int], model_path: Sequence[str] = (), names: Sequence[str] = ()
+) -> Gallery:
+    """Make an empty gallery in a folder, and open it.
+
+    Args:
+        model: digest of the network whose vectors it will hold.
+        dimensions: (E,), of the vectors of each exit.
+        model_path: where the network is, for those who open the gallery later; several for a cascade.
+        names: of the exits.
+
+    Raises:
+        GalleryError: there is something already.
+    """
+    from dare.gallery.lance import create
+
+    return create(Path(uri), model, dimensions, model_path, names)
+
+
 def check_vectors(
     gallery: Gallery, vectors: Sequence[NDArray[np.floating]], entries: Sequence[Entry]
 ) -> list[NDArray[np.float32]]:
@@ -128,10 +245,10 @@ def check_vectors(
     """
     if len(vectors) != len(gallery.dimensions):
         raise MismatchError(f"the gallery holds vectors of {len(gallery.dimensions)} exits, got {len(vectors)}")
-    arrays = [
-        check_exit(gallery, exit, rows, None if len(rows) == len(entries) else len(entries))
-        for exit, rows in enumerate(vectors)
-    ]
+    arrays = [check_exit(gallery, exit, rows) for exit, rows in enumerate(vectors)]
+    for exit, rows in enumerate(arrays):
+        if len(rows) != len(entries):
+            raise MismatchError(f"expected one vector per entry at exit {exit}, got {len(rows)} for {len(entries)}")
     seen: set[str] = set()
     for entry in entries:
         if entry.id in seen:
@@ -140,22 +257,24 @@ def check_vectors(
     return arrays
 
 
-def check_exit(
-    gallery: Gallery, exit: int, vectors: NDArray[np.floating], expected: int | None = None
-) -> NDArray[np.float32]:
+def check_exit(gallery: Gallery, exit: int, vectors: NDArray[np.floating]) -> NDArray[np.float32]:
     """Vectors (N, D) of one exit, as the gallery compares them."""
     if not 0 <= exit < len(gallery.dimensions):
         raise ValueError(f"the gallery's exits are 0 to {len(gallery.dimensions) - 1}, got {exit}")
     array = np.asarray(vectors)
-    if array.ndim != 2 or array.shape[1] != gallery.dimensions[exit] or expected is not None:
-        rows = "N" if expected is None else expected
+    if array.ndim != 2 or array.shape[1] != gallery.dimensions[exit]:
         raise MismatchError(
-            f"expected vectors ({rows}, {gallery.dimensions[exit]}) at exit {exit}, got shape {array.shape}; "
+            f"expected vectors (N, {gallery.dimensions[exit]}) at exit {exit}, got shape {array.shape}; "
             "they are of another network"
         )
     with np.errstate(over="ignore"):
         rounded = np.ascontiguousarray(array, np.float32)
-    if not np.isfinite(rounded).all():
-        row = int((~np.isfinite(rounded)).any(1).argmax())
-        raise MismatchError(f"vector {row} of exit {exit} contains NaN or infinity")
+    with np.errstate(over="ignore"):
+        squares = np.einsum("nd,nd->n", rounded, rounded)
+    unusable = ~np.isfinite(squares) | (squares == 0)
+    if unusable.any():
+        row = int(unusable.argmax())
+        finite = np.isfinite(array[row]).all()
+        problem = ("is zero, or nearly" if squares[row] == 0 else "is too long") if finite else "contains NaN or infinity"
+        raise MismatchError(f"vector {row} of exit {exit} {problem}; check the pictures and the network")
     return rounded

@@ -1,0 +1,213 @@
+"""Every gallery answers as a slow loop over all pairs does."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dare.gallery.memory import MemoryGallery
+from dare.gallery.store import Entry, Gallery, MismatchError, Where
+
+MODEL = "a" * 64
+DIMENSIONS = (3, 5)
+
+Build = Callable[[Path], Gallery]
+GALLERIES: dict[str, Build] = {"memory": lambda _: MemoryGallery(MODEL, DIMENSIONS)}
+
+
+@pytest.fixture(params=GALLERIES.values(), ids=GALLERIES)
+def gallery(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Gallery]:
+    gallery: Gallery = request.param(tmp_path / "gallery")
+    yield gallery
+    gallery.close()
+
+
+def random_vectors(count: int, seed: int = 0) -> list[np.ndarray]:
+    """Of whole numbers, so that many distances are equal."""
+    random = np.random.default_rng(seed)
+    return [random.integers(1, 4, (count, size)).astype(np.float32) for size in DIMENSIONS]
+
+
+def random_entries(count: int, seed: int = 0) -> list[Entry]:
+    random = np.random.default_rng(seed)
+    return [
+        Entry(
+            f"c{number}/bild {number} ü.jpg",
+            None if random.random() < 0.2 else int(random.integers(0, 6)),
+            None if random.random() < 0.2 else int(random.integers(0, 4)),
+            None if random.random() < 0.2 else float(random.integers(0, 100)),
+            f"/pictures/{number}.jpg",
+        )
+        for number in range(count)
+    ]
+
+
+def allowed(entry: Entry, where: Where | None) -> bool:
+    if where is None:
+        return True
+    return (
+        (where.cameras is None or entry.camera in where.cameras)
+        and (entry.camera is None or entry.camera not in where.not_cameras)
+        and (where.people is None or entry.person in where.people)
+        and (where.not_seen is None or (entry.person, entry.camera) != where.not_seen)
+        and (where.since is None or (entry.time is not None and entry.time >= where.since))
+        and (where.until is None or (entry.time is not None and entry.time <= where.until))
+    )
+
+
+def by_loop(
+    vectors: np.ndarray, entries: list[Entry], query: np.ndarray, count: int, where: Where | None
+) -> list[tuple[float, str]]:
+    pairs = [
+        (float(np.sqrt(np.square(vector.astype(np.float64) - query).sum())), place)
+        for place, (vector, entry) in enumerate(zip(vectors, entries, strict=True))
+        if allowed(entry, where)
+    ]
+    return [(distance, entries[place].id) for distance, place in sorted(pairs)[:count]]
+
+
+FILTERS = [
+    None,
+    Where(cameras=(1, 2)),
+    Where(not_cameras=(0, 3)),
+    Where(people=(2,)),
+    Where(not_seen=(2, 1)),
+    Where(since=20.0, until=60.0),
+    Where(cameras=(1,), people=(1, 3), since=50.0),
+    Where(people=(99,)),
+]
+
+
+@pytest.mark.parametrize("count", [1, 7, 1000])
+@pytest.mark.parametrize("exit", [0, 1])
+def test_a_search_finds_what_a_loop_finds_ties_included(gallery: Gallery, exit: int, count: int) -> None:
+    vectors, entries = random_vectors(60), random_entries(60)
+    for start in range(0, 60, 25):
+        part = slice(start, start + 25)
+        gallery.add([rows[part] for rows in vectors], entries[part])
+    queries = random_vectors(len(FILTERS), seed=1)[exit]
+    together = gallery.search(exit, queries, count, where=FILTERS)
+    assert len(together) == len(FILTERS)
+    for number, where in enumerate(FILTERS):
+        expected = by_loop(vectors[exit], entries, queries[number], count, where)
+        alone = gallery.search(exit, queries[number : number + 1], count, where=where)
+        for hits in (together.of(number), alone.of(0)):
+            assert hits.ids[0].tolist() == [id for _, id in expected]
+            np.testing.assert_allclose(hits.distances[0], [distance for distance, _ in expected], rtol=1e-12)
+            who = [next(e for e in entries if e.id == id) for _, id in expected]
+            assert [p if p >= 0 else None for p in hits.people[0].tolist()] == [e.person for e in who]
+            assert [c if c >= 0 else None for c in hits.cameras[0].tolist()] == [e.camera for e in who]
+            assert hits.complete.tolist() == [sum(allowed(e, where) for e in entries) <= count]
+
+
+def test_unknown_people_never_merge(gallery: Gallery) -> None:
+    gallery.add(random_vectors(4), [Entry(str(number)) for number in range(4)])
+    people = gallery.search(0, random_vectors(1)[0], 4).people[0].tolist()
+    assert len(set(people)) == 4
+    assert max(people) < -1
+    assert gallery.labels().people.tolist() == [-1] * 4
+
+
+def test_adding_again_replaces_and_counts_as_added_last(gallery: Gallery) -> None:
+    vectors = random_vectors(3)
+    gallery.add(vectors, [Entry("a", 1), Entry("b", 2), Entry("c", 3)])
+    moved = [rows[:1] * 0 + 3 for rows in vectors]
+    gallery.add([np.concatenate([rows, rows]) for rows in moved], [Entry("a", 7, picture="new"), Entry("d", 3)])
+    assert gallery.count() == 4
+    assert gallery.get(["a", "x", "c"]) == {"a": Entry("a", 7, picture="new"), "c": Entry("c", 3)}
+    hits = gallery.search(0, moved[0], 4)
+    assert hits.ids[0].tolist().index("a") == hits.ids[0].tolist().index("d") - 1
+    assert gallery.labels().people.tolist() == [2, 3, 7, 3]
+    np.testing.assert_array_equal(gallery.vectors(1), np.concatenate([vectors[1][1:], moved[1], moved[1]]))
+
+
+def test_what_was_removed_or_forgotten_is_never_found(gallery: Gallery) -> None:
+    vectors, entries = random_vectors(40), random_entries(40)
+    gallery.add(vectors, entries)
+    assert gallery.remove([entries[3].id, entries[5].id, "not there"]) == 2
+    assert gallery.remove([]) == 0
+    left = [entry for entry in entries if entry not in (entries[3], entries[5])]
+    gone = [entry for entry in left if entry.person == 4 or entry.id == entries[0].id]
+    assert gallery.forget(people=[4, 77], ids=[entries[0].id]) == len(gone)
+    left = [entry for entry in left if entry not in gone]
+    assert gallery.count() == len(left)
+    kept = [entries.index(entry) for entry in left]
+    np.testing.assert_array_equal(gallery.vectors(0), vectors[0][kept])
+    assert gallery.search(0, vectors[0][:1], 100).ids[0].tolist() == [
+        id for _, id in by_loop(vectors[0][kept], left, vectors[0][0], 100, None)
+    ]
+    assert gallery.forget(people=[4]) == 0
+
+
+def test_an_empty_gallery_answers_with_empty_lists(gallery: Gallery) -> None:
+    hits = gallery.search(1, np.ones((2, 5), np.float32), 3)
+    assert hits.ids.shape == hits.distances.shape == (2, 0)
+    assert hits.complete.tolist() == [True, True]
+    assert gallery.count() == 0
+    assert gallery.vectors(0).shape == (0, 3)
+    assert gallery.labels().cameras.shape == (0,)
+
+
+ONE = [np.ones((1, 3), np.float32), np.ones((1, 5), np.float32)]
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        (ONE[:1], "2 exits, got 1"),
+        ([ONE[0], ONE[0]], r"expected vectors \(N, 5\) at exit 1"),
+        ([ONE[0], ONE[1][0]], "got shape"),
+        ([ONE[0], np.ones((2, 5))], "got 2 for 1"),
+        ([ONE[0], ONE[1] * np.nan], "NaN or infinity"),
+        ([ONE[0], ONE[1] * np.inf], "NaN or infinity"),
+        ([ONE[0], ONE[1].astype(np.float64) * 1e300], "too long"),
+        ([ONE[0] * 0, ONE[1]], "zero"),
+    ],
+)
+def test_vectors_that_cannot_belong_are_refused_and_nothing_changes(
+    gallery: Gallery, vectors: list[np.ndarray], message: str
+) -> None:
+    gallery.add(ONE, [Entry("a", 1)])
+    with pytest.raises(MismatchError, match=message):
+        gallery.add(vectors, [Entry("b", 2)])
+    assert gallery.get(["a", "b"]) == {"a": Entry("a", 1)}
+
+
+def test_a_search_that_makes_no_sense_is_refused(gallery: Gallery) -> None:
+    gallery.add(ONE, [Entry("a", 1)])
+    with pytest.raises(ValueError, match="exits are 0 to 1, got 2"):
+        gallery.search(2, ONE[0], 1)
+    with pytest.raises(ValueError, match="count must be at least 1"):
+        gallery.search(0, ONE[0], 0)
+    with pytest.raises(MismatchError, match=r"\(N, 3\)"):
+        gallery.search(0, ONE[1], 1)
+    with pytest.raises(MismatchError, match="NaN"):
+        gallery.search(0, ONE[0] * np.nan, 1)
+    with pytest.raises(ValueError, match="one filter for each"):
+        gallery.search(0, ONE[0], 1, where=[None, None])
+    with pytest.raises(ValueError, match="two entries"):
+        gallery.add([np.concatenate([rows, rows]) for rows in ONE], [Entry("b"), Entry("b")])
+
+
+@pytest.mark.parametrize("scale", [1e-18, 1e-6, 1.0, 1e6, 1e15])
+def test_near_ties_far_from_the_origin_are_told_apart(gallery: Gallery, scale: float) -> None:
+    random = np.random.default_rng(5)
+    rows = ((100 + random.normal(size=(400, 3)) * 1e-4) * scale).astype(np.float32)
+    gallery.add([rows, np.ones((400, 5))], [Entry(str(number)) for number in range(400)])
+    query = rows[7] + np.float32(1e-5 * scale)
+    expected = by_loop(rows, [Entry(str(number)) for number in range(400)], query, 20, None)
+    assert gallery.search(0, query[None], 20).of(0).ids[0].tolist() == [id for _, id in expected]
+
+
+def test_labels_that_cannot_be_kept_are_refused() -> None:
+    for wrong in (
+        lambda: Entry(""),
+        lambda: Entry("a", -1),
+        lambda: Entry("a", camera=-3),
+        lambda: Entry("a", time=float("nan")),
+        lambda: Entry("\udcff.jpg"),
+        lambda: Where(since=float("nan")),
+    ):
+        with pytest.raises(ValueError, match=r"id|numbered|time|UTF-8"):
+            wrong()

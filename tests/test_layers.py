@@ -18,7 +18,8 @@ ROWS = [
     {"runners"},
     {"embedding"},
     {"checking", "evaluation"},
-    {"training", "identify", "export"},
+    {"answer"},
+    {"training", "identification", "export"},
     {"report", "experiments", "web"},
     {"cli"},
 ]
@@ -31,6 +32,7 @@ WITHOUT_TORCH = {
     "retrieval",
     "gallery",
     "anytime",
+    "answer",
     "checking",
     "evaluation",
     "report",

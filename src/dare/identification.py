@@ -1,53 +1,22 @@
-"""From a picture to an answer: exit by exit, until the deadline, the policy or the last exit."""
+"""From a picture to an answer: exit by exit, until the deadline, the policy or the last exit.
+
+Who follows one query reads `answers` first, then `identify`; `identify_stream` is the same for many. The network is
+behind `runner` (dare.runners), the people behind `gallery` (dare.gallery), and a policy says when to stop
+(dare.anytime.policies).
+"""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dare.anytime.confidence import margin, nearness
+from dare.answer import Answer, Confidence, DeadlineTooShortError, Picture, check, look_up, prepared
 from dare.anytime.costs import ExitTimes
-from dare.anytime.policies import ExitPolicy
-from dare.gallery.store import Gallery, Hits, MismatchError, Where
-from dare.images import UnreadableImageError, prepare, read_resized
+from dare.anytime.policies import Deadline, ExitPolicy
+from dare.gallery.store import Gallery, Where
+from dare.images import UnreadableImageError
 from dare.runners.runner import Runner
-
-Picture = Path | str | NDArray[np.float32]
-"""A file, or a prepared picture (3, H, W) as `dare.images.prepare` makes them."""
-
-Confidence = Literal["margin", "nearness"]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Who a picture shows, as far as it was looked at.
-
-    Attributes:
-        exit: where the query left, counted from 0; -1 for a picture that could not be read.
-        hits: (1, k), people of the gallery, nearest first.
-        confidence: higher is surer; NaN where there is nobody to be compared with.
-        macs: multiply-adds spent, as the runner's costs count them.
-        seconds: from the start of the query (in a stream: of its micro-batch) to this answer.
-        deadline_met: whether it came in time; True without a deadline.
-        problem: why there is no answer, or "".
-    """
-
-    exit: int
-    hits: Hits
-    confidence: float
-    macs: int
-    seconds: float
-    deadline_met: bool
-    problem: str = ""
-
-
-class DeadlineTooShortError(ValueError):
-    """A deadline before the first exit can answer."""
 
 
 def answers(
@@ -68,31 +37,31 @@ def answers(
         image: the query.
         runner, gallery: of one model.
         deadline: seconds from the first question on. No exit is begun that would, by `times`, end after it, and
-            between blocks the clock has the last word. The first exit answers, late or not.
-        times: measured; without it only the clock stops the network.
+            before each block the clock has the last word. The first exit answers, late or not.
+        times: measured by `dare.measure`, the search included; without it only the clock stops the network.
         count: entries per answer.
         where: which entries of the gallery count.
         confidence: how sure an answer is: its margin to the nearest other person, or its nearness.
+
+    Raises:
+        UnreadableImageError: of the picture.
+        MismatchError: the gallery is of another model.
+        ValueError: a deadline that is no positive time, or is longer than a day.
     """
-    check_pair(runner, gallery)
-    check_deadline(deadline)
+    check(runner, gallery, deadline)
     start = clock()
     until = np.inf if deadline is None else start + deadline
-    answered = False
-
-    def stop() -> bool:
-        return answered and clock() > until
-
-    pictures = _prepared([image], runner)
-    if isinstance(pictures[0], UnreadableImageError):
-        raise pictures[0]
-    for exit, vectors in enumerate(runner.exits(pictures[0][None], stop)):
-        hits, sure = _look_up(gallery, exit, vectors, count, where, confidence)
-        now = clock()
-        yield Answer(exit, hits, sure, runner.costs.macs[exit], now - start, now <= until)
-        answered = True
-        last = exit == len(runner.costs.macs) - 1
-        if not last and times is not None and clock() + times.median[exit + 1] - times.median[exit] > until:
+    too_late = Deadline(until, (0.0,) * len(runner.costs.macs) if times is None else times.steps, clock)
+    last = len(runner.costs.macs) - 1
+    walk = runner.walk(prepared(image, runner)[None])
+    for exit, macs in enumerate(runner.costs.macs):
+        vectors = walk.exit((lambda: clock() > until) if exit else None)
+        if vectors is None:
+            return
+        hits, sure = look_up(gallery, exit, vectors, count, [where], confidence)[0]
+        seconds = clock() - start
+        yield Answer(exit, hits, sure, macs, seconds, start + seconds <= until, vectors[0])
+        if exit == last or too_late.stops(exit, sure):
             return
 
 
@@ -110,20 +79,20 @@ def identify(
     confidence: Confidence = "margin",
     clock: Callable[[], float] = time.monotonic,
 ) -> Answer:
-    """The best answer within the deadline, or the one at which the policy lets the query leave.
+    """The deepest answer within the deadline, or the one at which the policy lets the query leave.
 
     Args:
+        policy: asked at every exit but the last.
         allow_late: answer from the first exit where the deadline is too short for it, instead of an error.
 
+    Other arguments and errors are those of `answers`.
+
     Raises:
-        DeadlineTooShortError: the first exit would not be ready by the deadline, and `allow_late` is not given.
+        DeadlineTooShortError: the first exit would not be, or was not, ready by the deadline.
     """
-    check_deadline(deadline)
-    if deadline is not None and times is not None and not allow_late and times.median[0] > deadline:
-        raise DeadlineTooShortError(
-            f"the first exit takes {1000 * times.median[0]:.2f} ms, the deadline is {1000 * deadline:.2f} ms; "
-            "give more time, or allow a late answer"
-        )
+    check(runner, gallery, deadline)
+    if deadline is not None and times is not None and times.median[0] > deadline and not allow_late:
+        raise DeadlineTooShortError.of("takes", times.median[0], deadline)
     found = answers(
         image,
         runner,
@@ -136,13 +105,10 @@ def identify(
         clock=clock,
     )
     best = next(found)
-    if not best.deadline_met and not allow_late:
-        raise DeadlineTooShortError(
-            f"the first exit took {1000 * best.seconds:.2f} ms, the deadline was {1000 * (deadline or 0):.2f} ms; "
-            "give more time, or allow a late answer"
-        )
+    if deadline is not None and not best.deadline_met and not allow_late:
+        raise DeadlineTooShortError.of("took", best.seconds, deadline)
     last = len(runner.costs.macs) - 1
-    while best.exit < last and (policy is None or not policy.stops(best.exit, best.confidence)):
+    while best.exit < last and not (policy and policy.stops(best.exit, best.confidence)):
         later = next(found, None)
         if later is None or not later.deadline_met:
             break
@@ -162,93 +128,48 @@ def identify_stream(
     confidence: Confidence = "margin",
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Answer]:
-    """Answers to a stream of queries, in its order. The queries of a micro-batch that stay go on together.
+    """Answers to a stream of queries, in its order.
+
+    Those of a micro-batch that stay go on together, without those that left.
 
     A picture that cannot be read gives an answer without hits that says why, and the stream goes on.
 
     Args:
         policy: asked exit by exit, at each exit in the stream's order.
-        micro_batch: queries that run together.
+        micro_batch: queries that run together. With 1 each query is finished before the next one starts, as in
+            `replay`.
         where: which entries of the gallery count: for all queries, or a function of a query's number in the stream.
+
+    Other arguments and errors are those of `answers`.
     """
-    check_pair(runner, gallery)
+    check(runner, gallery, None)
     if micro_batch < 1:
         raise ValueError(f"micro_batch must be at least 1, got {micro_batch}")
-    queue, number = iter(images), 0
+    allowed: Callable[[int], Where | None] = where if callable(where) else lambda _: where
+    queue = enumerate(images)
     while batch := list(islice(queue, micro_batch)):
         start = clock()
         results: dict[int, Answer] = {}
-        pictures = _prepared(batch, runner)
-        for place, picture in enumerate(pictures):
-            if isinstance(picture, UnreadableImageError):
-                results[place] = Answer(-1, NOTHING, np.nan, 0, clock() - start, True, str(picture))
-        waiting = [place for place in range(len(batch)) if place not in results]
-        exits = runner.exits(np.stack([pictures[place] for place in waiting])) if waiting else iter(())
-        last = len(runner.costs.macs) - 1
-        exit = 0
-        while waiting:
-            vectors = next(exits)
-            staying = []
-            for row, place in enumerate(waiting):
-                allowed = where(number + place) if callable(where) else where
-                hits, sure = _look_up(gallery, exit, vectors[row : row + 1], count, allowed, confidence)
-                if exit == last or policy.stops(exit, sure):
-                    results[place] = Answer(exit, hits, sure, runner.costs.macs[exit], clock() - start, True)
+        pictures = []
+        for number, image in batch:
+            try:
+                pictures.append((number, prepared(image, runner)))
+            except UnreadableImageError as problem:
+                results[number] = Answer.unreadable(problem, clock() - start)
+        waiting = [number for number, _ in pictures]
+        walk = runner.walk(np.stack([picture for _, picture in pictures])) if pictures else None
+        for exit, macs in enumerate(runner.costs.macs):
+            vectors = walk.exit() if walk and waiting else None
+            if vectors is None:
+                break
+            found = look_up(gallery, exit, vectors, count, [allowed(number) for number in waiting], confidence)
+            last, staying = exit == len(runner.costs.macs) - 1, []
+            for row, (number, (hits, sure)) in enumerate(zip(waiting, found, strict=True)):
+                if last or policy.stops(exit, sure):
+                    results[number] = Answer(exit, hits, sure, macs, clock() - start, True, vectors[row])
                 else:
                     staying.append(row)
+            if walk and 0 < len(staying) < len(waiting):
+                walk.keep(staying)
             waiting = [waiting[row] for row in staying]
-            exit += 1
-        yield from (results[place] for place in range(len(batch)))
-        number += len(batch)
-
-
-NOTHING = Hits(np.zeros((1, 0), str), np.zeros((1, 0), np.int64), np.zeros((1, 0), np.int64), np.zeros((1, 0)), True)
-
-
-def check_pair(runner: Runner, gallery: Gallery) -> None:
-    """Refuse a gallery whose vectors came from another network."""
-    if runner.digest != gallery.model:
-        raise MismatchError(
-            f"the gallery holds vectors of model {gallery.model[:12] or 'unknown'}, the runner is model "
-            f"{runner.digest[:12] or 'unknown'}; open the model that the gallery was made with, or index again"
-        )
-
-
-def check_deadline(deadline: float | None) -> None:
-    """Refuse a deadline that is no positive time."""
-    if deadline is not None and not 0 < deadline < np.inf:
-        raise ValueError(f"a deadline is a positive number of seconds, got {deadline}")
-
-
-def _prepared(images: list[Picture], runner: Runner) -> list[NDArray[np.float32] | UnreadableImageError]:
-    """Each picture as the network takes it, or why it cannot be read."""
-    size = runner.preparation
-    pictures: list[NDArray[np.float32] | UnreadableImageError] = []
-    for image in images:
-        if isinstance(image, np.ndarray):
-            if image.shape != (3, size.height, size.width):
-                raise ValueError(f"expected a prepared picture (3, {size.height}, {size.width}), got {image.shape}")
-            pictures.append(image)
-            continue
-        try:
-            pixels = read_resized(Path(image), size.height, size.width)
-            pictures.append(prepare(pixels[None], size)[0])
-        except UnreadableImageError as problem:
-            pictures.append(problem)
-    return pictures
-
-
-def _look_up(
-    gallery: Gallery, exit: int, vector: NDArray[np.float32], count: int, where: Where | None, confidence: Confidence
-) -> tuple[Hits, float]:
-    """The nearest entries, and how sure that is; looks deeper where the list holds one person only."""
-    hits = gallery.search(exit, vector, count, where=where)
-    if confidence == "nearness":
-        return hits, float(nearness(hits.distances)[0])
-    deeper, depth = hits, count
-    while np.isnan(sure := float(margin(deeper.distances, deeper.people, complete=deeper.complete)[0])):
-        if deeper.complete:
-            break
-        depth *= 4
-        deeper = gallery.search(exit, vector, depth, where=where)
-    return hits, sure
+        yield from (results[number] for number, _ in batch)

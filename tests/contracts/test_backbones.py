@@ -83,6 +83,20 @@ def test_a_stage_runs_only_when_its_exit_is_asked_for(build: Callable[[], list[S
 
 
 @every_backbone
+@torch.no_grad()
+def test_a_batch_may_shrink_on_the_way(build: Callable[[], list[Stage]]) -> None:
+    model = seeded(build)
+    images = torch.randn(4, 3, 64, 32)
+    full = list(model.exits(images))
+    walk, rows = model.walk(images), [0, 1, 2, 3]
+    for expected, kept in zip(full, ([0, 2, 3], [2, 1], [0], []), strict=True):
+        torch.testing.assert_close(walk.exit(), expected[rows])
+        rows = [rows[row] for row in kept]
+        walk.keep(kept)
+    assert walk.exit() is None
+
+
+@every_backbone
 def test_every_weight_is_trained(build: Callable[[], list[Stage]]) -> None:
     model = seeded(build).train()
     model(torch.randn(4, 3, 64, 32)).all().square().sum().backward()

@@ -18,15 +18,15 @@ def nearness(distances: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def margin(
-    distances: NDArray[np.floating], people: NDArray[np.integer], *, complete: bool = False
+    distances: NDArray[np.floating], people: NDArray[np.integer], *, complete: bool | NDArray[np.bool_] = False
 ) -> NDArray[np.float64]:
     """By how much the nearest other person is farther away than the nearest person.
 
     Args:
         distances: (..., k), nearest first.
         people: (..., k), who each entry shows.
-        complete: the lists hold everybody there is. One with a single person is then infinitely sure: a later exit
-            could name nobody else.
+        complete: (...) or one for all, whether a list holds everybody there is. One with a single person is then
+            infinitely sure: a later exit could name nobody else.
 
     Returns:
         (...), NaN where the list is too short to tell: it is empty, or holds a single person and is not complete.

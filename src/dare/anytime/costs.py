@@ -35,13 +35,9 @@ class ExitCosts:
 
     def mean(self, exits: Sequence[int] | NDArray[np.integer]) -> float:
         """Mean multiply-adds of queries that left at these exits, counted from 0; NaN of none."""
-        left = np.asarray(exits)
+        left = _exits(exits, len(self.macs))
         if not len(left):
             return math.nan
-        if not np.issubdtype(left.dtype, np.integer):
-            raise ValueError(f"exits are whole numbers, got {left.dtype}")
-        if not 0 <= left.min() <= left.max() < len(self.macs):
-            raise ValueError(f"exits are counted from 0 to {len(self.macs) - 1}, got {left.min()} to {left.max()}")
         return float(np.asarray(self.macs, np.float64)[left].mean())
 
 
@@ -50,20 +46,41 @@ class ExitTimes:
     """Measured time from the start of a query to its answer at each exit.
 
     Attributes:
-        median, slow: seconds per exit, the middle and the 95th percentile.
+        median, slow: (E,), seconds up to each exit, the middle and the 95th percentile.
+        steps: (E,), seconds from the exit before, the 95th percentile: what to reckon with before going on.
         longest_block: seconds, the longest time between two chances to stop, 95th percentile.
         source: what was measured where; printed beside every result that uses it.
     """
 
     median: tuple[float, ...]
     slow: tuple[float, ...]
+    steps: tuple[float, ...]
     longest_block: float
     source: str
 
     def __post_init__(self) -> None:
-        for seconds in (self.median, self.slow):
-            if not seconds or seconds[0] <= 0 or any(later < earlier for earlier, later in itertools.pairwise(seconds)):
+        for name in ("median", "slow"):
+            seconds = getattr(self, name)
+            if not seconds or not seconds[0] > 0 or any(not b >= a for a, b in itertools.pairwise(seconds)):
                 raise ValueError(f"times must be positive and not fall from exit to exit, got {seconds}")
+        if not len(self.median) == len(self.slow) == len(self.steps) or not min(*self.steps, self.longest_block) > 0:
+            raise ValueError(f"expected a positive time per exit, got {self.median}, {self.slow} and {self.steps}")
+
+    def mean(self, exits: Sequence[int] | NDArray[np.integer]) -> float:
+        """Mean of the median seconds of queries that left at these exits, counted from 0; NaN of none."""
+        left = _exits(exits, len(self.median))
+        return float(np.asarray(self.median)[left].mean()) if len(left) else math.nan
+
+
+def _exits(exits: Sequence[int] | NDArray[np.integer], count: int) -> NDArray[np.integer]:
+    left = np.asarray(exits)
+    if not len(left):
+        return np.zeros(0, np.int64)
+    if not np.issubdtype(left.dtype, np.integer):
+        raise ValueError(f"exits are whole numbers, got {left.dtype}")
+    if not 0 <= left.min() <= left.max() < count:
+        raise ValueError(f"exits are counted from 0 to {count - 1}, got {left.min()} to {left.max()}")
+    return left
 
 
 NETSCOPE_2018 = ExitCosts(

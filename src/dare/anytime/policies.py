@@ -174,7 +174,7 @@ class Thresholds:
             # Nobody left to learn from: whoever still comes here is as sure as those who left before.
             found = np.sort(rows[exit])[::-1]
             leave = round(len(found) * q)
-            thresholds.append(np.inf if len(found) and not leave else found[leave - 1] if len(found) else -np.inf)
+            thresholds.append(_between(found, leave) if len(found) else -np.inf)
             rows = rows[:, rows[exit] < thresholds[-1]]
         return cls(np.asarray(thresholds))
 
@@ -183,19 +183,27 @@ class Thresholds:
         return bool(confidence >= self.thresholds[exit])
 
 
+def _between(descending: NDArray[np.float64], count: int) -> float:
+    """A threshold that so many reach, as far as possible from those on both sides of it."""
+    if count in (0, len(descending)):
+        return -np.inf if count else np.inf
+    last, following = descending[count - 1], descending[count]
+    between = (last + following) / 2
+    return float(between if between > following else last)
+
+
 class Deadline:
     """Lets a query leave when the next exit would come too late, whatever its confidence; one object per query.
 
     Args:
         until: on the clock, in seconds.
-        seconds: (E,), how long leaving at each exit takes from the start, as measured.
+        steps: (E,), seconds from the exit before to each exit, as measured: `ExitTimes.steps`.
         clock: monotonic.
     """
 
-    def __init__(self, until: float, seconds: Sequence[float], clock: Callable[[], float] = time.monotonic) -> None:
-        self._until, self._clock = until, clock
-        self._steps = np.diff(np.asarray(seconds, np.float64))
+    def __init__(self, until: float, steps: Sequence[float], clock: Callable[[], float] = time.monotonic) -> None:
+        self._until, self._steps, self._clock = until, tuple(steps), clock
 
     def stops(self, exit: int, confidence: float) -> bool:
         """Whether the step to the next exit would end after the deadline."""
-        return bool(self._clock() + self._steps[exit] > self._until)
+        return self._clock() + self._steps[exit + 1] > self._until

@@ -107,6 +107,23 @@ class Hits:
             self.complete[row],
         )
 
+    def first(self, count: int) -> "Hits":
+        """The lists cut to so many entries."""
+        k, cut = self.distances.shape[1], slice(0, count)
+        return Hits(
+            self.ids[:, cut],
+            self.people[:, cut],
+            self.cameras[:, cut],
+            self.distances[:, cut],
+            self.complete & (k <= count),
+        )
+
+    @classmethod
+    def nothing(cls) -> "Hits":
+        """The empty list of one query, (1, 0)."""
+        numbers = np.zeros((1, 0), np.int64)
+        return cls(np.zeros((1, 0), np.str_), numbers, numbers, np.zeros((1, 0)), np.ones(1, np.bool_))
+
 
 @dataclass(frozen=True, slots=True)
 class GalleryLabels:
@@ -275,6 +292,7 @@ def check_exit(gallery: Gallery, exit: int, vectors: NDArray[np.floating]) -> ND
     if unusable.any():
         row = int(unusable.argmax())
         finite = np.isfinite(array[row]).all()
-        problem = ("is zero, or nearly" if squares[row] == 0 else "is too long") if finite else "contains NaN or infinity"
+        length = "is zero, or nearly" if squares[row] == 0 else "is too long"
+        problem = length if finite else "contains NaN or infinity"
         raise MismatchError(f"vector {row} of exit {exit} {problem}; check the pictures and the network")
     return rounded

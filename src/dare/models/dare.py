@@ -179,12 +179,14 @@ class Walk:
         if fusion is None or len(self.vectors) < len(taps):
             return self.vectors[-1]
         self._finished = True
-        return fusion(torch.stack(self.vectors))
+        fused: Tensor = fusion(torch.stack(self.vectors))
+        return fused
 
-    def keep(self, rows: Tensor) -> None:
+    def keep(self, rows: Sequence[int]) -> None:
         """Go on with some rows of the batch only, in the order given."""
-        self._features = self._features[rows]
-        self.vectors = [vectors[rows] for vectors in self.vectors]
+        chosen = torch.as_tensor(rows, dtype=torch.long, device=self._features.device)
+        self._features = self._features[chosen]
+        self.vectors = [vectors[chosen] for vectors in self.vectors]
 
 
 def _blocks(body: nn.Module) -> Iterator[nn.Module]:

@@ -1,6 +1,6 @@
 """A network run by torch as it is."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dare.images import Preparation
 from dare.models.checkpoints import Checkpoint, load_checkpoint
-from dare.models.dare import DaRe
+from dare.models.dare import DaRe, Walk
 from dare.models.devices import choose_device, describe_device
 from dare.models.macs import count_macs
 
@@ -53,13 +53,13 @@ class EagerRunner:
         self, images: NDArray[np.float32] | Tensor, stop: Callable[[], bool] | None = None
     ) -> Iterator[NDArray[np.float32]]:
         """As `Runner.exits`."""
-        vectors = self._network.exits(self._input(images), stop)
-        while True:
-            with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed):
-                vector = next(vectors, None)
-            if vector is None:
-                return
-            yield vector.float().cpu().numpy()
+        walk = self.walk(images)
+        while (vectors := walk.exit(stop)) is not None:
+            yield vectors
+
+    def walk(self, images: NDArray[np.float32] | Tensor) -> "EagerWalk":
+        """As `Runner.walk`."""
+        return EagerWalk(self._network.walk(self._input(images)), self.device.type, self._mixed)
 
     def embed(
         self, images: NDArray[np.float32] | Tensor
@@ -77,3 +77,21 @@ class EagerRunner:
         if tensor.ndim != 4 or tensor.shape[1] != 3:
             raise ValueError(f"expected images (B, 3, H, W), got shape {tuple(tensor.shape)}")
         return tensor.to(self.device, torch.float32, memory_format=torch.channels_last)
+
+
+class EagerWalk:
+    """A `DaRe`'s walk, with arrays in place of tensors."""
+
+    def __init__(self, walk: Walk, device: str, mixed: bool) -> None:
+        self._walk, self._device, self._mixed = walk, device, mixed
+
+    def exit(self, stop: Callable[[], bool] | None = None) -> NDArray[np.float32] | None:
+        """As `Walk.exit`."""
+        with torch.inference_mode(), torch.autocast(self._device, torch.bfloat16, enabled=self._mixed):
+            vectors = self._walk.exit(stop)
+        return None if vectors is None else vectors.float().cpu().numpy()
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """As `Walk.keep`."""
+        with torch.inference_mode():
+            self._walk.keep(rows)

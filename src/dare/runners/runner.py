@@ -1,7 +1,7 @@
 """What every engine offers: the vectors of a batch, one exit after the other."""
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,6 +10,18 @@ from numpy.typing import NDArray
 
 from dare.anytime.costs import ExitCosts
 from dare.images import Preparation
+
+
+class Walk(Protocol):
+    """A batch on its way through a network, exit by exit, which leaves behind those who need not go on."""
+
+    def exit(self, stop: Callable[[], bool] | None = None) -> NDArray[np.float32] | None:
+        """(B, D) at the next exit; None behind the last one, or if `stop` said True on the way."""
+        ...
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows of the batch only, in the order given."""
+        ...
 
 
 @runtime_checkable
@@ -42,8 +54,12 @@ class Runner(Protocol):
         """(B, 3, H, W) -> (B, D) per exit, each computed when it is asked for.
 
         Args:
-            stop: asked between the blocks of a stage; when it says True no further exit comes.
+            stop: asked before each block of a stage; when it says True no further exit comes.
         """
+        ...
+
+    def walk(self, images: NDArray[np.float32]) -> Walk:
+        """As `exits`, for batches that shrink on the way."""
         ...
 
     def embed(self, images: NDArray[np.float32]) -> tuple[list[NDArray[np.float32]], NDArray[np.float32] | None]:
@@ -59,11 +75,17 @@ def open_runner(model: Any, name: str = "eager", *, precision: str = "fp32", dev
     """Make a network ready to run.
 
     Args:
-        model: a checkpoint, its path, the folder of a training, or a `DaRe`.
+        model: a checkpoint, its path, the folder of a training, or a `DaRe`; several make a cascade: they are evaluated
+            in order, and each is one exit.
         name: one of `RUNNERS`.
         precision: "fp32", or "bf16" for the trunk.
         device: of torch.
     """
+    if isinstance(model, list | tuple):
+        from dare.runners.cascade import Cascade
+
+        runners = [open_runner(part, name, precision=precision, device=device) for part in model]
+        return runners[0] if len(runners) == 1 else Cascade(runners)
     if name not in RUNNERS:
         raise ValueError(f"unknown runner {name!r}; choose {', '.join(RUNNERS)}")
     module, _, attribute = RUNNERS[name].partition(":")

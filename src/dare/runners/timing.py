@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dare.anytime.costs import ExitTimes
 from dare.runners.runner import Runner
@@ -16,16 +17,18 @@ def measure(
     *,
     batch: int = 1,
     repeats: int = 50,
-    search: Callable[[int, np.ndarray], object] | None = None,
+    search: Callable[[int, NDArray[np.float32]], object] | None = None,
+    searched: str = "without search",
     clock: Callable[[], float] = time.perf_counter,
 ) -> ExitTimes:
-    """Time every exit of a runner on random pictures.
+    """Time every exit of a runner on random pictures, which are not read from files.
 
     Args:
         batch: pictures that are run together.
-        repeats: how often.
-        search: what is done with the vectors (B, D) of each exit, counted from 0: `gallery.search`, say. Without it
+        repeats: how often, after a few times to warm up.
+        search: what is done with the vectors (B, D) of each exit, counted from 0: a gallery's search, say. Without it
             only the network is timed.
+        searched: what `search` does, in words.
     """
     if batch < 1 or repeats < 1:
         raise ValueError(f"batch and repeats must be at least 1, got {batch} and {repeats}")
@@ -51,9 +54,11 @@ def measure(
                 seconds[number, exit] = before - start
         if number >= 0:
             blocks[number] = longest
+    steps = np.diff(seconds, axis=1, prepend=0)
     return ExitTimes(
         tuple(np.median(seconds, 0).tolist()),
         tuple(np.maximum.accumulate(np.percentile(seconds, 95, axis=0)).tolist()),
+        tuple(np.percentile(steps, 95, axis=0).tolist()),
         float(np.percentile(blocks, 95)),
-        f"{runner.description}, batch {batch}, {'with' if search else 'without'} search",
+        f"{runner.description}, batch {batch}, {searched}",
     )

@@ -1,0 +1,140 @@
+"""Rank-1 and mAP of many streams over the same queries, with bootstrap intervals."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dare.retrieval.scores import Scores
+
+Measure = Literal["rank-1", "mAP"]
+
+RESAMPLES = 1000
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over queries, from 0 to 1, or a difference of two.
+
+    Attributes:
+        value: of the queries as they are; NaN where none has a match.
+        low, high: ends of the 95 % interval, percentiles of the resampled means.
+        error: the standard error, their standard deviation.
+    """
+
+    value: float
+    low: float
+    high: float
+    error: float
+
+    def __str__(self) -> str:
+        return f"{100 * self.value:.1f} [{100 * self.low:.1f}, {100 * self.high:.1f}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """What a stream's answers are worth."""
+
+    rank1: Estimate
+    mean_average_precision: Estimate
+
+    def __getitem__(self, measure: Measure) -> Estimate:
+        return self.rank1 if measure == "rank-1" else self.mean_average_precision
+
+    def row(self, prefix: str = "") -> dict[str, str]:
+        """Columns of a table, in percent."""
+        named = {"rank1": self.rank1, "mAP": self.mean_average_precision}
+        ends = {"": "value", "_low": "low", "_high": "high"}
+        return {
+            f"{prefix}{name}{end}": f"{100 * getattr(estimate, attribute):.3f}"
+            for name, estimate in named.items()
+            for end, attribute in ends.items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What each query's answer is worth, in P streams over the same Q queries (or at P exits).
+
+    Attributes:
+        right: (P, Q), 1 where the nearest valid entry is right, 0 where not.
+        precision: (P, Q), average precision; NaN in the columns of queries without a valid match, which are in no mean.
+    """
+
+    right: NDArray[np.float64]
+    precision: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, per_exit: Sequence[Scores]) -> "Outcomes":
+        """One row per exit."""
+        right = np.stack([scores.first_match == 0 for scores in per_exit])
+        return cls(right.astype(np.float64), np.stack([scores.average_precision for scores in per_exit]))
+
+    def queries(self, order: NDArray[np.integer]) -> "Outcomes":
+        """The outcomes of some queries, in the order given."""
+        return Outcomes(self.right[:, order], self.precision[:, order])
+
+    def pick(self, exits: NDArray[np.integer]) -> "Outcomes":
+        """Streams in which query q leaves at `exits[p, q]`, counted from 0; the rows here are exits."""
+        columns = np.arange(self.right.shape[1])
+        return Outcomes(self.right[exits, columns], self.precision[exits, columns])
+
+    def mix(self, shares: NDArray[np.floating]) -> "Outcomes":
+        """What is to be expected where every query leaves at exit s with probability `shares[p, s]`."""
+        return Outcomes(shares @ self.right, shares @ self.precision)
+
+    def means(self, measure: Measure) -> NDArray[np.float64]:
+        """(P,), over the queries with a valid match; NaN of none."""
+        matched = ~np.isnan(self.precision[0])
+        values = (self.right if measure == "rank-1" else self.precision)[:, matched]
+        return values.mean(1) if matched.any() else np.full(len(values), math.nan)
+
+
+class Bootstrap:
+    """The means that other test sets might have given: people are drawn with replacement, with all of their queries.
+
+    Queries of one person stand or fall together, so drawing single queries would promise too narrow intervals. They
+    cover which people happened to be tested, and nothing else: who leaves where is as replayed, and the gallery, the
+    stream's order and the network's training are taken as given. The draws are the same for whatever is asked, so
+    differences are paired.
+
+    Args:
+        people: (Q,), whom the queries show; all different to draw single queries.
+        resamples: how many test sets to draw.
+    """
+
+    def __init__(self, people: NDArray[np.integer], seed: int, resamples: int = RESAMPLES) -> None:
+        everyone, member = np.unique(people, return_inverse=True)
+        count = len(everyone)
+        drawn = np.random.default_rng(seed).integers(count, size=(resamples, count)) if count else np.zeros((1, 0), int)
+        rows = np.arange(len(drawn))[:, None] * count
+        self._times = np.bincount((drawn + rows).ravel(), minlength=len(drawn) * count).reshape(len(drawn), count)
+        self._member = member
+
+    def means(self, outcomes: Outcomes, measure: Measure) -> NDArray[np.float64]:
+        """(R, P), one mean per resampled test set and stream; NaN where none of its queries has a match."""
+        matched = ~np.isnan(outcomes.precision[0])
+        values = (outcomes.right if measure == "rank-1" else outcomes.precision)[:, matched]
+        weights = self._times[:, self._member[matched]].astype(np.float64)
+        total = weights.sum(1, keepdims=True)
+        return np.where(total > 0, weights @ values.T / np.maximum(total, 1), math.nan)
+
+    def accuracies(self, outcomes: Outcomes) -> list[Accuracy]:
+        """One per stream."""
+        rank1, precision = (
+            estimates(outcomes.means(measure), self.means(outcomes, measure)) for measure in ("rank-1", "mAP")
+        )
+        return [Accuracy(*pair) for pair in zip(rank1, precision, strict=True)]
+
+
+def estimates(values: NDArray[np.float64], resampled: NDArray[np.float64]) -> list[Estimate]:
+    """Values (P,) with what resampling (R, P) says of each."""
+    known = resampled[~np.isnan(resampled).any(1)]
+    if not len(known):
+        return [Estimate(float(value), math.nan, math.nan, math.nan) for value in values]
+    low, high = np.quantile(known, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
+    return [Estimate(*map(float, row)) for row in zip(values, low, high, known.std(0), strict=True)]

@@ -84,8 +84,11 @@ def __getattr__(name: str) -> Any:
 
 def missing_extra(error: ModuleNotFoundError) -> str | None:
     """What to install for a package that only an extra brings; None for any other package."""
-    if error.name in {"torch", "torchvision", "timm"}:
+    package = (error.name or "").partition(".")[0]
+    if package in {"torch", "torchvision", "timm"}:
         return "install it with: pip install 'dare-reid[torch]'"
+    if package == "matplotlib":
+        return "install it with: pip install 'dare-reid[plots]'"
     return None
 
 

@@ -7,13 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from dare.anytime.costs import ExitCosts
+from dare.anytime.costs import ExitCosts, ExitTimes
+
+Costs = ExitCosts | ExitTimes | Sequence[float]
+"""Of leaving at each exit, increasing: multiply-adds, measured times, or numbers in any unit, that of budgets."""
 
 NOTHING_LEFT = 1e-6
 """Where a smaller share of the queries is left, all of them leave (as in the released code)."""
 
 
-def geometric_shares(costs: ExitCosts | Sequence[float], mean_macs: float) -> NDArray[np.float64]:
+def geometric_shares(costs: Costs, mean_macs: float) -> NDArray[np.float64]:
     """Shares (E,) that fall or rise by one factor from exit to exit and cost so much in the mean.
 
     p_s = a^(s-1) / Z with the one a > 0 that solves sum_s p_s C_s = mean_macs (equation 3). At the first exit's cost
@@ -26,7 +29,7 @@ def geometric_shares(costs: ExitCosts | Sequence[float], mean_macs: float) -> ND
     Raises:
         ValueError: a budget below the first exit's cost.
     """
-    macs = _macs(costs)
+    macs = exit_costs(costs)
     _check(macs, mean_macs)
     shares = np.zeros(len(macs))
     if mean_macs == macs[0] or mean_macs >= macs[-1]:
@@ -53,7 +56,7 @@ def geometric_shares(costs: ExitCosts | Sequence[float], mean_macs: float) -> ND
     return shares
 
 
-def adjacent_shares(costs: ExitCosts | Sequence[float], mean_macs: float) -> NDArray[np.float64]:
+def adjacent_shares(costs: Costs, mean_macs: float) -> NDArray[np.float64]:
     """Shares (E,) of the two exits whose costs enclose the budget, which cost so much in the mean.
 
     What the paper's random policy spends a budget on.
@@ -61,7 +64,7 @@ def adjacent_shares(costs: ExitCosts | Sequence[float], mean_macs: float) -> NDA
     Raises:
         ValueError: a budget below the first exit's cost.
     """
-    macs = _macs(costs)
+    macs = exit_costs(costs)
     _check(macs, mean_macs)
     shares = np.zeros(len(macs))
     below = int(np.searchsorted(macs, mean_macs, side="right")) - 1
@@ -91,8 +94,10 @@ def conditional(shares: Sequence[float] | NDArray[np.floating]) -> NDArray[np.fl
     return np.where(left < NOTHING_LEFT, 1.0, np.minimum(1.0, p / np.maximum(left, NOTHING_LEFT)))
 
 
-def _macs(costs: ExitCosts | Sequence[float]) -> NDArray[np.float64]:
-    macs = np.asarray(costs.macs if isinstance(costs, ExitCosts) else costs, np.float64)
+def exit_costs(costs: Costs) -> NDArray[np.float64]:
+    """(E,), what leaving at each exit costs: multiply-adds, or the median of measured seconds."""
+    values = costs.macs if isinstance(costs, ExitCosts) else costs.median if isinstance(costs, ExitTimes) else costs
+    macs = np.asarray(values, np.float64)
     if macs.ndim != 1 or not len(macs) or not np.isfinite(macs).all() or macs[0] <= 0 or (np.diff(macs) <= 0).any():
         raise ValueError(f"costs must be positive and increase from exit to exit, got {macs}")
     return macs

@@ -4,6 +4,7 @@ Exits are counted from 0, and nobody asks at the last one. Policies hold state: 
 stream's order.
 """
 
+import bisect
 import math
 import time
 from collections import deque
@@ -14,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from sortedcontainers import SortedList
 
-from dare.anytime.budgets import conditional, geometric_shares
-from dare.anytime.costs import ExitCosts
+from dare.anytime.budgets import NOTHING_LEFT, Costs, conditional, exit_costs, geometric_shares
 
 STEERING_HORIZON = 8
 """Queries over which `Steered` makes up for what was spent too much: few enough to be within 0.5 % of the budget after
 1,000 queries, enough not to be led by single ones."""
 
 BUDGET_STEPS = 512
+STEEPEST = 25.0
+"""The largest logarithm of the factor between the shares of two exits; a share of e^-25 is none."""
 
 
 class ExitPolicy(Protocol):
@@ -71,7 +73,7 @@ class Steered:
 
     def __init__(
         self,
-        costs: ExitCosts | Sequence[float],
+        costs: Costs,
         mean_macs: float,
         *,
         window: int | None = None,
@@ -79,15 +81,15 @@ class Steered:
     ) -> None:
         if horizon < 1:
             raise ValueError(f"horizon must be at least 1, got {horizon}")
-        self._leaving = conditional(geometric_shares(costs, mean_macs))
-        self._costs = np.asarray(costs.macs if isinstance(costs, ExitCosts) else costs, np.float64)
+        self._leaving = conditional(geometric_shares(costs, mean_macs)).tolist()
+        self._costs = exit_costs(costs)
         self._budget = min(mean_macs, float(self._costs[-1]))
         self._seen = [_Seen(window) for _ in self._costs]
         self._horizon = horizon
         self._to_spend = 0.0
         # Shares mixed from those of two budgets cost the mixture of these budgets: no root to find per query.
-        self._aims = np.linspace(self._costs[0], self._costs[-1], BUDGET_STEPS)
-        self._shares = np.stack([geometric_shares(costs, aim) for aim in self._aims])
+        shares = _shares_of_all_budgets(len(self._costs))
+        self._aims, self._shares = (shares @ self._costs).tolist(), shares.tolist()
 
     def stops(self, exit: int, confidence: float) -> bool:
         """Whether fewer than q_s of the confidences seen at the exit are surer; never where it cannot be told (NaN)."""
@@ -103,12 +105,23 @@ class Steered:
     def _steer(self, spent: float) -> None:
         """A query has left and cost so much."""
         self._to_spend += self._budget - spent
-        low, high = self._costs[0], self._costs[-1]
-        aim = min(max(self._budget + self._to_spend / self._horizon, low), high)
-        step, above = divmod((aim - low) / (high - low) * (BUDGET_STEPS - 1), 1)
-        below = min(int(step), BUDGET_STEPS - 2)
-        above += step - below
-        self._leaving = conditional((1 - above) * self._shares[below] + above * self._shares[below + 1])
+        aim = self._budget + self._to_spend / self._horizon
+        above = min(max(bisect.bisect_left(self._aims, aim), 1), len(self._aims) - 1)
+        low, high = self._aims[above - 1], self._aims[above]
+        weight = min(max((aim - low) / (high - low), 0.0), 1.0) if high > low else 1.0
+        left, self._leaving = 1.0, []
+        for fewer, more in zip(self._shares[above - 1], self._shares[above], strict=True):
+            share = (1 - weight) * fewer + weight * more
+            self._leaving.append(share / left if left > max(share, NOTHING_LEFT) else 1.0)
+            left -= share
+
+
+def _shares_of_all_budgets(exits: int) -> NDArray[np.float64]:
+    """Shares (B, E) as in equation 3, by rising cost: for many factors a, and for 0 and infinity."""
+    powers = np.outer(np.linspace(-STEEPEST, STEEPEST, BUDGET_STEPS), np.arange(exits))
+    shares = np.exp(powers - powers.max(1, keepdims=True))
+    shares /= shares.sum(1, keepdims=True)
+    return np.concatenate([np.eye(exits)[:1], shares, np.eye(exits)[-1:]])
 
 
 class _Seen:

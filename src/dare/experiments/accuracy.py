@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dare.retrieval.scores import Scores
 
 Measure = Literal["rank-1", "mAP"]
+MEASURES: tuple[Measure, Measure] = ("rank-1", "mAP")
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
@@ -78,6 +79,14 @@ class Outcomes:
         """The outcomes of some queries, in the order given."""
         return Outcomes(self.right[:, order], self.precision[:, order])
 
+    def at(self, rows: Sequence[int] | NDArray[np.integer]) -> "Outcomes":
+        """Some streams (or exits), in the order given."""
+        return Outcomes(self.right[rows], self.precision[rows])
+
+    def __sub__(self, other: "Outcomes") -> "Outcomes":
+        """What each query gains over another's answer."""
+        return Outcomes(self.right - other.right, self.precision - other.precision)
+
     def pick(self, exits: NDArray[np.integer]) -> "Outcomes":
         """Streams in which query q leaves at `exits[p, q]`, counted from 0; the rows here are exits."""
         columns = np.arange(self.right.shape[1])
@@ -125,9 +134,7 @@ class Bootstrap:
 
     def accuracies(self, outcomes: Outcomes) -> list[Accuracy]:
         """One per stream."""
-        rank1, precision = (
-            estimates(outcomes.means(measure), self.means(outcomes, measure)) for measure in ("rank-1", "mAP")
-        )
+        rank1, precision = (estimates(outcomes.means(measure), self.means(outcomes, measure)) for measure in MEASURES)
         return [Accuracy(*pair) for pair in zip(rank1, precision, strict=True)]
 
 

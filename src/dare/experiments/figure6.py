@@ -12,7 +12,7 @@ from dare.anytime.budgets import adjacent_shares, geometric_shares
 from dare.anytime.costs import ExitCosts, ExitTimes
 from dare.anytime.policies import Chance, ExitPolicy, RunningQuantile, Steered
 from dare.anytime.stream import replay
-from dare.experiments.accuracy import Accuracy, Bootstrap, Measure, Outcomes
+from dare.experiments.accuracy import MEASURES, Accuracy, Bootstrap, Measure, Outcomes
 from dare.experiments.least_cost import LeastCost, least_cost
 from dare.experiments.query_stream import SEED, Confidence, QueryStream
 from dare.experiments.static_mix import static_mixes
@@ -26,16 +26,25 @@ ALLOWANCE = 0.003
 Shares = Callable[[ExitCosts, float], NDArray[np.float64]]
 Build = Callable[[ExitCosts, float, int], ExitPolicy]
 
+
+def _chance(costs: ExitCosts, mean_macs: float, seed: int) -> ExitPolicy:
+    return Chance(adjacent_shares(costs, mean_macs), seed)
+
+
+def _running_quantile(costs: ExitCosts, mean_macs: float, _: int) -> ExitPolicy:
+    return RunningQuantile(geometric_shares(costs, mean_macs))
+
+
+def _steered(costs: ExitCosts, mean_macs: float, _: int) -> ExitPolicy:
+    return Steered(costs, mean_macs)
+
+
 POLICIES: dict[str, tuple[Confidence, Shares, Build]] = {
-    "chance": ("nearness", adjacent_shares, lambda costs, macs, seed: Chance(adjacent_shares(costs, macs), seed)),
-    "nearness": ("nearness", geometric_shares, lambda costs, macs, _: RunningQuantile(geometric_shares(costs, macs))),
-    "margin": ("margin", geometric_shares, lambda costs, macs, _: RunningQuantile(geometric_shares(costs, macs))),
-    "label-free margin": (
-        "label-free margin",
-        geometric_shares,
-        lambda costs, macs, _: RunningQuantile(geometric_shares(costs, macs)),
-    ),
-    "steered margin": ("label-free margin", geometric_shares, lambda costs, macs, _: Steered(costs, macs)),
+    "chance": ("nearness", adjacent_shares, _chance),
+    "nearness": ("nearness", geometric_shares, _running_quantile),
+    "margin": ("margin", geometric_shares, _running_quantile),
+    "label-free margin": ("label-free margin", geometric_shares, _running_quantile),
+    "steered margin": ("label-free margin", geometric_shares, _steered),
 }
 """What each policy looks at, the shares that it aims at, and a new one for a stream. The paper calls chance random."""
 
@@ -72,8 +81,8 @@ class Figure6:
     Attributes:
         queries: how many; those without a match count for the cost, but in no accuracy.
         exits: E names.
-        full: all queries at the last exit.
-        least: for each policy what it takes to be as good as that, but for `ALLOWANCE`; None where it never is.
+        alone: all queries at one exit, for each exit.
+        least: for each policy what it takes to be as good as the last one, but for `ALLOWANCE`; None where it never is.
         seed: of the stream's order, of chance and of the bootstrap.
     """
 
@@ -83,7 +92,7 @@ class Figure6:
     costs: ExitCosts
     times: ExitTimes | None
     points: tuple[Point, ...]
-    full: Accuracy
+    alone: tuple[Accuracy, ...]
     least: dict[str, LeastCost | None]
     seed: int
 
@@ -121,11 +130,13 @@ def figure6(
         seed: of the stream's order, of chance and of the bootstrap.
 
     Raises:
-        ValueError: costs or times of another number of exits, or no query with a valid match.
+        ValueError: a single exit, costs or times of another number of exits, or no query with a valid match.
     """
     count = len(stream.exits)
     if len(costs.macs) != count or (times and len(times.median) != count):
         raise ValueError(f"expected costs of {count} exits, got {len(costs.macs)} (times: {times and times.median})")
+    if count < 2:
+        raise ValueError("a network with a single exit leaves nothing to decide; give one with at least two")
     if np.isnan(stream.outcomes.precision).all():
         raise ValueError("no query has a valid match in the gallery, so there is nothing to draw; check the labels")
     stream = stream.shuffled(seed)
@@ -141,7 +152,7 @@ def figure6(
         costs,
         times,
         tuple(point for sweep in sweeps for point in _points(sweep, stream, costs, times, bootstrap)),
-        bootstrap.accuracies(full)[0],
+        tuple(bootstrap.accuracies(stream.outcomes)),
         {
             sweep.policy: least_cost(
                 sweep.taken @ costs.macs, sweep.outcomes, full, costs.macs[-1], ALLOWANCE, bootstrap
@@ -179,12 +190,12 @@ def _mixed(policy: str, stream: QueryStream, costs: ExitCosts, budget_macs: list
 def _points(
     sweep: _Sweep, stream: QueryStream, costs: ExitCosts, times: ExitTimes | None, bootstrap: Bootstrap
 ) -> Iterator[Point]:
-    spent_macs = sweep.taken @ costs.macs
+    spent_macs = np.maximum(sweep.taken @ costs.macs, costs.macs[0])  # rounding must not undercut the first exit
     for_rank1, for_map = (
         stream.outcomes.mix(static_mixes(costs, stream.outcomes.means(measure), spent_macs.tolist()))
-        for measure in ("rank-1", "mAP")
+        for measure in MEASURES
     )
-    gains = Outcomes(sweep.outcomes.right - for_rank1.right, sweep.outcomes.precision - for_map.precision)
+    gains = sweep.outcomes - Outcomes(for_rank1.right, for_map.precision)
     yield from map(
         Point,
         itertools.repeat(sweep.policy),

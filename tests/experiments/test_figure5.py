@@ -1,0 +1,60 @@
+"""Answers at a budget against a loop, and leads of one network over another."""
+
+import math
+
+import numpy as np
+import pytest
+from experiments.streams import COSTS, TIMES, drawn_stream
+
+from dare.anytime.costs import ExitCosts
+from dare.experiments.draw_figure5 import write_figure5
+from dare.experiments.figure5 import Figure5, Network, answering_exits, figure5
+
+
+@pytest.fixture(scope="module")
+def figure() -> Figure5:
+    stream = drawn_stream()
+    ours = Network("ours", stream.outcomes, COSTS, TIMES)
+    cascade = Network("one by one", stream.outcomes.at([0, 2, 3]), ExitCosts((10, 50, 110), "made up"))
+    return figure5(stream, [ours, cascade])
+
+
+def test_the_deepest_exit_within_the_budget_answers() -> None:
+    budgets = np.arange(0, 70.0)
+    expected = [max([exit for exit in range(4) if COSTS.macs[exit] <= budget], default=-1) for budget in budgets]
+    assert answering_exits(COSTS.macs, budgets).tolist() == expected
+
+
+def test_leads_are_differences_between_the_answers_of_both(figure: Figure5) -> None:
+    means = [network.outcomes.means("rank-1") for network in figure.networks]
+    assert [lead.from_macs for lead in figure.leads] == [10, 25, 40, 50, 60, 110]
+    assert figure.leads[-1].to_macs == math.inf
+    for lead in figure.leads:
+        ours, theirs = (
+            mean[max(exit for exit, macs in enumerate(network.costs.macs) if macs <= lead.from_macs)]
+            for mean, network in zip(means, figure.networks, strict=True)
+        )
+        assert lead.difference.rank1.value == pytest.approx(ours - theirs)
+        assert lead.difference.rank1.low <= ours - theirs <= lead.difference.rank1.high
+
+
+def test_other_queries_and_equal_names_are_refused(figure: Figure5) -> None:
+    ours = figure.networks[0]
+    with pytest.raises(ValueError, match="other queries"):
+        figure5(drawn_stream(30), [ours])
+    with pytest.raises(ValueError, match="different names"):
+        figure5(drawn_stream(), [ours, ours])
+    with pytest.raises(ValueError, match="costs of 4 exits"):
+        Network("odd", ours.outcomes, ExitCosts((1, 2), "made up"))
+
+
+def test_files_are_written_and_the_same_again(figure: Figure5, tmp_path) -> None:
+    first, second = (write_figure5(figure, tmp_path / name, published=True) for name in "ab")
+    assert [path.suffix for path in first] == [".csv", ".csv", ".png", ".svg"]
+    for a, b in zip(first, second, strict=True):
+        assert a.read_bytes() == b.read_bytes()
+    assert len(first[0].read_text().splitlines()) == 1 + 4 + 3
+    with pytest.raises(ValueError, match="no measured times"):
+        write_figure5(figure, tmp_path, by="ms", published=True)
+    with pytest.raises(ValueError, match="no times"):
+        write_figure5(figure, tmp_path, by="ms")

@@ -1,0 +1,160 @@
+"""The sweep against a loop over queries and exits, and what its table and drawing say."""
+
+import csv
+import sys
+
+import numpy as np
+import pytest
+from experiments.streams import COSTS, TIMES, drawn_evaluation, drawn_stream
+
+from dare.anytime.budgets import adjacent_shares, conditional, geometric_shares
+from dare.anytime.costs import NETSCOPE_2018, ExitCosts
+from dare.experiments.draw_figure6 import write_figure6
+from dare.experiments.figure6 import POLICIES, STATIC, Figure6, figure6
+from dare.experiments.published import published_exits, published_figure6
+from dare.experiments.query_stream import QueryStream, query_stream
+
+
+@pytest.fixture(scope="module")
+def figure() -> Figure6:
+    return figure6(drawn_stream(), COSTS, TIMES, budgets=7)
+
+
+def released(confidences: np.ndarray, shares: np.ndarray) -> list[int]:
+    """Append, sort descending, look up."""
+    leaving = conditional(shares)
+    seen: list[list[float]] = [[] for _ in leaving]
+    exits = []
+    for column in confidences.T:
+        for exit, confidence in enumerate(column):
+            if exit == len(leaving) - 1:
+                exits.append(exit)
+                break
+            seen[exit].append(confidence)
+            if confidence >= sorted(seen[exit], reverse=True)[int((len(seen[exit]) - 1) * leaving[exit])]:
+                exits.append(exit)
+                break
+    return exits
+
+
+@pytest.mark.parametrize("policy", ["nearness", "margin", "label-free margin"])
+def test_points_are_those_of_the_released_rule(figure: Figure6, policy: str) -> None:
+    stream = drawn_stream().shuffled(817)
+    matched = ~np.isnan(stream.outcomes.precision[0])
+    for point in figure.of(policy):
+        exits = released(stream.confidences[policy], geometric_shares(COSTS, point.budget_macs))
+        assert point.spent_macs == pytest.approx(np.mean([COSTS.macs[exit] for exit in exits]))
+        assert point.spent_seconds == pytest.approx(np.mean([TIMES.median[exit] for exit in exits]))
+        assert point.taken == pytest.approx([exits.count(exit) / len(exits) for exit in range(4)])
+        right = [stream.outcomes.right[exit, query] for query, exit in enumerate(exits)]
+        precision = [stream.outcomes.precision[exit, query] for query, exit in enumerate(exits)]
+        assert point.accuracy.rank1.value == pytest.approx(np.mean(np.array(right)[matched]))
+        assert point.accuracy["mAP"].value == pytest.approx(np.mean(np.array(precision)[matched]))
+
+
+def test_every_policy_and_both_static_mixes_sweep_from_the_first_exit_to_the_last(figure: Figure6) -> None:
+    for policy in (*POLICIES, *STATIC):
+        points = figure.of(policy)
+        assert [point.budget_macs for point in points] == pytest.approx(np.linspace(10, 60, 7))
+        assert points[0].taken == pytest.approx([1, 0, 0, 0])
+        assert points[0].accuracy == figure.alone[0]
+        assert points[0].gain.rank1.value == pytest.approx(0)
+        for point in points:
+            for estimate in (point.accuracy.rank1, point.accuracy["mAP"]):
+                assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
+
+
+def test_shares_wanted_are_what_the_policy_aims_at(figure: Figure6) -> None:
+    for point in figure.of("chance"):
+        assert point.wanted == pytest.approx(adjacent_shares(COSTS, point.budget_macs))
+    for point in figure.of("steered margin"):
+        assert point.wanted == pytest.approx(geometric_shares(COSTS, point.budget_macs))
+        assert point.spent_macs == pytest.approx(point.budget_macs, rel=0.05)
+
+
+def test_gains_are_over_the_mix_that_spends_as_much(figure: Figure6) -> None:
+    for point in figure.of("static mix for rank-1"):
+        assert point.gain.rank1.value == pytest.approx(0, abs=1e-12)
+    exits = drawn_stream().outcomes.means("rank-1")
+    for point in figure.of("margin"):
+        pairs = [
+            (a, b) for a in range(4) for b in range(a + 1, 4) if COSTS.macs[a] <= point.spent_macs <= COSTS.macs[b]
+        ]
+        best = max(np.interp(point.spent_macs, [COSTS.macs[a], COSTS.macs[b]], exits[[a, b]]) for a, b in pairs)
+        assert point.gain.rank1.value == pytest.approx(point.accuracy.rank1.value - best)
+
+
+def test_the_sweep_is_the_same_again_and_another_with_another_seed(figure: Figure6) -> None:
+    again, other = (figure6(drawn_stream(), COSTS, TIMES, budgets=7, seed=seed) for seed in (817, 1))
+    assert list(again.rows()) == list(figure.rows())
+    assert list(other.rows()) != list(figure.rows())
+
+
+def test_other_costs_single_exits_and_streams_without_matches_are_refused() -> None:
+    with pytest.raises(ValueError, match="costs of 4 exits, got 2"):
+        figure6(drawn_stream(), ExitCosts((1, 2), "made up"))
+    with pytest.raises(ValueError, match="single exit"):
+        figure6(drawn_stream(exits=1), ExitCosts((1,), "made up"))
+    stream = drawn_stream(10)
+    stream.outcomes.precision[:] = np.nan
+    with pytest.raises(ValueError, match="no query has a valid match"):
+        figure6(stream, COSTS)
+
+
+def test_a_stream_knows_its_confidences_and_keeps_them_together_when_shuffled() -> None:
+    stream = query_stream(drawn_evaluation())
+    assert stream.label_free == "other cameras"
+    assert stream.exits == ("stage 1", "stage 2", "stage 3")
+    shuffled = stream.shuffled(3)
+    assert sorted(shuffled.rows) == list(range(len(stream)))
+    assert (shuffled.people == stream.people[shuffled.rows]).all()
+    assert (shuffled.outcomes.right == stream.outcomes.right[:, shuffled.rows]).all()
+    for name, confidence in shuffled.confidences.items():
+        assert (confidence == stream.confidences[name][:, shuffled.rows]).all()
+    # Within a camera, the protocol hides only the query's own person; the deployed rule hides everybody.
+    assert (stream.confidences["margin"] != stream.confidences["label-free margin"]).any()
+    assert query_stream(drawn_evaluation(cameras_known=False)).label_free == "all"
+
+
+def test_arrays_that_do_not_fit_are_refused() -> None:
+    stream = drawn_stream(8)
+    with pytest.raises(ValueError, match="4 exits and 7 queries"):
+        QueryStream("x", stream.rows[:7], stream.people, stream.exits, stream.outcomes, stream.confidences, "all")
+
+
+def test_the_published_points_are_those_of_the_released_logs() -> None:
+    points = published_figure6()
+    assert len(points) == 150
+    last = points[49]
+    assert (last.policy, last.spent_macs, last.rank1, last["mAP"]) == ("chance", 2_542_295_040, 0.88688, 0.7428)
+    for measure, exits in (("rank-1", (65.4, 81.0, 87.5, 88.7)), ("mAP", (43.5, 61.4, 73.0, 74.3))):
+        assert [100 * value for value in published_exits(measure)] == pytest.approx(exits, abs=0.06)
+    for point in points:
+        assert np.dot(point.taken, NETSCOPE_2018.macs) == pytest.approx(point.spent_macs, rel=2e-4)
+
+
+def test_files_are_written_and_the_same_again(figure: Figure6, tmp_path) -> None:
+    first = write_figure6(figure, tmp_path / "a", published=True)
+    second = write_figure6(figure, tmp_path / "b", published=True)
+    assert [path.name for path in first] == ["figure6.csv", "figure6.png", "figure6.svg"]
+    for a, b in zip(first, second, strict=True):
+        assert a.read_bytes() == b.read_bytes()
+    with first[0].open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 7 * 7
+    assert float(rows[0]["rank1"]) == pytest.approx(100 * figure.points[0].accuracy.rank1.value, abs=1e-3)
+    assert "<svg" in first[2].read_text()
+
+
+def test_costs_can_be_drawn_in_milliseconds_if_they_were_measured(figure: Figure6, tmp_path) -> None:
+    assert len(write_figure6(figure, tmp_path, by="ms")) == 3
+    with pytest.raises(ValueError, match="no times"):
+        write_figure6(figure6(drawn_stream(), COSTS, budgets=2), tmp_path, by="ms")
+
+
+def test_without_matplotlib_the_error_names_the_extra(figure: Figure6, tmp_path, monkeypatch) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r"dare-reid\[plots\]"):
+        write_figure6(figure, tmp_path)

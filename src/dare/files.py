@@ -30,7 +30,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         if isinstance(error, OSError) and error.errno and error.filename is None:
             raise OSError(error.errno, f"{error.strerror} while writing", str(path)) from error
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def check_writable(path: Path) -> None:
@@ -52,8 +52,8 @@ def _umask() -> int:
     return mask
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the new name itself durable; file systems without that (Windows) are left as they are."""
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable; systems without that (Windows) are left as they are."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

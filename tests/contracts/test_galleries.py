@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 
 from dare.gallery.memory import MemoryGallery
-from dare.gallery.store import Entry, Gallery, MismatchError, Where
+from dare.gallery.store import Entry, Gallery, MismatchError, Where, create_gallery
 
 MODEL = "a" * 64
 DIMENSIONS = (3, 5)
 
 Build = Callable[[Path], Gallery]
-GALLERIES: dict[str, Build] = {"memory": lambda _: MemoryGallery(MODEL, DIMENSIONS)}
+GALLERIES: dict[str, Build] = {
+    "memory": lambda _: MemoryGallery(MODEL, DIMENSIONS),
+    "lance": lambda folder: create_gallery(folder, model=MODEL, dimensions=DIMENSIONS),
+}
 
 
 @pytest.fixture(params=GALLERIES.values(), ids=GALLERIES)

@@ -20,6 +20,13 @@ class Columns:
         self.cameras = np.asarray([UNKNOWN if e.camera is None else e.camera for e in entries], np.int64)
         self.times = np.asarray([np.nan if e.time is None else e.time for e in entries], np.float64)
 
+    @classmethod
+    def of(cls, people: NDArray[np.int64], cameras: NDArray[np.int64], times: NDArray[np.float64]) -> "Columns":
+        """From arrays in which unknown people and cameras are -1 and unknown times NaN."""
+        columns = cls([])
+        columns.people, columns.cameras, columns.times = numbered(people), cameras, times
+        return columns
+
     def matching(self, where: Where) -> NDArray[np.bool_]:
         """(N,), which entries a search may look at."""
         kept = np.ones(len(self.people), bool)

@@ -11,6 +11,8 @@ from dare.gallery.columns import Columns
 from dare.gallery.store import Hits, Where
 
 FLOAT32_ROUNDING = 2.0**-24
+BLOCK_VALUES = 16 * 2**20
+"""Products of queries and rows that are held at once, unless one query has more."""
 TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -45,12 +47,15 @@ def search_rows(
     k = min(count, max(found, default=0))
     places = np.full((len(queries), k), -1, np.int64)
     distances = np.full((len(queries), k), np.inf)
-    if k:
-        products = squares - 2 * (queries @ rows.T)  # orders as the distances of one query do
-        for number, w in enumerate(where):
-            if w is not None:
-                products[number, ~masks[w]] = np.inf
-            nearest, away = _nearest(queries[number], rows, squares, products[number], min(k, found[number]))
+    together = max(1, BLOCK_VALUES // max(1, len(rows)))
+    for start in range(0, len(queries) if k else 0, together):
+        products = queries[start : start + together] @ rows.T
+        products *= -2
+        products += squares  # orders as the distances of one query do
+        for number, row in enumerate(products, start):
+            if (w := where[number]) is not None:
+                row[~masks[w]] = np.inf
+            nearest, away = _nearest(queries[number], rows, squares, row, min(k, found[number]))
             places[number, : len(nearest)], distances[number, : len(nearest)] = nearest, away
     known = places >= 0
     names = np.zeros(places.shape, object)

@@ -217,6 +217,26 @@ class MismatchError(ValueError):
 class GalleryError(ValueError):
     """A gallery that is not there, cannot be read, or is not free."""
 
+    code = "gallery_unusable"
+
+
+class UnknownGalleryError(GalleryError):
+    """There is no gallery."""
+
+    code = "unknown_gallery"
+
+
+class GalleryLockedError(GalleryError):
+    """Another process, or another object of this one, is writing."""
+
+    code = "gallery_locked"
+
+
+class GalleryChangedError(GalleryError):
+    """A gallery that was open is gone, unreadable, or of another network now."""
+
+    code = "gallery_changed"
+
 
 def open_gallery(uri: str | Path) -> Gallery:
     """Open the gallery in a folder, which `dare index` or `create_gallery` made.

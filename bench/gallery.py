@@ -1,0 +1,148 @@
+"""How fast a gallery on disk takes entries in and finds them, beside a scan by numpy; and whether kills harm it.
+
+    python bench/gallery.py                  # 100,000 entries of 4 exits
+    python bench/gallery.py --million        # also 1,000,000 of one exit
+    python bench/gallery.py --kills 200      # only this: a writer is killed so often, everything is checked each time
+
+Vectors are random. Searches run on one thread, in turn with numpy's on the same vectors. Quote ratios: absolute times
+depend on what else the machine does.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"  # set before numpy is loaded
+
+import numpy as np
+
+from dare.gallery.store import Entry, Gallery, Where, create_gallery, open_gallery
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "gallery"))
+import crash_writer
+
+DIMENSION, TOP = 128, 10
+KILLS_PER_GALLERY = 20
+FORGET_EVERY = (11, 3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--million", action="store_true", help="measure a gallery of 1,000,000 too")
+    parser.add_argument("--batch", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="where to put the galleries; by default where temporary files go")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        if options.kills:
+            kill(Path(folder), options.kills)
+            return
+        measure(Path(folder) / "a", 100_000, 4, options.batch, options.rounds)
+        if options.million:
+            measure(Path(folder) / "b", 1_000_000, 1, options.batch, options.rounds)
+
+
+def measure(path: Path, count: int, exits: int, batch: int, rounds: int) -> None:
+    print(f"{count:,} entries, {exits} x {DIMENSION}, {rounds} queries in turn")
+    random = np.random.default_rng(0)
+    rows = random.standard_normal((count, DIMENSION), np.float32)
+    squares = np.einsum("nd,nd->n", rows, rows)
+    entries = [
+        Entry(f"c{n % 6}/picture {n}.jpg", n % 1000, n % 6, float(n), f"/pictures/{n}.jpg") for n in range(count)
+    ]
+    writer = create_gallery(path, model="a" * 64, dimensions=[DIMENSION] * exits)
+    seconds = []
+    for start in range(0, count, batch):
+        part = slice(start, start + batch)
+        seconds.append(timed(lambda: writer.add([rows[part]] * exits, entries[part])))  # noqa: B023 - called here
+    total = sum(seconds)
+    print(f"  taken in     {count / total:8,.0f} entries/s in batches of {batch}; a batch {spread(seconds)}")
+    print(
+        f"  replaced     {batch / timed(lambda: writer.add([rows[:batch]] * exits, entries[:batch])):8,.0f} entries/s"
+    )
+    reader = open_gallery(path)
+    queries = rows[random.integers(batch, count, rounds)] + 0.1 * random.standard_normal(
+        (rounds, DIMENSION), np.float32
+    )
+    print(f"  first search {1000 * timed(lambda: reader.search(0, queries[:1], TOP)):8.1f} ms, it loads the exit")
+    where = Where(not_cameras=(1,))
+    times: dict[str, list[float]] = {}
+    for query in queries:
+        jobs: dict[str, Callable[[], Any]] = {
+            "search": lambda query=query: reader.search(0, query[None], TOP),
+            "filtered": lambda query=query: reader.search(0, query[None], TOP, where=where),
+            "numpy's scan": lambda query=query: scan(rows, squares, query),
+            "is it new?": reader.count,
+        }
+        for name, job in jobs.items():
+            times.setdefault(name, []).append(timed(job))
+    for name, taken in times.items():
+        print(f"  {name:12} {spread(taken)}")
+    hits = [reader.search(0, query[None], TOP).distances[0] for query in queries]
+    same = np.mean(
+        [np.allclose(found, scan(rows, squares, query), rtol=1e-4) for found, query in zip(hits, queries, strict=True)]
+    )
+    print(f"  the same distances as numpy's in {same:.0%}")
+    after(writer, reader, rows, queries, exits)
+
+
+def after(writer: Gallery, reader: Gallery, rows: np.ndarray, queries: np.ndarray, exits: int) -> None:
+    """Searches of a reader after changes by a writer."""
+    reader.search(0, queries[:1], TOP)
+    seconds = []
+    for number in range(10):
+        writer.add([rows[:1]] * exits, [Entry(f"new {number}")])
+        seconds.append(timed(lambda: reader.search(0, queries[:1], TOP)))
+    print(f"  after an add {spread(seconds)}")
+    writer.remove(["new 1"])
+    print(f"  after a removal {1000 * timed(lambda: reader.search(0, queries[:1], TOP)):5.1f} ms")
+    print(f"  a person is forgotten in {timed(lambda: writer.forget(people=[7])):.2f} s")
+    writer.close()
+    reader.close()
+
+
+def scan(rows: np.ndarray, squares: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """The distances of the nearest."""
+    products = squares - 2 * (rows @ query)
+    best = np.argpartition(products, TOP)[:TOP]
+    return np.sort(np.sqrt(np.maximum(products[best] + query @ query, 0)))
+
+
+def kill(folder: Path, kills: int) -> None:
+    """Start writers and kill them; after each kill the gallery must hold what it said it holds."""
+    changes = entries = first = 0
+    state: crash_writer.State = {}
+    for number in range(kills):
+        forget_every = FORGET_EVERY[number // KILLS_PER_GALLERY % len(FORGET_EVERY)]
+        path = folder / f"{number // KILLS_PER_GALLERY}"
+        if number % KILLS_PER_GALLERY == 0:
+            crash_writer.create(path)
+            state, first = {}, 0
+        done = crash_writer.kill_writer(path, first, forget_every, seed=number)
+        before, (state, first) = first, crash_writer.state_after(path, state, first, done, forget_every)
+        changes += first - before
+        entries += len(state)
+        if (number + 1) % 10 == 0:
+            print(f"{number + 1} kills, {changes} changes, {entries} entries compared", flush=True)
+    print(f"{kills} kills: nothing lost, nothing torn, nothing twice, nothing came back")
+
+
+def timed(job: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    job()
+    return time.perf_counter() - start
+
+
+def spread(seconds: list[float]) -> str:
+    half, most = np.percentile(np.asarray(seconds) * 1000, [50, 95])
+    return f"p50 {half:7.2f} ms, p95 {most:7.2f} ms"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""A gallery in a folder, in a LanceDB table; searches run over the vectors of an exit in memory.
+
+Every change is one commit of the table and is flushed to disk before it counts as done. A process that is killed
+leaves the state before a change or after it. A power cut does too, once a change has returned. One during a change,
+between LanceDB's commit and the flush, may leave a commit of which files never reached the disk: LanceDB gives no
+chance to flush them first. The gallery then cannot be read until the newest `.manifest` in the table's `_versions` is
+removed, which takes it back to before that change.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import lancedb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from lancedb.table import Table
+from numpy.typing import NDArray
+
+from dare.files import sync_folder
+from dare.gallery import folder
+from dare.gallery.exact import search_rows
+from dare.gallery.rows import Rows
+from dare.gallery.store import (
+    Entry,
+    GalleryChangedError,
+    GalleryError,
+    GalleryLabels,
+    Hits,
+    Where,
+    check_exit,
+    check_vectors,
+)
+from dare.gallery.table import batch_of, plain_errors, schema
+from dare.gallery.writer import Writer
+
+T = TypeVar("T")
+
+ATTEMPTS = 5
+"""Each fails only if somebody forgets entries during it."""
+
+
+def create(
+    path: Path, model: str, dimensions: Sequence[int], model_path: Sequence[str], names: Sequence[str]
+) -> "LanceGallery":
+    """As `create_gallery`."""
+    description = folder.Description(
+        model,
+        tuple(dimensions),
+        tuple(model_path),
+        tuple(names) or tuple(f"exit {number + 1}" for number in range(len(dimensions))),
+        folder.table_name(1),
+    )
+    folder.check_free(path)
+    path.mkdir(parents=True, exist_ok=True)
+    lock = folder.WriterLock(path)
+    lock.take()
+    try:
+        folder.check_free(path)  # somebody may have been quicker
+        with plain_errors(path, "made"):
+            lancedb.connect(path).create_table(description.table, schema=schema(description.dimensions))
+        folder.sync_below(path, set())
+        folder.write(description, path)
+        sync_folder(path.parent)
+    finally:
+        lock.release()
+    return LanceGallery(path)
+
+
+class LanceGallery:
+    """As `Gallery`; several threads may use it, and searches do not wait for changes.
+
+    Attributes:
+        path: the folder.
+        model_path: where the network is; several for a cascade.
+        names: (E,), of the exits.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path = path.absolute()
+        self._content = folder.read_content(path)
+        description = folder.parse(self._content, path)
+        self.model, self.dimensions = description.model, description.dimensions
+        self.model_path, self.names = description.model_path, description.names
+        self._lock = folder.WriterLock(path)
+        self._changes, self._reads = threading.Lock(), threading.Lock()  # threads: of the writer, of the rows
+        self._writer: Writer | None = None
+        self._rows: Rows | None = None
+        self.count()
+
+    def add(self, vectors: Sequence[NDArray[np.floating]], entries: Sequence[Entry]) -> None:
+        """As `Gallery.add`."""
+        arrays = check_vectors(self, vectors, entries)
+        if not entries:
+            return
+        with self._changing() as writer:
+            writer.tidy_up()
+            writer.add(batch_of(entries, arrays, writer.following))
+
+    def remove(self, ids: Iterable[str]) -> int:
+        """As `Gallery.remove`."""
+        wanted = set(ids)
+        if not wanted:
+            return 0
+        with self._changing() as writer:
+            writer.tidy_up()
+            return writer.remove(wanted)
+
+    def forget(self, *, people: Iterable[int] = (), ids: Iterable[str] = ()) -> int:
+        """As `Gallery.forget`; also erases what was removed or replaced before, whoever is asked for.
+
+        Writes all that stays into a new table, which needs as much room on disk, and deletes the old one. A process
+        that is killed meanwhile has not done it, or it is completed by the next one that writes.
+        """
+        with self._changing() as writer:
+            description = folder.parse(writer.content, self.path).next()
+            try:
+                gone = writer.copy(description, set(people), set(ids))
+                folder.write(description, self.path)
+            finally:
+                self._writer = None
+                folder.sweep(self.path)
+            with self._reads:
+                self._rows = None
+            return gone
+
+    def search(
+        self,
+        exit: int,
+        vectors: NDArray[np.floating],
+        count: int,
+        *,
+        where: Where | Sequence[Where | None] | None = None,
+    ) -> Hits:
+        """As `Gallery.search`."""
+        queries = check_exit(self, exit, vectors)
+        stored, squares, columns, labels = self._read(lambda rows: (*rows.vectors(exit), rows.columns(), rows.labels()))
+
+        def ids(places: NDArray[np.int64]) -> list[str]:
+            names: list[str] = labels["id"].take(pa.array(places)).to_pylist()
+            return names
+
+        return search_rows(queries, stored, squares, columns, ids, count, where)
+
+    def get(self, ids: Iterable[str]) -> dict[str, Entry]:
+        """As `Gallery.get`."""
+        wanted = list(dict.fromkeys(ids))
+        labels = self._read(lambda rows: rows.labels())
+        texts = pa.array([id.encode(errors="replace").decode() for id in wanted], pa.string())
+        places = pc.indices_nonzero(pc.is_in(labels["id"], texts))
+        found = {row["id"]: Entry(**row) for row in labels.drop_columns("sequence").take(places).to_pylist()}
+        return {id: found[id] for id in wanted if id in found}
+
+    def vectors(self, exit: int) -> NDArray[np.float32]:
+        """As `Gallery.vectors`; not to be written to."""
+        if not 0 <= exit < len(self.dimensions):
+            raise ValueError(f"the gallery's exits are 0 to {len(self.dimensions) - 1}, got {exit}")
+        return self._read(lambda rows: rows.vectors(exit)[0])
+
+    def labels(self) -> GalleryLabels:
+        """As `Gallery.labels`."""
+        return self._read(lambda rows: rows.columns()).labels()
+
+    def count(self) -> int:
+        """As `Gallery.count`."""
+        return self._read(lambda rows: rows.count)
+
+    def close(self) -> None:
+        """As `Gallery.close`; what is asked afterwards opens the gallery again."""
+        with self._changes, self._reads:
+            self._writer = self._rows = None
+            self._lock.release()
+
+    def _read(self, answer: Callable[[Rows], T]) -> T:
+        """An answer from the newest rows, all of one version.
+
+        Somebody who forgets entries deletes the files that are being read here. What is there instead is read then.
+        """
+        with self._reads:
+            for attempt in range(1, ATTEMPTS + 1):
+                try:
+                    with plain_errors(self.path, "read"):
+                        return answer(self._newest())
+                except GalleryChangedError:
+                    self._rows = None
+                    raise
+                except (GalleryError, OSError):
+                    self._rows = None
+                    if attempt == ATTEMPTS:
+                        raise
+        raise AssertionError
+
+    def _newest(self) -> Rows:
+        content = self._current_content()
+        if content != self._content:
+            self._rows, self._content = None, content
+        if self._rows is None:
+            table = self._open(content)
+            self._rows = Rows(table, self.path / f"{table.name}.lance" / "_versions", self.dimensions)
+        else:
+            self._rows.refresh()
+        return self._rows
+
+    def _current_content(self) -> bytes:
+        try:
+            content = folder.read_content(self.path)
+            description = folder.parse(content, self.path) if content != self._content else None
+        except GalleryError as error:
+            raise GalleryChangedError(f"the gallery was open and is not usable any more: {error}") from error
+        if description and (description.model, description.dimensions) != (self.model, self.dimensions):
+            raise GalleryChangedError(
+                f"{self.path} holds vectors of model {description.model[:12]} {description.dimensions} now, "
+                f"it was opened with those of {self.model[:12]} {self.dimensions}; open it again"
+            )
+        return content
+
+    def _open(self, content: bytes) -> Table:
+        table = folder.parse(content, self.path).table
+        if not (self.path / f"{table}.lance").is_dir():
+            raise GalleryError(f"{self.path} lacks its table {table}.lance; put a backup in its place or index again")
+        return lancedb.connect(self.path).open_table(table)
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[Writer]:
+        """The writer, who has the lock. After an error what it remembers counts for nothing."""
+        with self._changes:
+            try:
+                with plain_errors(self.path, "changed"):
+                    content = self._current_content()  # first: to take the lock would make a folder that is gone
+                    if self._writer is None or content != self._writer.content:
+                        self._writer = self._become_writer()
+                    yield self._writer
+            except BaseException:
+                self._writer = None
+                raise
+
+    def _become_writer(self) -> Writer:
+        self._lock.take()
+        try:
+            content = self._current_content()  # somebody may have written until just now
+            folder.sweep(self.path)
+            return Writer(self.path, content, self._open(content))
+        except BaseException:
+            self._lock.release()
+            raise

@@ -1,0 +1,155 @@
+"""A table's rows in memory, in the order they were added: read when asked for, then kept up with the table."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from lancedb.table import Table
+from numpy.typing import NDArray
+
+from dare.gallery.columns import UNKNOWN, Columns
+from dare.gallery.table import LABELS, read, schema
+
+MOST_CHUNKS = 64
+"""Taking a row out of an arrow column gets slower with the number of its chunks."""
+
+
+class Rows:
+    """The rows of one table at one version. An error while it reads leaves it unusable.
+
+    What it hands out never changes: later versions are read into other memory.
+
+    Args:
+        table: a handle that nobody else uses.
+        versions: the folder in which the table's versions are.
+        dimensions: (E,), of the vectors of each exit.
+    """
+
+    def __init__(self, table: Table, versions: Path, dimensions: Sequence[int]) -> None:
+        self._table, self._versions, self._dimensions = table, versions, tuple(dimensions)
+        self._names: list[str] = []
+        self._version, self.count = table.version, table.count_rows()
+        self._labels: pa.Table | None = None
+        self._sequences = np.zeros(0, np.int64)
+        self._columns: Columns | None = None
+        self._exits: dict[int, _Vectors] = {}
+
+    def refresh(self) -> None:
+        """Become what the table is now."""
+        # Each version is a file with a name of its own. To list them takes a tenth of the time that LanceDB takes.
+        if (names := os.listdir(self._versions)) == self._names:  # noqa: PTH208 - names are enough
+            return
+        self._table.checkout_latest()  # type: ignore[no-untyped-call]
+        self._names = names
+        if self._table.version == self._version:
+            return
+        self._version, self.count = self._table.version, self._table.count_rows()
+        if self._labels is not None:
+            self._catch_up()
+
+    def labels(self) -> pa.Table:
+        """The columns of `LABELS`."""
+        if self._labels is None:
+            self._labels = schema(()).empty_table()
+            self._catch_up()
+        return self._labels
+
+    def columns(self) -> Columns:
+        """People, cameras and times as a search takes them."""
+        labels = self.labels()
+        if self._columns is None:
+            self._columns = Columns.of(
+                pc.fill_null(labels["person"], UNKNOWN).to_numpy(),
+                pc.fill_null(labels["camera"], UNKNOWN).to_numpy(),
+                pc.fill_null(labels["time"], np.nan).to_numpy(),
+            )
+        return self._columns
+
+    def vectors(self, exit: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(N, D) vectors of one exit and (N,) their squared lengths."""
+        self.labels()
+        if exit not in self._exits:
+            vectors = _Vectors(self._dimensions[exit], self.count)
+            sequences = [np.zeros(0, np.int64)]
+            for batch in read(self._table, ("sequence", f"exit_{exit}")):
+                vectors.append(batch[f"exit_{exit}"])
+                sequences.append(batch["sequence"].to_numpy())
+            vectors.sort(0, np.concatenate(sequences))
+            self._exits[exit] = vectors
+        return self._exits[exit].all()
+
+    def _catch_up(self) -> None:
+        """Read what was added since, forget what was removed."""
+        assert self._labels is not None
+        before, last = len(self._sequences), max(self._sequences[-1:], default=-1)
+        wanted = [*LABELS, *(f"exit_{exit}" for exit in self._exits)]
+        batches = []
+        for batch in read(self._table, wanted, None if last < 0 else f"sequence > {last}"):
+            for exit, vectors in self._exits.items():
+                vectors.append(batch[f"exit_{exit}"])
+            batches.append(batch.select(LABELS))
+        added = pa.Table.from_batches(batches, schema(()))
+        sequences = added["sequence"].to_numpy()
+        for vectors in self._exits.values():
+            vectors.sort(before, sequences)
+        if not _increasing(sequences):
+            order = np.argsort(sequences)
+            added, sequences = added.take(order), sequences[order]
+        if before + len(added) != self.count:
+            left = [batch["sequence"].to_numpy() for batch in read(self._table, ("sequence",))]
+            kept = np.isin(self._sequences, np.concatenate([np.zeros(0, np.int64), *left]), assume_unique=True)
+            self._labels, self._sequences = self._labels.filter(pa.array(kept)), self._sequences[kept]
+            for vectors in self._exits.values():
+                vectors.keep(np.concatenate([kept, np.ones(len(added), bool)]))
+        labels = pa.concat_tables([self._labels, added])
+        self._labels = labels.combine_chunks() if labels["id"].num_chunks > MOST_CHUNKS else labels
+        self._sequences = np.concatenate([self._sequences, sequences])
+        self._columns = None
+        assert len(self._sequences) == self.count
+
+
+class _Vectors:
+    """Vectors and their squared lengths in arrays with room for more."""
+
+    def __init__(self, size: int, room: int) -> None:
+        self._rows, self._squares = np.empty((room, size), np.float32), np.empty(room, np.float32)
+        self._count = 0
+
+    def append(self, column: Any) -> None:
+        rows = column.flatten().to_numpy().reshape(-1, self._rows.shape[1])
+        end = self._count + len(rows)
+        if end > len(self._rows):
+            room = max(end, len(self._rows) * 3 // 2)
+            self._rows, self._squares = _moved(self._rows, self._count, room), _moved(self._squares, self._count, room)
+        self._rows[self._count : end] = rows
+        self._squares[self._count : end] = np.einsum("nd,nd->n", rows, rows)
+        self._count = end
+
+    def sort(self, start: int, sequences: NDArray[np.int64]) -> None:
+        """Put the rows from `start` on in order; nobody has seen them yet."""
+        if not _increasing(sequences):
+            order, part = np.argsort(sequences), slice(start, self._count)
+            self._rows[part], self._squares[part] = self._rows[part][order], self._squares[part][order]
+
+    def keep(self, kept: NDArray[np.bool_]) -> None:
+        self._rows, self._squares = self._rows[: self._count][kept], self._squares[: self._count][kept]
+        self._count = len(self._rows)
+
+    def all(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        rows, squares = self._rows[: self._count], self._squares[: self._count]
+        rows.flags.writeable = squares.flags.writeable = False
+        return rows, squares
+
+
+def _moved(array: NDArray[np.float32], count: int, room: int) -> NDArray[np.float32]:
+    larger = np.empty((room, *array.shape[1:]), np.float32)
+    larger[:count] = array[:count]
+    return larger
+
+
+def _increasing(numbers: NDArray[np.int64]) -> bool:
+    return bool((numbers[1:] > numbers[:-1]).all())

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dare.datasets import Benchmark, Sample, folder
+from dare.datasets import UNKNOWN, Benchmark, Sample, folder, open_benchmark
+from dare.datasets.folder import label_number
 
 Picture = Callable[..., Path]
 
@@ -15,7 +16,8 @@ def test_a_folder_per_person_serves_in_all_splits(tmp_path: Path, picture: Pictu
         picture(tmp_path / name, number)
     benchmark = folder(tmp_path)
     assert benchmark.train == benchmark.query == benchmark.gallery
-    assert [sample.person for sample in benchmark.query] == [1, 1, 2, 2]
+    ada, bob = label_number("ada"), label_number("bob")
+    assert [sample.person for sample in benchmark.query] == [ada, ada, bob, bob]
     assert not benchmark.cameras_known
     assert any("no camera numbers" in note for note in benchmark.notes)
     assert any("every picture serves as" in note for note in benchmark.notes)
@@ -77,8 +79,9 @@ def test_a_csv_file_lists_pictures(tmp_path: Path, picture: Picture) -> None:
     )
     benchmark = folder(table)
     assert benchmark.name == "mine"
-    assert [(s.person, s.camera) for s in benchmark.query] == [(2, 1), (1, 2)]
-    assert [(s.person, s.camera) for s in benchmark.gallery] == [(2, 2), (1, 2)]
+    lucja, bo, door, yard = (label_number(label) for label in ("Łucja", "Bo", "door", "yard"))
+    assert [(s.person, s.camera) for s in benchmark.query] == [(lucja, door), (bo, yard)]
+    assert [(s.person, s.camera) for s in benchmark.gallery] == [(lucja, yard), (bo, yard)]
     assert [s.images[0].name for s in benchmark.train] == ["c,d.jpg"]
     assert benchmark.identify(benchmark.gallery) == ("sub/b.jpg", "c,d.jpg")
 
@@ -96,6 +99,8 @@ def test_a_csv_file_lists_pictures(tmp_path: Path, picture: Picture) -> None:
         (["image,person", "../a.jpg,1"], "must lie in the CSV file's folder, or below it"),
         (["image,person", "x/../a.jpg,1", "a.jpg,1"], "twice"),
         (["image,person", "a.jpg," + 140_000 * "x"], "cannot be read as a CSV file"),
+        (["image,person,time", "a.jpg,1,noon"], "line 2: time must be seconds since 1970 or like .* got 'noon'"),
+        (["image,person,time", "a.jpg,1,nan"], "line 2: time must be"),
         (["image,person,split", "a.jpg,1,test"], "split must be train, query, gallery or empty"),
     ],
 )
@@ -116,7 +121,46 @@ def test_a_csv_file_in_another_encoding_is_refused_by_name(tmp_path: Path) -> No
 def test_numbers_too_long_for_64_bits_are_names(tmp_path: Path, picture: Picture) -> None:
     for number, person in enumerate(("1" * 20, "2" * 20)):
         picture(tmp_path / person / "a.jpg", number)
-    assert [sample.person for sample in folder(tmp_path).query] == [1, 2]
+    assert [sample.person for sample in folder(tmp_path).query] == [label_number("1" * 20), label_number("2" * 20)]
+
+
+def test_a_label_has_the_same_number_in_every_data_set(tmp_path: Path, picture: Picture) -> None:
+    assert [label_number(label) for label in ("7", "-1", "0")] == [7, -1, 0]
+    assert label_number("anna") == 375_309_733_296_278
+    assert 2**48 <= min(label_number(str(n) + "x") for n in range(1000)) < 2**49
+    picture(tmp_path / "one" / "bob" / "1.jpg")
+    picture(tmp_path / "two" / "ada" / "1.jpg")
+    picture(tmp_path / "two" / "bob" / "1.jpg")
+    one, two = folder(tmp_path / "one").gallery, folder(tmp_path / "two").gallery
+    assert one[0].person == two[1].person != two[0].person
+
+
+def test_pictures_of_whom_nobody_knows_are_read_where_that_is_allowed(tmp_path: Path, picture: Picture) -> None:
+    for name in ("f1.jpg", "c2_f2.jpg", "7_c1_f3.jpg"):
+        picture(tmp_path / "mixed" / name)
+    with pytest.raises(ValueError, match="give all of them one, or none"):
+        open_benchmark(tmp_path / "mixed", unlabelled=True)
+    (tmp_path / "mixed" / "f1.jpg").unlink()
+    with pytest.raises(ValueError, match="cannot tell who is on"):
+        open_benchmark(tmp_path / "mixed")
+    found = open_benchmark(tmp_path / "mixed", unlabelled=True)
+    assert [(s.person, s.camera) for s in found.gallery] == [(7, 1), (UNKNOWN, 2)]
+    assert [s.person for s in found.train] == [7]
+    picture(tmp_path / "a.jpg")
+    table = write_csv(tmp_path / "mine.csv", "image", "a.jpg")
+    with pytest.raises(ValueError, match="needs the columns image and person"):
+        folder(table)
+    assert [s.person for s in folder(table, unlabelled=True).gallery] == [UNKNOWN]
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [("12.5", 12.5), ("1970-01-01T00:01:00Z", 60.0), ("1970-01-01T02:00:00+02:00", 0.0), ("1970-01-02", 86400.0)],
+)
+def test_times_are_seconds_since_1970(tmp_path: Path, picture: Picture, written: str, seconds: float) -> None:
+    picture(tmp_path / "a.jpg")
+    table = write_csv(tmp_path / "mine.csv", "image,person,time", f"a.jpg,1,{written}")
+    assert folder(table).gallery[0].time == seconds
 
 
 def test_links_to_folders_are_followed_once(tmp_path: Path, picture: Picture) -> None:

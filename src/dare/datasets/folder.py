@@ -5,18 +5,15 @@ pictures either lie in a folder per person, or have names that begin with the pe
 `0002_000451.jpg`. A camera is read from `_c1_` or `c1_` in a picture's own name, for all pictures or for none.
 """
 
-import csv
 import hashlib
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from dare.datasets.manifest import SPLITS, Row, rows_of_csv
 from dare.datasets.market import IMAGE_SUFFIXES, some
-from dare.datasets.sample import JUNK, Benchmark, Sample
+from dare.datasets.sample import JUNK, UNKNOWN, Benchmark, Sample
 
-SPLITS = ("train", "query", "gallery")
 PERSON_IN_NAME = re.compile(r"(-?\d+)_")
 CAMERA_IN_NAME = re.compile(r"(?:^|_)c(\d+)(?:s\d+)?(?=[_.])")
 WHOLE_NUMBER = re.compile(r"-?\d{1,18}")  # what 64 bits can hold
@@ -28,20 +25,15 @@ WITHOUT_CAMERAS = (
 ALL_IN_ALL = "no train/, query/ or gallery/: every picture serves as training picture, query and gallery entry"
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    path: Path
-    person: str
-    camera: str | None
-    split: str | None
-
-
-def folder(root: str | Path) -> Benchmark:
+def folder(root: str | Path, *, unlabelled: bool = False) -> Benchmark:
     """Read a folder of pictures, or a CSV file.
 
     A CSV file has a header and a line per picture: `image` (path, relative to the file), `person`, and
-    optionally `camera` and `split` (train, query or gallery; empty: all three). Labels that are not whole numbers are
-    numbered in alphabetical order, from 1.
+    optionally `camera`, `time` (seconds since 1970, or ISO 8601) and `split` (train, query or gallery; empty: all
+    three). Labels that are not whole numbers become large numbers made from the label, the same in every data set.
+
+    Args:
+        unlabelled: whether a picture needs no person; without one it is `UNKNOWN`.
 
     Raises:
         FileNotFoundError: nothing there, no pictures, or a listed picture is missing.
@@ -49,12 +41,12 @@ def folder(root: str | Path) -> Benchmark:
     """
     path = Path(root)
     if path.is_dir():
-        base, (rows, notes) = path, _rows_of_folder(path)
+        base, (rows, notes) = path, _rows_of_folder(path, unlabelled)
     elif path.is_file() and path.suffix.lower() == ".csv":
-        base, rows, notes = path.parent, _rows_of_csv(path), []
+        base, rows, notes = path.parent, rows_of_csv(path, unlabelled), []
     else:
         raise FileNotFoundError(f"expected a folder of pictures or a .csv file, found neither at {path}")
-    people = _numbered(row.person for row in rows)
+    people = _numbered(row.person for row in rows if row.person is not None)
     cameras = _cameras(rows)
     if cameras is None:
         notes.append(WITHOUT_CAMERAS)
@@ -62,18 +54,19 @@ def folder(root: str | Path) -> Benchmark:
     samples: dict[str, list[Sample]] = {split: [] for split in SPLITS}
     for row in rows:
         camera = cameras[row.camera or ""] if cameras is not None else own[row.path]
-        sample = Sample((row.path,), people[row.person], camera)
+        person = UNKNOWN if row.person is None else people[row.person]
+        sample = Sample((row.path,), person, camera, row.time)
         for split in [row.split] if row.split else SPLITS:
             samples[split].append(sample)
     train, query, gallery = (tuple(samples[split]) for split in SPLITS)
     name = path.name if path.is_dir() else path.stem
-    train = tuple(sample for sample in train if sample.person != JUNK)
+    train = tuple(sample for sample in train if sample.person not in (JUNK, UNKNOWN))
     return Benchmark(name, train, query, gallery, base, cameras is not None, tuple(notes))
 
 
-def _rows_of_folder(root: Path) -> tuple[list[_Row], list[str]]:
+def _rows_of_folder(root: Path, unlabelled: bool) -> tuple[list[Row], list[str]]:
     splits = [split for split in SPLITS if (root / split).is_dir()]
-    rows: list[_Row] = []
+    rows: list[Row] = []
     strangers: list[str] = []
     for split in splits or (None,):
         top = root / split if split else root
@@ -82,7 +75,7 @@ def _rows_of_folder(root: Path) -> tuple[list[_Row], list[str]]:
                 strangers.append(path.relative_to(root).as_posix())
                 continue
             camera = CAMERA_IN_NAME.search(path.name)
-            rows.append(_Row(path, _person(path, top), camera[1] if camera else None, split))
+            rows.append(Row(path, _person(path, top, unlabelled), camera[1] if camera else None, split))
     if not rows:
         raise FileNotFoundError(
             f"no pictures in {root}; expected a folder per person, names like 0002_c1_000451.jpg, "
@@ -106,67 +99,20 @@ def _files(top: Path, seen: frozenset[Path] = frozenset()) -> Iterator[Path]:
             yield from _files(path, seen | {here})
 
 
-def _person(path: Path, top: Path) -> str:
+def _person(path: Path, top: Path, unlabelled: bool) -> str | None:
     """The folder per person if the picture lies in one, else what its name begins with."""
     parts = path.relative_to(top).parts
     if len(parts) > 1:
         return parts[0]
     match = PERSON_IN_NAME.match(path.name)
-    if not match:
+    if not match and not unlabelled:
         raise ValueError(
             f"cannot tell who is on {path}; expected a folder per person, a name like 0002_000451.jpg, or a CSV file"
         )
-    return match[1]
+    return match[1] if match else None
 
 
-def _rows_of_csv(path: Path) -> list[_Row]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or []
-            lines = list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} cannot be read as a CSV file in UTF-8 ({error}); save it as one") from error
-    if not {"image", "person"} <= set(columns):
-        raise ValueError(
-            f"{path} needs the columns image and person (camera and split are optional), "
-            f"its first line has {', '.join(columns) or 'nothing'}"
-        )
-    rows = [_csv_row(path, number, line) for number, line in enumerate(lines, start=2)]
-    if not rows:
-        raise ValueError(f"{path} lists no pictures")
-    seen: dict[tuple[Path, str | None], int] = {}
-    labels: dict[Path, tuple[int, str, str | None]] = {}
-    for number, row in enumerate(rows, start=2):
-        first, *known = labels.setdefault(row.path, (number, row.person, row.camera))
-        if known != [row.person, row.camera]:
-            raise ValueError(
-                f"{path}, lines {first} and {number}: {row.path.name} has two people or two cameras; correct one"
-            )
-        for split in [row.split] if row.split else SPLITS:
-            if (row.path, split) in seen:
-                raise ValueError(
-                    f"{path} lists {row.path.name} twice, in lines {seen[row.path, split]} and {number}; remove one"
-                )
-            seen[row.path, split] = number
-    return rows
-
-
-def _csv_row(path: Path, number: int, line: dict[str, str | None]) -> _Row:
-    image, person, camera, split = ((line.get(name) or "").strip() for name in ("image", "person", "camera", "split"))
-    if not image or not person:
-        raise ValueError(f"{path}, line {number}: expected an image and a person, got {image!r} and {person!r}")
-    if split and split not in SPLITS:
-        raise ValueError(f"{path}, line {number}: split must be {', '.join(SPLITS)} or empty, got {split!r}")
-    file = Path(os.path.normpath(path.parent / image))
-    if not file.is_relative_to(path.parent):
-        raise ValueError(f"{path}, line {number}: {image} must lie in the CSV file's folder, or below it")
-    if not file.is_file():
-        raise FileNotFoundError(f"{path}, line {number}: no picture at {file}")
-    return _Row(file, person, camera or None, split or None)
-
-
-def _cameras(rows: Sequence[_Row]) -> dict[str, int] | None:
+def _cameras(rows: Sequence[Row]) -> dict[str, int] | None:
     """Camera label -> number; None where no picture has one."""
     without = [row.path for row in rows if row.camera is None]
     if len(without) == len(rows):
@@ -190,13 +136,21 @@ def _numbered_pictures(paths: Iterable[Path]) -> dict[Path, int]:
 
 
 def _numbered(labels: Iterable[str]) -> dict[str, int]:
-    """Labels as the whole numbers they are, or else numbered in alphabetical order."""
-    distinct = sorted(set(labels))
-    if all(WHOLE_NUMBER.fullmatch(label) for label in distinct):
-        numbers: dict[int, str] = {}
-        for label in distinct:
-            if int(label) in numbers:
-                raise ValueError(f"the labels {numbers[int(label)]} and {label} are one number; write them alike")
-            numbers[int(label)] = label
-        return {label: number for number, label in numbers.items()}
-    return {label: number for number, label in enumerate(distinct, start=1)}
+    """Labels as the whole numbers they are, or numbers made from them."""
+    numbers: dict[int, str] = {}
+    for label in sorted(set(labels)):
+        number = label_number(label)
+        if number in numbers:
+            raise ValueError(f"the labels {numbers[number]} and {label} are one number; write them alike")
+        numbers[number] = label
+    return {label: number for number, label in numbers.items()}
+
+
+def label_number(label: str) -> int:
+    """The number of a person's or a camera's label: the whole number it is, or 2^48 to 2^49 made from its SHA-256.
+
+    It depends on the label alone, so that people of one gallery stay who they are, whatever else is read.
+    """
+    if WHOLE_NUMBER.fullmatch(label):
+        return int(label)
+    return 2**48 + int.from_bytes(hashlib.sha256(label.encode(errors="surrogateescape")).digest()[:6])

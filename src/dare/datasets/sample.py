@@ -11,6 +11,9 @@ JUNK = -1
 DISTRACTOR = 0
 """Person label of boxes that are always wrong answers (Market-1501: `0000_...`)."""
 
+UNKNOWN = -2
+"""Person label of pictures of whom nobody knows whom they show: in galleries and streams, never in a benchmark."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -20,11 +23,13 @@ class Sample:
         images: the picture files, in order of time for a tracklet.
         person: label as published; `JUNK` and `DISTRACTOR` are special.
         camera: label as published.
+        time: seconds since 1970, or None.
     """
 
     images: tuple[Path, ...]
     person: int
     camera: int
+    time: float | None = None
 
     def __post_init__(self) -> None:
         if not self.images:

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import pytest
 from conftest import save_picture
 
 import dare
-from dare import PRESETS, Embeddings, open_benchmark, train
+from dare import PRESETS, Embeddings, create_gallery, open_benchmark, open_runner, train
 from dare.cli import app
 from dare.datasets.synthetic import Recipe, draw_benchmark
+from dare.indexing import index
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -58,7 +60,12 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     small = Recipe(train_people=6, test_people=4)
     for name in ("data/market1501", "demo/data"):
         draw_benchmark(folder / name, recipe=small, processes=1)
-    train(open_benchmark(folder / "demo/data").train, folder / "run", replace(PRESETS["demo"], **SHORT))
+    benchmark = open_benchmark(folder / "demo/data")
+    train(benchmark.train, folder / "run", replace(PRESETS["demo"], **SHORT))
+    runner = open_runner(folder / "run")
+    gallery = create_gallery(folder / "gallery", model=runner.digest, dimensions=[64] * 4)
+    index(gallery, runner, benchmark.gallery, root=benchmark.root)
+    gallery.close()
     return folder
 
 
@@ -72,6 +79,10 @@ def test_python_in_the_documentation_runs(
     monkeypatch.chdir(workplace)
     for name in ("demo", "slim"):
         monkeypatch.setitem(PRESETS, name, replace(PRESETS[name], **SHORT))
+    for name in ("run", "gallery"):
+        shutil.rmtree(f"demo/{name}", ignore_errors=True)
+        if not place.startswith("README.md"):  # it makes its own
+            shutil.copytree(name, f"demo/{name}")
     names: dict[str, Any] = {"__name__": "example"}
     code = compile(body, place, "exec")
     if place.startswith("CONTRIBUTING.md"):

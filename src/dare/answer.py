@@ -68,7 +68,7 @@ class DeadlineTooShortError(ValueError):
         )
 
 
-def check(runner: Runner, gallery: Gallery, deadline: float | None) -> None:
+def check(runner: Runner, gallery: Gallery, deadline: float | None = None) -> None:
     """Refuse a gallery whose vectors came from another network, and a deadline that is no positive time.
 
     Raises:
@@ -117,6 +117,8 @@ def look_up(
     """
     if confidence not in get_args(Confidence):
         raise ValueError(f"confidence must be one of {', '.join(get_args(Confidence))}, got {confidence!r}")
+    if count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
     depth = max(count, DEPTH) if confidence == "margin" else count
     hits = gallery.search(exit, vectors, depth, where=list(where))
     found = []

@@ -142,7 +142,7 @@ def identify_stream(
 
     Other arguments and errors are those of `answers`.
     """
-    check(runner, gallery, None)
+    check(runner, gallery)
     if micro_batch < 1:
         raise ValueError(f"micro_batch must be at least 1, got {micro_batch}")
     allowed: Callable[[int], Where | None] = where if callable(where) else lambda _: where

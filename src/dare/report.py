@@ -1,25 +1,21 @@
 """A self-contained HTML page of an evaluation: figures per exit, and ranked lists as in figure 7 of the paper."""
 
-import base64
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from dare import __version__
 from dare.datasets.sample import JUNK
 from dare.evaluation import Evaluation, StageResult
 from dare.files import replacing
-from dare.images import UnreadableImageError, read
 from dare.retrieval.distances import normalised
+from dare.thumbnails import thumbnail
 
 TEMPLATE = Path(__file__).with_name("report.html")
 LISTED = 5
-THUMBNAIL_HEIGHT = 96
 
 # Which probes to show: how many that are right from the first embedding on, right only at the end, wrong at the end.
 WANTED = {"easy": 2, "hard": 3, "missed": 1}
@@ -98,7 +94,7 @@ def _probes(evaluation: Evaluation) -> list[_Probe]:
             (result.name, [_entry(evaluation, row, entry) for entry in _nearest(evaluation, vectors, row)])
             for result, vectors in _vectors(evaluation)
         ]
-        picture = _Picture(_thumbnail(evaluation.benchmark.root / query_id), "probe", query_id)
+        picture = _Picture(thumbnail(evaluation.benchmark.root / query_id), "probe", query_id)
         probes.append(_Probe(kind, picture, lists))
     return probes
 
@@ -144,18 +140,5 @@ def _nearest(evaluation: Evaluation, vectors: tuple[NDArray[np.float32], NDArray
 def _entry(evaluation: Evaluation, row: int, entry: int) -> _Picture:
     gallery = evaluation.gallery
     right = gallery.people[entry] == evaluation.query.people[row]
-    data = _thumbnail(evaluation.benchmark.root / gallery.ids[entry])
+    data = thumbnail(evaluation.benchmark.root / gallery.ids[entry])
     return _Picture(data, "right" if right else "wrong", gallery.ids[entry])
-
-
-def _thumbnail(path: Path) -> str:
-    """The picture as a data URI; a grey box where it can no longer be read."""
-    try:
-        image = Image.fromarray(read(path))
-    except UnreadableImageError:
-        image = Image.new("RGB", (THUMBNAIL_HEIGHT // 2, THUMBNAIL_HEIGHT), (127, 127, 127))
-    width = round(image.width * THUMBNAIL_HEIGHT / image.height)
-    image = image.resize((min(max(1, width), 2 * THUMBNAIL_HEIGHT), THUMBNAIL_HEIGHT))
-    content = io.BytesIO()
-    image.save(content, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()

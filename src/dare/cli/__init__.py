@@ -9,9 +9,14 @@ from collections.abc import Sequence
 from cyclopts import App
 
 from dare import __version__
+from dare.cli.calibration import calibrate
 from dare.cli.datasets import data_app
 from dare.cli.embedding import embed
 from dare.cli.evaluation import evaluate
+from dare.cli.galleries import forget, index
+from dare.cli.reproduction import choose_exits, reproduce_app
+from dare.cli.search import search
+from dare.cli.stream import stream
 from dare.cli.terminal import console, message
 from dare.cli.training import train
 from dare.training.alarm import TrainingStoppedError
@@ -28,6 +33,13 @@ app.command(data_app)
 app.command(train)
 app.command(embed)
 app.command(evaluate)
+app.command(index)
+app.command(search)
+app.command(stream)
+app.command(calibrate)
+app.command(forget)
+app.command(choose_exits)
+app.command(reproduce_app)
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -40,7 +52,7 @@ def main(words: Sequence[str] | None = None) -> None:
     for words_of_pillow in ("Image size .* exceeds limit", ".*[Cc]orrupt EXIF data", "Tag data larger than file"):
         warnings.filterwarnings("ignore", message=words_of_pillow)
     try:
-        app(sys.argv[1:] if words is None else words)
+        app(_with_json(sys.argv[1:] if words is None else words))
     except (ValueError, OSError, ImportError, TrainingStoppedError) as error:
         if os.environ.get("DARE_DEBUG"):
             raise
@@ -55,3 +67,15 @@ def main(words: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         console.print("dare: interrupted")
         sys.exit(130)
+
+
+def _with_json(words: Sequence[str]) -> list[str]:
+    """A bare `--json` of the commands that can print it becomes `--json -`."""
+    words = list(words)
+    if words[:1] not in (["search"], ["stream"]):
+        return words
+    for place in range(len(words) - 1, 0, -1):
+        following = words[place + 1] if place + 1 < len(words) else ""
+        if words[place] == "--json" and following != "-" and not following.endswith(".json"):
+            words.insert(place + 1, "-")
+    return words

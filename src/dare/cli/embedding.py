@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from dare.cli.options import Layout, Model, Root, Running, RunningOptions, limit_threads, report_skipped
+from dare.cli.options import Layout, Models, Root, Running, RunningOptions, report_skipped
 from dare.cli.terminal import output, progress
 from dare.files import check_writable
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dare.datasets import Benchmark, Sample
     from dare.images import UnreadableImageError
     from dare.retrieval.embeddings import Embeddings
+    from dare.runners.runner import Runner
 
 
 def embed(
@@ -24,7 +25,7 @@ def embed(
     out: Path,
     /,
     *,
-    model: Model,
+    model: Models,
     split: Annotated[list[Literal["train", "query", "gallery"]] | None, Parameter(negative="")] = None,
     layout: Layout = None,
     running: RunningOptions = None,
@@ -42,12 +43,13 @@ def embed(
     """
     from dare.datasets import open_benchmark
 
+    running = running or Running()
     check_writable(out)
     benchmark = open_benchmark(root, layout)
     samples = [sample for name in split or ("query", "gallery") for sample in getattr(benchmark, name)]
     parts = out.with_name(f".{out.name}.parts")
     try:
-        embeddings, _, _ = run_network(benchmark, samples, model, running or Running(), parts)
+        embeddings, _, _ = run_network(benchmark, samples, running.open(model), running, parts)
         embeddings.save(out)
         shutil.rmtree(parts, ignore_errors=True)
     finally:
@@ -57,14 +59,11 @@ def embed(
 
 
 def run_network(
-    benchmark: "Benchmark", samples: "Sequence[Sample]", model: Path, running: Running, resume: Path | None = None
+    benchmark: "Benchmark", samples: "Sequence[Sample]", runner: "Runner", running: Running, resume: Path | None = None
 ) -> "tuple[Embeddings, ExitCosts, list[UnreadableImageError]]":
     """Vectors of samples, what the exits cost, and the pictures that were left out."""
     from dare.embedding import embed as embed_samples
-    from dare.runners.runner import open_runner
 
-    limit_threads(running.threads)
-    runner = open_runner(model, "eager", precision=running.precision, device=running.device)
     skipped: list[UnreadableImageError] | None = [] if running.skip_unreadable else None
     with progress() as show:
         embeddings = embed_samples(

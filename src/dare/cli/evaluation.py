@@ -9,7 +9,7 @@ from rich.table import Table
 
 from dare import __version__
 from dare.cli.embedding import run_network
-from dare.cli.options import Layout, Model, Root, Running, RunningOptions
+from dare.cli.options import Layout, Models, Root, Running, RunningOptions
 from dare.cli.terminal import console, output
 from dare.files import check_writable, replacing
 
@@ -21,7 +21,7 @@ def evaluate(
     root: Root,
     /,
     *,
-    model: Model | None = None,
+    model: Models | None = None,
     embeddings: Path | None = None,
     distance: Literal["euclidean", "cosine"] = "euclidean",
     rule: Literal["official", "step"] = "official",
@@ -62,7 +62,7 @@ def evaluate(
     benchmark = open_benchmark(root, layout)
     samples = (*benchmark.query, *benchmark.gallery)
     if model is not None:
-        vectors, costs, skipped = run_network(benchmark, samples, model, running)
+        vectors, costs, skipped = run_network(benchmark, samples, running.open(model), running)
         left_out = [problem.path.relative_to(benchmark.root).as_posix() for problem in skipped]
     else:
         if running != Running(skip_unreadable=running.skip_unreadable):

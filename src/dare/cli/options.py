@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,6 +11,7 @@ from dare.cli.terminal import console, output
 
 if TYPE_CHECKING:
     from dare.images import UnreadableImageError
+    from dare.runners.runner import Runner
 
 Root = Annotated[
     Path,
@@ -24,11 +26,42 @@ SkipUnreadable = Annotated[
 ]
 Device = Annotated[str, Parameter(help="cpu, cuda, cuda:1 or mps.")]
 Threads = Annotated[int | None, Parameter(help="CPU threads of torch; all cores if not given.")]
-Model = Annotated[Path, Parameter(help="A checkpoint (model.safetensors), or the folder of a training.")]
+Models = Annotated[
+    list[Path],
+    Parameter(
+        name="--model",
+        negative="",
+        help="A checkpoint (model.safetensors), or the folder of a training. Given several times, the networks make a "
+        "cascade: they are evaluated in this order, and each is one exit.",
+    ),
+]
+PicturesBelow = Annotated[
+    Path, Parameter(help="A data set, a folder of pictures, or a CSV file; people may be unknown.")
+]
+NoPeople = Annotated[bool, Parameter(negative="", help="Take the pictures as showing nobody knows whom.")]
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class Engine:
+    """What a network is run by."""
+
+    device: Device = "cpu"
+    precision: Annotated[Literal["fp32", "bf16"], Parameter(help="Of the trunk.")] = "fp32"
+    threads: Threads = None
+
+    def open(self, model: "Path | Sequence[Path]") -> "Runner":
+        """Make a network, or a cascade of several, ready to run."""
+        from dare.runners.runner import open_runner
+
+        limit_threads(self.threads)
+        return open_runner(model, "eager", precision=self.precision, device=self.device)
+
+
+EngineOptions = Annotated[Engine | None, Parameter(name="*")]
+
+
+@dataclass(frozen=True, slots=True)
+class Running(Engine):
     """How a network is run over pictures."""
 
     crops: Annotated[
@@ -36,9 +69,6 @@ class Running:
         Parameter(help="10 takes the mean over five crops and their mirror images, at ten times the cost."),
     ] = 1
     batch_size: Annotated[int, Parameter(help="Pictures that are run together.")] = 64
-    device: Device = "cpu"
-    precision: Annotated[Literal["fp32", "bf16"], Parameter(help="Of the trunk.")] = "fp32"
-    threads: Threads = None
     skip_unreadable: SkipUnreadable = False
 
 

@@ -1,7 +1,6 @@
 """torchvision's DenseNet-201, cut before each of its transitions."""
 
 from torch import nn
-from torchvision.models import densenet
 
 from dare.models.stage import GlobalAveragePool, Stage
 from dare.models.weights import Weights, initialise
@@ -13,6 +12,8 @@ def densenet201(weights: Weights = None) -> list[Stage]:
     The first three are tapped before the transition, each through a batch norm and ReLU of its own, as the
     released code does; the fourth through the network's last norm.
     """
+    from torchvision.models import densenet  # slow to import, and other networks do without
+
     network = densenet.densenet201()
     initialise(network, densenet.DenseNet201_Weights.IMAGENET1K_V1, weights)
     parts = network.features

@@ -1,0 +1,145 @@
+"""What is measured of a network's exits: times, and plans to leave by. JSON that says of which network."""
+
+import json
+import math
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dare.answer import Confidence, check, look_up
+from dare.anytime.costs import ExitTimes
+from dare.files import replacing
+from dare.gallery.store import Gallery, Where
+from dare.runners.runner import Runner
+from dare.runners.timing import measure
+
+FORMAT = 1
+
+
+class MeasurementError(ValueError):
+    """A file that is not usable as what was measured; says what is wrong with it."""
+
+
+def measure_answers(
+    runner: Runner,
+    gallery: Gallery,
+    *,
+    batch: int = 1,
+    repeats: int = 50,
+    count: int = 10,
+    where: Where | None = None,
+    confidence: Confidence = "margin",
+) -> ExitTimes:
+    """Time every exit of a runner with the search in a gallery; arguments as in `dare.measure` and `dare.answers`.
+
+    Raises:
+        MismatchError: the gallery is of another model.
+    """
+    check(runner, gallery)
+
+    def search(exit: int, vectors: NDArray[np.float32]) -> None:
+        look_up(gallery, exit, vectors, count, [where] * len(vectors), confidence)
+
+    searched = f"with search in {gallery.count()} entries"
+    return measure(runner, batch=batch, repeats=repeats, search=search, searched=searched)
+
+
+def warm_up(runner: Runner, gallery: Gallery) -> None:
+    """Answer once for nobody, so that the first query need not wait for a gallery to be read."""
+    measure_answers(runner, gallery, repeats=1)
+
+
+def save_times(path: Path, times: ExitTimes, runner: Runner) -> None:
+    """Write times, in one piece."""
+    _write(path, {"format": FORMAT, "model": runner.digest, "exits": runner.exit_names, **asdict(times)})
+
+
+def load_times(path: Path, runner: Runner) -> ExitTimes:
+    """Read times of this runner's network.
+
+    Raises:
+        MeasurementError: not there, damaged, or of another network.
+    """
+    content = _read(path, "dare calibrate")
+    if content.get("model") != runner.digest:
+        raise MeasurementError(
+            f"{path} is of model {str(content.get('model'))[:12]}, this is model {runner.digest[:12]}; measure again"
+        )
+    try:
+        median, slow, steps = (tuple(map(float, content[name])) for name in ("median", "slow", "steps"))
+        times = ExitTimes(median, slow, steps, float(content["longest_block"]), str(content["source"]))
+    except (LookupError, TypeError, ValueError) as error:
+        raise MeasurementError(f"{path} holds no measured times, or it is damaged; measure again") from error
+    if len(times.median) != len(runner.exit_names):
+        raise MeasurementError(f"expected times of {len(runner.exit_names)} exits in {path}, got {len(times.median)}")
+    return times
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFile:
+    """What `dare choose-exits` chose.
+
+    Attributes:
+        model: digest of the network whose vectors the thresholds are for.
+        shares: p (E,), of the queries that leave at each exit; good for networks of the same kind.
+        thresholds: (E - 1,), that make these shares.
+        confidence, allowed: what the thresholds are for, and which entries it is taken from.
+        about: how the plan was chosen, for people to read.
+    """
+
+    model: str
+    shares: tuple[float, ...]
+    thresholds: tuple[float, ...]
+    confidence: Confidence
+    allowed: Literal["paper", "other-cameras", "all"]
+    about: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        if len(self.shares) != len(self.thresholds) + 1:
+            raise ValueError(f"expected a threshold for each exit but the last, got {self}")
+
+
+def save_plan(path: Path, plan: PlanFile) -> None:
+    """Write a plan, in one piece; a threshold that nobody reaches is written as null."""
+    thresholds = [None if value == math.inf else max(value, -sys.float_info.max) for value in plan.thresholds]
+    _write(path, {"format": FORMAT, **asdict(plan), "thresholds": thresholds})
+
+
+def load_plan(path: Path, runner: Runner) -> PlanFile:
+    """Read a plan for a network with this runner's number of exits.
+
+    Raises:
+        MeasurementError: not there, damaged, or for another number of exits.
+    """
+    content = _read(path, "dare choose-exits")
+    try:
+        thresholds = tuple(math.inf if value is None else float(value) for value in content["thresholds"])
+        shares = tuple(map(float, content["shares"]))
+        names = (content["confidence"], content["allowed"])
+        plan = PlanFile(str(content["model"]), shares, thresholds, *names, dict(content["about"]))
+    except (LookupError, TypeError, ValueError) as error:
+        raise MeasurementError(f"{path} holds no plan, or it is damaged; choose again") from error
+    if len(shares) != len(runner.exit_names):
+        raise MeasurementError(f"{path} is a plan for {len(shares)} exits, the network has {len(runner.exit_names)}")
+    return plan
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    with replacing(path) as file:
+        file.write((json.dumps(content, indent=2) + "\n").encode())
+
+
+def _read(path: Path, command: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MeasurementError(f"no file at {path}; {command} writes it, with --out") from None
+    except ValueError as error:
+        raise MeasurementError(f"{path} is not what {command} writes, or it is damaged; write it again") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise MeasurementError(f"{path} is not what this version of {command} writes; write it again")
+    return content

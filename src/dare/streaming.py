@@ -1,0 +1,116 @@
+"""What a stream of answers spent, where its queries left, and how right they were where that is known."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dare.answer import Answer
+from dare.anytime.costs import ExitCosts
+from dare.datasets.sample import Sample
+from dare.gallery.store import Gallery, Where
+from dare.retrieval.labels import Labels
+from dare.retrieval.scoring import score_vectors
+
+Allowed = Literal["paper", "other-cameras", "all"]
+
+NO_CAMERA = -2
+"""Of queries without a camera; entries without one have -1, so that they never count as seen by the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSummary:
+    """Figures of a stream.
+
+    Attributes:
+        queries: how many were answered.
+        unreadable: how many pictures could not be read.
+        left: (E,), how many left at each exit.
+        mean_macs: spent per answered query.
+        scored: queries whose person is known and has a valid match in the gallery.
+        rank1, mean_average_precision: of these, by the official rule; NaN where there are none.
+    """
+
+    queries: int
+    unreadable: int
+    left: tuple[int, ...]
+    mean_macs: float
+    scored: int
+    rank1: float
+    mean_average_precision: float
+
+
+def filters(samples: Sequence[Sample], cameras_known: bool, allowed: Allowed) -> list[Where | None]:
+    """Which entries each query of a stream is compared with.
+
+    `paper`: all but its own person's at its own camera, which takes its label to know; `other-cameras`: those of other
+    cameras; `all`.
+
+    Raises:
+        ValueError: what is needed is not known of the queries.
+    """
+    if allowed == "all":
+        return [None] * len(samples)
+    if not cameras_known:
+        raise ValueError(f"the cameras of the queries are not known, so {allowed} cannot be told; compare with all")
+    if allowed == "other-cameras":
+        return [Where(not_cameras=(sample.camera,)) for sample in samples]
+    unknown = [sample for sample in samples if sample.person < 0]
+    if unknown:
+        raise ValueError(f"the paper's protocol needs to know whom {unknown[0].images[0]} shows; compare with all")
+    return [Where(not_seen=(sample.person, sample.camera)) for sample in samples]
+
+
+def summarise(
+    answers: Sequence[Answer], samples: Sequence[Sample], gallery: Gallery, costs: ExitCosts, cameras_known: bool
+) -> StreamSummary:
+    """Sum up the answers to samples, in their order.
+
+    Accuracy follows the official protocol, over the whole gallery: entries of a query's person and camera do not count
+    for it, nor do entries of unknown people.
+    """
+    exits = np.asarray([answer.exit for answer in answers], np.int64)
+    answered = exits[exits >= 0]
+    precision, first = _scores(exits, answers, samples, gallery, cameras_known)
+    matched = first >= 0
+    return StreamSummary(
+        len(answered),
+        int((exits < 0).sum()),
+        tuple(np.bincount(answered, minlength=len(costs.macs)).tolist()),
+        costs.mean(answered),
+        int(matched.sum()),
+        float((first[matched] == 0).mean()) if matched.any() else math.nan,
+        float(precision[matched].mean()) if matched.any() else math.nan,
+    )
+
+
+def themselves(samples: Iterable[Sample], ids: Sequence[str], gallery: Gallery) -> int:
+    """How many queries are entries of the gallery, and so find themselves."""
+    there = gallery.get(ids)
+    pictures = {id: str(sample.images[0].absolute()) for id, sample in zip(ids, samples, strict=True)}
+    return sum(there[id].picture == picture for id, picture in pictures.items() if id in there)
+
+
+def _scores(
+    exits: NDArray[np.int64],
+    answers: Sequence[Answer],
+    samples: Sequence[Sample],
+    gallery: Gallery,
+    cameras_known: bool,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Average precision and place of the first match of each query; NaN and -1 where there is none."""
+    people = np.asarray([sample.person for sample in samples], np.int64)
+    cameras = np.asarray([sample.camera if cameras_known else NO_CAMERA for sample in samples], np.int64)
+    precision, first = np.full(len(exits), np.nan), np.full(len(exits), -1, np.int64)
+    for exit in set(exits.tolist()) - {-1}:
+        rows = np.flatnonzero((exits == exit) & (people >= 0))
+        if not len(rows) or not gallery.count():
+            continue
+        vectors = np.stack([answers[int(row)].vector for row in rows])
+        labels = Labels(people[rows], cameras[rows])
+        scores = score_vectors(vectors, gallery.vectors(exit), labels, gallery.labels())
+        precision[rows], first[rows] = scores.average_precision, scores.first_match
+    return precision, first

@@ -1,0 +1,332 @@
+"""Galleries on the command line: indexed, searched, streamed through, measured, forgotten."""
+
+import contextlib
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import make_market, save_picture
+from test_cli import TINY, run
+
+from dare import cli, open_gallery
+from dare.cli import quantities
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_market(tmp_path_factory.mktemp("data") / "market", train_people=6, test_people=5)
+
+
+@pytest.fixture(scope="module")
+def model(market: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    with contextlib.suppress(SystemExit):
+        cli.main(["train", str(market), str(folder), *TINY])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def indexed(market: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    gallery = tmp_path_factory.mktemp("galleries") / "gallery"
+    with contextlib.suppress(SystemExit):
+        cli.main(["index", str(gallery), "--model", str(model), "--images", str(market)])
+    return gallery
+
+
+@pytest.fixture
+def gallery(indexed: Path, tmp_path: Path) -> Path:
+    """A copy, to change as one likes."""
+    return Path(shutil.copytree(indexed, tmp_path / "gallery"))
+
+
+def query(market: Path, number: int = 0) -> Path:
+    return sorted((market / "query").iterdir())[number]
+
+
+def test_indexing_passes_over_what_is_there_and_remembers_the_network(
+    capsys: pytest.CaptureFixture[str], market: Path, model: Path, tmp_path: Path
+) -> None:
+    status, out, _ = run(capsys, "index", tmp_path / "g", "--model", model, "--images", market)
+    assert status == 0
+    assert "11 added, 0 there already, 0 unreadable, 1 junk; 11 entries" in out
+    status, out, _ = run(capsys, "index", tmp_path / "g", "--images", market)
+    assert status == 0
+    assert "0 added, 11 there already" in out
+    status, out, _ = run(capsys, "index", tmp_path / "g", "--images", market, "--split", "query")
+    assert "10 added, 0 there already, 0 unreadable, 0 junk; 21 entries" in out
+    status, out, _ = run(capsys, "index", tmp_path / "g", "--images", market, "--replace")
+    assert "11 added, 0 there already" in out
+    with contextlib.closing(open_gallery(tmp_path / "g")) as store:
+        entry = store.get(["bounding_box_test/0007_c1s1_000002_01.jpg"])["bounding_box_test/0007_c1s1_000002_01.jpg"]
+        assert (entry.person, entry.camera, entry.time) == (7, 1, None)
+        assert Path(entry.picture) == market / "bounding_box_test" / "0007_c1s1_000002_01.jpg"
+
+
+def test_pictures_of_nobody_known_and_unreadable_ones(
+    capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
+) -> None:
+    for number in range(4):
+        save_picture(tmp_path / "frames" / f"frame{number}.jpg", number)
+    (tmp_path / "frames" / "broken.jpg").write_bytes(b"x")
+    words = ["index", tmp_path / "g", "--model", model, "--images", tmp_path / "frames"]
+    status, out, err = run(capsys, *words)
+    assert status == 3
+    assert "4 added, 0 there already, 1 unreadable" in out
+    assert "left out: " in err
+    assert "broken.jpg: not a picture" in err
+    status, out, _ = run(capsys, "search", tmp_path / "g", tmp_path / "frames" / "frame2.jpg", "--count", "2")
+    assert status == 0
+    assert "person unknown  camera unknown  frame2.jpg" in out
+    status, out, _ = run(capsys, "stream", tmp_path / "g", "--queries", tmp_path / "frames", "--mean-macs", "1G")
+    assert status == 3
+    assert "compared with all" in out
+    assert "accuracy: unknown" in out
+    assert "note: 1 pictures could not be read" in out
+    assert "note: 4 queries are entries of the gallery" in out
+
+
+def test_one_name_from_two_places_is_refused(capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path) -> None:
+    for place in ("one", "two"):
+        save_picture(tmp_path / place / "7_1.jpg", 3)
+    words = ["index", tmp_path / "g", "--model", model, "--images"]
+    assert run(capsys, *words, tmp_path / "one")[0] == 0
+    status, _, err = run(capsys, *words, tmp_path / "two")
+    assert status == 2
+    assert "another prefix" in err
+    assert run(capsys, *words, tmp_path / "two", "--prefix", "two/")[0] == 0
+    status, out, _ = run(capsys, *words, tmp_path / "two", "--replace")
+    assert "1 added, 0 there already" in out
+    assert "2 entries" in out
+
+
+def test_labels_that_changed_are_brought_up_to_date(
+    capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
+) -> None:
+    save_picture(tmp_path / "a.jpg", 1)
+    for time in ("2024-05-31T14:00:00Z", "1717164001"):
+        (tmp_path / "list.csv").write_text(f"image,person,camera,time\na.jpg,anna,entrance,{time}\n")
+        _, out, _ = run(capsys, "index", tmp_path / "g", "--model", model, "--images", tmp_path / "list.csv")
+        assert "1 added" in out
+        assert "1 entries" in out
+    found = ["search", tmp_path / "g", tmp_path / "a.jpg", "--json", tmp_path / "out.json", "--since"]
+    run(capsys, *found, "2024-05-31T14:00:01Z", "--person", "anna")
+    assert len(json.loads((tmp_path / "out.json").read_text())[0]["hits"]) == 1
+    run(capsys, *found, "2024-05-31T14:00:02Z")
+    assert json.loads((tmp_path / "out.json").read_text())[0]["hits"] == []
+
+
+def test_search_answers_by_the_full_network_at_an_exit_or_in_time(
+    capsys: pytest.CaptureFixture[str], market: Path, indexed: Path, tmp_path: Path
+) -> None:
+    status, out, _ = run(capsys, "search", indexed, query(market), query(market, 3), "--count", "3")
+    assert status == 0
+    lines = out.splitlines()
+    assert lines[0].startswith(f"{query(market)}: fusion, ")
+    assert [line.split()[0] for line in lines[1:4]] == ["1.", "2.", "3."]
+    assert lines[4].startswith(f"{query(market, 3)}: fusion, ")
+    for words, exit in ((["--exit", "2"], 1), (["--exit", "fusion"], 3), (["--deadline", "10s"], 3)):
+        status, out, _ = run(capsys, "search", indexed, query(market), *words, "--json")
+        assert status == 0
+        answer = json.loads(out)[0]
+        assert (answer["exit"], answer["deadline_met"]) == (exit, True)
+        assert len(answer["hits"]) == 10
+    status, _, err = run(capsys, "search", indexed, query(market), "--deadline", "1us")
+    assert status == 2
+    assert "give more time, or allow a late answer" in err
+    status, out, _ = run(capsys, "search", indexed, query(market), "--deadline", "1us", "--allow-late")
+    assert ": stage 1, " in out
+    assert "too late" in out
+    assert "times reckoned with: eager" in out
+
+
+def test_search_looks_where_it_is_told(capsys: pytest.CaptureFixture[str], market: Path, indexed: Path) -> None:
+    for words, cameras, people in (
+        (["--camera", "2"], {2}, {7, 8, 9, 10, 11, 0}),
+        (["--not-camera", "2"], {1}, {7, 8, 9, 10, 11}),
+        (["--person", "7", "--person", "9"], {1, 2}, {7, 9}),
+    ):
+        _, out, _ = run(capsys, "search", indexed, query(market), *words, "--count", "50", "--json")
+        hits = json.loads(out)[0]["hits"]
+        assert {hit["camera"] for hit in hits} == cameras
+        assert {hit["person"] for hit in hits} == people
+
+
+def test_the_page_of_a_search_holds_its_pictures_and_escapes_names(
+    capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
+) -> None:
+    name = "<img src=x onerror=alert(1)>.jpg"
+    save_picture(tmp_path / "p" / name, 1)
+    run(capsys, "index", tmp_path / "g", "--model", model, "--images", tmp_path / "p")
+    status, _, _ = run(capsys, "search", tmp_path / "g", tmp_path / "p" / name, "--html", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert status == 0
+    assert page.count("data:image/jpeg;base64,") == 2
+    assert "<img src=x" not in page
+    assert "unknown person" in page
+
+
+@pytest.mark.parametrize("policy", ["steered", "quantile", "chance"])
+@pytest.mark.parametrize("allowed", ["paper", "other-cameras", "all"])
+def test_a_stream_says_where_queries_left_what_it_cost_and_how_right_it_was(
+    capsys: pytest.CaptureFixture[str], market: Path, indexed: Path, tmp_path: Path, policy: str, allowed: str
+) -> None:
+    words = ["--queries", market, "--policy", policy, "--allowed", allowed, "--answers", tmp_path / "a.csv"]
+    status, out, _ = run(capsys, "stream", indexed, *words, "--mean-macs", "0.3M", "--json")
+    assert status == 0
+    found = json.loads(out)
+    assert (found["queries"], found["scored"], found["unit"]) == (10, 10, "multiply-adds")
+    assert sum(found["exits"].values()) == 10
+    spent = sum(left * macs for left, macs in zip(found["exits"].values(), found["costs"], strict=True)) / 10
+    assert found["spent"] == pytest.approx(spent)
+    assert 0 <= found["rank1"] <= 1
+    rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
+    assert len(rows) == 10
+    assert [row["exit"] for row in rows].count("stage 1") == found["exits"]["stage 1"]
+
+
+def test_a_stream_by_the_full_network_scores_as_an_evaluation_does(
+    capsys: pytest.CaptureFixture[str], market: Path, model: Path, indexed: Path, tmp_path: Path
+) -> None:
+    _, out, _ = run(capsys, "stream", indexed, "--queries", market, "--mean-macs", "9G", "--json")
+    found = json.loads(out)
+    run(capsys, "evaluate", market, "--model", model, "--json", tmp_path / "e.json")
+    fusion = json.loads((tmp_path / "e.json").read_text())["results"][-1]
+    assert found["exits"] == {"stage 1": 0, "stage 2": 0, "stage 3": 0, "fusion": 10}
+    assert found["rank1"] == pytest.approx(fusion["rank1"])
+    assert found["mAP"] == pytest.approx(fusion["mAP"])
+
+
+def test_times_are_measured_kept_and_used(
+    capsys: pytest.CaptureFixture[str], market: Path, model: Path, indexed: Path, tmp_path: Path
+) -> None:
+    times = tmp_path / "times.json"
+    status, out, _ = run(capsys, "calibrate", model, "--repeats", "3")
+    assert status == 0
+    assert "without search" in out
+    words = ["calibrate", model, "--gallery", indexed, "--repeats", "3", "--out", times, "--threads", "1"]
+    status, out, _ = run(capsys, *words)
+    assert "with search in 11 entries" in out
+    full = json.loads(times.read_text())["median"][-1]
+    words = ["stream", indexed, "--queries", market, "--mean-time", f"{full}s", "--times", times]
+    status, out, _ = run(capsys, *words)
+    assert status == 0
+    assert "with search in 11 entries" in out
+    assert "100.0 % of the full network" in out
+    status, _, _ = run(capsys, "search", indexed, query(market), "--deadline", "9s", "--times", times)
+    assert status == 0
+    times.write_text(times.read_text().replace(json.loads(times.read_text())["model"], "f" * 64))
+    status, _, err = run(capsys, "search", indexed, query(market), "--deadline", "9s", "--times", times)
+    assert status == 2
+    assert "is of model ffffffffffff" in err
+    times.write_text("{")
+    status, _, err = run(capsys, "search", indexed, query(market), "--deadline", "9s", "--times", times)
+    assert "is not what dare calibrate writes" in err
+
+
+def test_who_is_forgotten_is_gone(capsys: pytest.CaptureFixture[str], market: Path, gallery: Path) -> None:
+    status, out, _ = run(
+        capsys, "forget", gallery, "--person", "7", "--image", "bounding_box_test/0000_c2s1_000004_01.jpg"
+    )
+    assert status == 0
+    assert "3 entries forgotten, 8 left" in out
+    files = [path.read_bytes() for path in gallery.rglob("*") if path.is_file()]
+    assert not any(b"0007_c1s1" in content or b"0000_c2s1" in content for content in files)
+    _, out, _ = run(capsys, "search", gallery, query(market), "--count", "50", "--json")
+    assert {hit["person"] for hit in json.loads(out)[0]["hits"]} == {8, 9, 10, 11}
+    status, out, _ = run(capsys, "forget", gallery, "--person", "7")
+    assert (status, "0 entries forgotten, 8 left" in out) == (0, True)
+
+
+def test_a_cascade_of_networks_has_a_gallery_of_its_own(
+    capsys: pytest.CaptureFixture[str], market: Path, model: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    run(capsys, "train", market, other, *TINY, "--seed", "5")
+    words = ["index", tmp_path / "g", "--model", model, "--model", other, "--images", market]
+    status, out, _ = run(capsys, *words)
+    assert (status, "11 added" in out) == (0, True)
+    _, out, _ = run(capsys, "stream", tmp_path / "g", "--queries", market, "--mean-macs", "9G")
+    assert "cascade of 2 networks" in out
+    status, _, err = run(capsys, "search", tmp_path / "g", query(market), "--model", model)
+    assert status == 2
+    assert "give the network that the gallery was made with" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["search", "NONE", "QUERY"], "there is no gallery"),
+        (["search", "MARKET", "QUERY"], "gallery"),
+        (["search", "GALLERY"], "at least one picture"),
+        (["search", "GALLERY", "QUERY", "--deadline", "0"], "expected a positive time such as 40ms"),
+        (["search", "GALLERY", "QUERY", "--deadline", "nan"], "expected a positive time such as 40ms"),
+        (["search", "GALLERY", "QUERY", "--deadline", "-5ms"], "expected a positive time such as 40ms"),
+        (["search", "GALLERY", "QUERY", "--deadline", "1e308"], "positive"),
+        (["search", "GALLERY", "QUERY", "--exit", "5"], "there is no exit '5'; choose 1 (stage 1), 2 (stage 2)"),
+        (["search", "GALLERY", "QUERY", "--exit", "1", "--deadline", "1s"], "either --deadline or --exit"),
+        (["search", "GALLERY", "QUERY", "--count", "0"], "count must be at least 1"),
+        (["search", "GALLERY", "QUERY", "--model", "NONE"], "say where it is with --model"),
+        (["search", "GALLERY", "QUERY", "--deadline", "1s", "--times", "NONE"], "dare calibrate writes it"),
+        (["search", "GALLERY", "QUERY", "--since", "noon"], "noon"),
+        (["stream", "GALLERY", "--queries", "MARKET"], "give a budget: --mean-macs, from "),
+        (["stream", "GALLERY", "--queries", "MARKET", "--mean-macs", "nan"], "multiply-adds such as 1.2G"),
+        (["stream", "GALLERY", "--queries", "MARKET", "--mean-macs", "0"], "multiply-adds such as 1.2G"),
+        (["stream", "GALLERY", "--queries", "MARKET", "--mean-macs", "5"], "the smallest possible budget is"),
+        (
+            ["stream", "GALLERY", "--queries", "MARKET", "--mean-macs", "1G", "--mean-time", "1s"],
+            "either --mean-macs or",
+        ),
+        (["stream", "GALLERY", "--queries", "MARKET", "--policy", "thresholds"], "needs --plan FILE"),
+        (["stream", "GALLERY", "--queries", "MARKET", "--plan", "NONE", "--policy", "quantile"], "no file at"),
+        (["stream", "GALLERY", "--queries", "MARKET", "--plan", "NONE"], "a plan belongs to"),
+        (["stream", "GALLERY", "--queries", "MARKET", "--mean-macs", "1G", "--micro-batch", "0"], "micro_batch"),
+        (
+            ["stream", "GALLERY", "--queries", "MARKET", "--mean-macs", "1G", "--no-people", "--allowed", "paper"],
+            "whom",
+        ),
+        (["stream", "GALLERY", "--queries", "NONE", "--mean-macs", "1G"], "expected a folder of pictures"),
+        (["index", "NONE", "--images", "MARKET"], "give --model to make one"),
+        (["index", "GALLERY", "--images", "NONE"], "expected a folder of pictures"),
+        (["forget", "GALLERY"], "say whom to forget"),
+        (["forget", "NONE", "--person", "1"], "there is no gallery"),
+        (["calibrate", "NONE"], "NONE"),
+        (["calibrate", "MODEL", "--repeats", "0"], "at least 1"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line(
+    capsys: pytest.CaptureFixture[str],
+    market: Path,
+    model: Path,
+    indexed: Path,
+    tmp_path: Path,
+    words: list[str],
+    message: str,
+) -> None:
+    places = {"GALLERY": indexed, "MARKET": market, "MODEL": model, "QUERY": query(market), "NONE": tmp_path / "NONE"}
+    status, _, err = run(capsys, *(places.get(word, word) for word in words))
+    lines = [line for line in err.splitlines() if line.startswith("dare:")]
+    assert status == 2
+    assert len(lines) == 1, err
+    assert message in lines[0]
+    assert not (tmp_path / "NONE").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("40ms", 0.04), ("0.04s", 0.04), (" 2 ", 2.0), ("5us", 5e-6), ("1e-2S", 0.01)]
+)
+def test_times_are_read_as_people_write_them(text: str, value: float) -> None:
+    assert quantities.seconds(text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize(("text", "value"), [("1.2G", 1.2e9), ("800m", 8e8), ("1e9", 1e9), ("3k", 3e3), (".5M", 5e5)])
+def test_costs_are_read_as_people_write_them(text: str, value: float) -> None:
+    assert quantities.macs(text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["", "ms", "40 minutes", "1,2G", "0x10", "inf", "--5", "1e400"])
+def test_other_quantities_are_refused(text: str) -> None:
+    for read in (quantities.seconds, quantities.macs):
+        with pytest.raises(ValueError, match="expected a positive"):
+            read(text)

@@ -5,12 +5,15 @@ DEMO := demo
 
 .PHONY: demo test check bench docs lowest clean
 
-# Draw the tiny synthetic benchmark, train a small network on it, score every exit, write a report.
+# Draw the tiny synthetic benchmark, train a small network on it, score every exit, write a report; then fill a gallery,
+# and identify a stream of queries on half of the full network's budget.
 demo: .venv/installed
 	rm -rf $(DEMO)
 	$(BIN)/dare data synthetic $(DEMO)/data --size tiny
 	$(BIN)/dare train $(DEMO)/data $(DEMO)/run --preset demo --threads 1
 	$(BIN)/dare evaluate $(DEMO)/data --model $(DEMO)/run --report $(DEMO)/report.html
+	$(BIN)/dare index $(DEMO)/gallery --model $(DEMO)/run --images $(DEMO)/data --threads 1
+	$(BIN)/dare stream $(DEMO)/gallery --queries $(DEMO)/data --mean-macs 1.7M --threads 1
 	@echo "Open $(DEMO)/report.html in a browser."
 
 test: .venv/installed

@@ -81,7 +81,7 @@ def test_python_in_the_documentation_runs(
         monkeypatch.setitem(PRESETS, name, replace(PRESETS[name], **SHORT))
     for name in ("run", "gallery"):
         shutil.rmtree(f"demo/{name}", ignore_errors=True)
-        if not place.startswith("README.md"):  # it makes its own
+        if "train(" not in body:  # what trains makes its own
             shutil.copytree(name, f"demo/{name}")
     names: dict[str, Any] = {"__name__": "example"}
     code = compile(body, place, "exec")

@@ -15,7 +15,7 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 def test_the_python_example_runs_and_is_short(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    example, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len([line for line in example.splitlines() if line.strip()]) <= 15
     draw_benchmark(tmp_path / "demo" / "data", recipe=Recipe(train_people=6, test_people=4), processes=1)
     monkeypatch.chdir(tmp_path)

@@ -38,7 +38,7 @@ def test_figure_6_is_written_and_summed_up(
     status, out, _ = run(capsys, *words)
     assert status == 0
     assert {path.name for path in (tmp_path / "f").iterdir()} == {"figure6.csv", "figure6.png", "figure6.svg"}
-    for policy in ("chance", "nearness", "margin", "label-free", "steered", "static mix"):
+    for policy in ("chance", "nearness", "margin", "label-free", "steered", "mix for mAP"):
         assert policy in out
     assert "costs: counted at 32x16" in out
     first = (tmp_path / "f" / "figure6.csv").read_text()
@@ -81,7 +81,7 @@ def test_a_plan_is_chosen_and_a_stream_follows_it(
     words = ["choose-exits", places["ROOT"], "--model", places["A"], "--embeddings", places["E"], "--mean-macs", "0.4M"]
     status, out, _ = run(capsys, *words, "--for", "mAP", "--out", plan)
     assert status == 0
-    assert "chosen over the static mix" in out
+    assert "chosen over it: rank-1" in out
     chosen = json.loads(plan.read_text())
     assert sum(chosen["shares"]) == pytest.approx(1)
     run(capsys, "index", gallery, "--model", places["A"], "--images", places["ROOT"])

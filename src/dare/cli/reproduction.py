@@ -204,14 +204,15 @@ def choose_exits(
     evaluation, costs, _ = _evaluated(root, model, embeddings, layout, running, "macs", None)
     stream = query_stream(evaluation)
     choice = choose(stream, costs, budget, maximise=maximise, confidence=name, seed=seed)
-    table = Table("plan", *stream.exits, "spent", "rank-1 [95 %]", "mAP [95 %]")
+    table = Table("plan", *stream.exits, "spent", "rank-1", "mAP")
     for label, plan in (("chosen", choice.chosen), ("best", choice.best), ("geometric", choice.geometric)):
-        shares = (f"{100 * share:.0f} %" if share else "-" for share in plan.shares)
-        table.add_row(label, *shares, f"{plan.spent_macs / 1e6:,.1f} M", *_both(plan.accuracy))
-    table.add_row("static mix", *("" for _ in stream.exits), f"{budget / 1e6:,.1f} M", *_both(choice.static_mix))
+        shares = (f"{100 * share:.0f}" if share else "-" for share in plan.shares)
+        table.add_row(label, *shares, f"{plan.spent_macs / 1e6:,.1f} M", *_with_error(plan.accuracy))
+    table.add_row("mix", *("" for _ in stream.exits), f"{budget / 1e6:,.1f} M", *_with_error(choice.static_mix))
     output.print(table)
+    output.print("shares, rank-1 and mAP in percent; behind ± the standard error, people resampled")
     gain = choice.gain_over_static_mix
-    output.print(f"chosen over the static mix: rank-1 {gain.rank1}, mAP {gain.mean_average_precision} points")
+    output.print(f"mix: the static mix of exits at the whole budget; chosen over it: rank-1 {gain.rank1}, mAP {gain.mean_average_precision} points")
     output.print(f"{choice.candidates} shares tried on {len(stream)} queries; accuracies are of the people chosen on")
     if out is not None:
         chosen = choice.chosen
@@ -273,7 +274,7 @@ def _show_figure6(figure: "Figure6") -> None:
     from dare.experiments.figure6 import POLICIES, STATIC
 
     full = figure.costs.macs[-1]
-    table = Table("policy", "25 %", "50 %", "75 %", "least cost [95 %]", "mAP")
+    table = Table("policy", "25 %", "50 %", "75 %", "least cost", "mAP")
     for policy in (*POLICIES, *STATIC):
         points = figure.of(policy)
         near = (min(points, key=lambda point: abs(point.spent_macs / full - part)) for part in (0.25, 0.5, 0.75))
@@ -283,7 +284,7 @@ def _show_figure6(figure: "Figure6") -> None:
         if least is not None:
             percent, low, high = least.percent
             last = (f"{percent:.1f} % [{low:.0f}, {high:.0f}]", f"{100 * least.mean_average_precision:.1f}")
-        table.add_row(policy, *(f"{rank1:.1f}/{precision:.1f}" for rank1, precision in both), *last)
+        table.add_row(policy.replace("static mix", "mix"), *(f"{a:.1f}/{b:.1f}" for a, b in both), *last)
     output.print(
         "rank-1/mAP at shares of the full network's cost, the cost from which on rank-1 is within 0.3 of the full"
     )
@@ -298,6 +299,11 @@ def _show_figure6(figure: "Figure6") -> None:
 
 def _both(accuracy: "Accuracy") -> tuple[str, str]:
     return str(accuracy.rank1), str(accuracy.mean_average_precision)
+
+
+def _with_error(accuracy: "Accuracy") -> list[str]:
+    pair = (accuracy.rank1, accuracy.mean_average_precision)
+    return [f"{100 * one.value:.1f} ±{100 * one.error:.1f}" for one in pair]
 
 
 def _wrote(files: "Sequence[Path]") -> None:

@@ -167,12 +167,13 @@ def _budget(
         raise ValueError("give either --mean-macs or --mean-time")
     if mean_time is not None:
         return exit_times(times, runner, store, settings), quantities.seconds(mean_time)
+    least = f"the smallest possible budget is {runner.costs.macs[0] / 1e6:,.2f}M, the first exit alone"
     if mean_macs is None and needed:
-        least, most = (macs / 1e6 for macs in (runner.costs.macs[0], runner.costs.macs[-1]))
-        raise ValueError(
-            f"give a budget: --mean-macs, from {least:.1f}M to {most:.1f}M with this network, or --mean-time"
-        )
-    return runner.costs, None if mean_macs is None else quantities.macs(mean_macs)
+        raise ValueError(f"give a budget, --mean-macs or --mean-time; {least}")
+    try:
+        return runner.costs, None if mean_macs is None else quantities.macs(mean_macs)
+    except ValueError as error:
+        raise ValueError(f"{error}; {least}") from None
 
 
 def _learnt(policy: Policy, plan: Path | None, runner: "Runner") -> "PlanFile | None":

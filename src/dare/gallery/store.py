@@ -213,6 +213,8 @@ class Gallery(Protocol):
 class MismatchError(ValueError):
     """Vectors that cannot belong to a gallery: of another model, size or number of exits, or not numbers."""
 
+    code = "model_mismatch"
+
 
 class GalleryError(ValueError):
     """A gallery that is not there, cannot be read, or is not free."""

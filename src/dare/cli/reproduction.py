@@ -212,7 +212,8 @@ def choose_exits(
     output.print(table)
     output.print("shares, rank-1 and mAP in percent; behind ± the standard error, people resampled")
     gain = choice.gain_over_static_mix
-    output.print(f"mix: the static mix of exits at the whole budget; chosen over it: rank-1 {gain.rank1}, mAP {gain.mean_average_precision} points")
+    better = f"rank-1 {gain.rank1}, mAP {gain.mean_average_precision} points"
+    output.print(f"mix: the static mix of exits at the whole budget; chosen over it: {better}")
     output.print(f"{choice.candidates} shares tried on {len(stream)} queries; accuracies are of the people chosen on")
     if out is not None:
         chosen = choice.chosen

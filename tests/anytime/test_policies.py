@@ -86,6 +86,26 @@ def test_steering_meets_the_budget_whatever_comes() -> None:
                 assert NETSCOPE_2018.mean(exits[:queries]) == pytest.approx(budget, rel=0.005)
 
 
+DRIFTS = {
+    "three phases": np.repeat([0, 3, -3], 1000),
+    "back and forth": np.tile(np.repeat([2, -2], 250), 6),
+    "easier and easier": np.linspace(-5, 5, 3000),
+    "harder and harder": np.linspace(5, -5, 3000),
+    "extremes": np.repeat([-10, 10, -10, 10, 0, 0], 500),
+}
+
+
+@pytest.mark.parametrize("drift", DRIFTS.values(), ids=DRIFTS)
+def test_a_steered_stream_meets_its_budget_however_it_drifts(drift: np.ndarray) -> None:
+    confidences = np.random.default_rng(3).normal(size=(4, 3000)) + drift
+    for costs in (NETSCOPE_2018.macs, (0.001, 0.0011, 0.004), (1, 4)):
+        for part in (0.05, 0.3, 0.6, 0.95):
+            budget = costs[0] + part * (costs[-1] - costs[0])
+            exits = replay(confidences[: len(costs)], Steered(costs, budget))
+            means = np.cumsum(np.asarray(costs, np.float64)[exits])[999:] / np.arange(1000, 3001)
+            assert np.abs(means / budget - 1).max() < 0.005
+
+
 def test_steering_at_the_ends_of_the_budget() -> None:
     confidences = stream(300)
     assert set(replay(confidences, Steered(NETSCOPE_2018, NETSCOPE_2018.macs[0]))) == {0}

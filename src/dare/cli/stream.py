@@ -82,7 +82,7 @@ def stream(
     micro_batch
         Queries that run together.
     window
-        How many confidences to remember per exit, for streams without end.
+        How many confidences to remember per exit: all if not given, for steered 256.
     seed
         Of chance.
     split
@@ -221,13 +221,13 @@ def _policy(
     seed: int,
 ) -> "ExitPolicy":
     from dare.anytime.budgets import adjacent_shares, geometric_shares
-    from dare.anytime.policies import Chance, RunningQuantile, Steered, Thresholds
+    from dare.anytime.policies import STEERING_WINDOW, Chance, RunningQuantile, Steered, Thresholds
 
     if learnt is not None:
         return Thresholds(learnt.thresholds) if name == "thresholds" else RunningQuantile(learnt.shares, window)
     assert budget is not None
     if name == "steered":
-        return Steered(costs, budget, window=window)
+        return Steered(costs, budget, window=window or STEERING_WINDOW)
     if name == "quantile":
         return RunningQuantile(geometric_shares(costs, budget), window)
     return Chance(adjacent_shares(costs, budget), seed)

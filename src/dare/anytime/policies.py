@@ -22,7 +22,7 @@ from dare.anytime.budgets import NOTHING_LEFT, Costs, conditional, exit_costs, g
 STEERING_HORIZON = 6
 """Queries over which is made up for what was spent too much or too little."""
 STEERING_REACH = 4
-"""So many budgets unspent send all to the last exit, if that is sooner than by the horizon: to small budgets it is far."""
+"""So many budgets unspent send all to the last exit, unless the horizon does so sooner."""
 STEERING_CALM = 1500
 """After so many queries the horizon grows with their number: the same difference is a smaller part of all."""
 STEERING_WINDOW = 256

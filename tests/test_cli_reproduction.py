@@ -50,6 +50,21 @@ def test_figure_6_is_written_and_summed_up(
     assert all(row["spent_ms"] for row in csv.DictReader((tmp_path / "f" / "figure6.csv").read_text().splitlines()))
 
 
+def test_ten_crops_cost_ten_times_also_from_embeddings(
+    capsys: pytest.CaptureFixture[str], places: dict[str, Path], tmp_path: Path
+) -> None:
+    run(capsys, "embed", places["ROOT"], tmp_path / "ten.npz", "--model", places["A"], "--crops", "10")
+    budgets = []
+    for embeddings in (places["E"], tmp_path / "ten.npz"):
+        words = ["reproduce", "figure6", places["ROOT"], tmp_path / "f", "--model", places["A"], *FIGURE6]
+        status, out, _ = run(capsys, *words, "--embeddings", embeddings)
+        assert status == 0
+        rows = csv.DictReader((tmp_path / "f" / "figure6.csv").read_text().splitlines())
+        budgets.append(int(next(rows)["budget_macs"]))
+    assert budgets[1] == 10 * budgets[0]
+    assert "times 10 crops" in out
+
+
 def test_figure_5_compares_with_networks_in_sequence(
     capsys: pytest.CaptureFixture[str], places: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -104,13 +119,25 @@ def test_a_plan_is_chosen_and_a_stream_follows_it(
     assert status == 2
     assert "take the plan's shares with --policy quantile" in err
     assert run(capsys, *stream, "--policy", "quantile")[0] == 0
-    plan.write_text(plan.read_text().replace('"shares"', '"parts"'))
+    whole = plan.read_text()
+    for wrong, right in (("all-cameras", "other-cameras"), ("certainty", "margin")):
+        plan.write_text(whole.replace(f'"{right}"', f'"{wrong}"'))
+        assert "holds no plan" in run(capsys, *stream, "--policy", "quantile")[2]
+    plan.write_text(whole.replace('"shares"', '"parts"'))
     assert "holds no plan" in run(capsys, *stream, "--policy", "quantile")[2]
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (
+            ["reproduce", "figure6", "ROOT", "OUT", "--model", "A", "--embeddings", "E", "--times", "E"],
+            "belongs to --by ms",
+        ),
+        (["reproduce", "figure6", "ROOT", "OUT", "--model", "A", "--embeddings", "E", "--crops", "10"], "know theirs"),
+        (["reproduce", "figure6", "ROOT", "OUT", "--model", "A", "--embeddings", "E", "--budgets", "1"], "2 budgets"),
+        (["reproduce", "figure6", "ROOT", "OUT", "--model", "A", "--embeddings", "E", "--seed", "-1"], "at least 0"),
+        (["reproduce", "figure8", "ROOT", "OUT", "--model", "A", "--embeddings", "E", "--count", "0"], "at least 1"),
         (["reproduce", "figure6", "ROOT", "OUT", "--model", "B", "--embeddings", "E"], "vectors of model"),
         (["reproduce", "figure6", "ROOT", "OUT", "--model", "A", "--embeddings", "OUT"], "no embeddings at"),
         (["choose-exits", "ROOT", "--model", "A", "--embeddings", "E", "--mean-macs", "9"], "smallest possible budget"),

@@ -81,11 +81,11 @@ def filled(runner: Runner, pictures: list[Path]) -> tuple[MemoryGallery, Labels,
 
 def restricted(allowed: Allowed, query: Labels, number: int) -> Where | None:
     person, camera = int(query.people[number]), int(query.cameras[number])
-    filters = {"paper": Where(not_seen=(person, camera)), "other cameras": Where(not_cameras=(camera,)), "all": None}
+    filters = {"paper": Where(not_seen=(person, camera)), "other-cameras": Where(not_cameras=(camera,)), "all": None}
     return filters[allowed]
 
 
-@pytest.mark.parametrize("allowed", ["paper", "other cameras", "all"])
+@pytest.mark.parametrize("allowed", ["paper", "other-cameras", "all"])
 @pytest.mark.parametrize("confidence", ["margin", "nearness"])
 @pytest.mark.parametrize("micro_batch", [1, 4])
 @pytest.mark.parametrize("policy", ["quantile", "chance", "thresholds", "steered"])
@@ -126,6 +126,7 @@ def test_live_and_replay_take_the_same_exits(
     expected = replay(stored, build())
     assert [answer.exit for answer in live] == expected.tolist()
     assert len(set(expected.tolist())) == 4
+    assert all(answer.seconds > 0 for answer in live)
     for number, answer in enumerate(live):
         assert answer.macs == runner.costs.macs[answer.exit]
         assert answer.confidence == pytest.approx(stored[answer.exit, number], rel=1e-3, abs=1e-5)
@@ -145,6 +146,10 @@ def test_answers_come_one_per_exit_and_not_asking_is_stopping(
         assert answer.hits.ids.shape == (1, 3)
         expected = gallery.search(answer.exit, answer.vector[None], 3)
         assert answer.hits.ids.tolist() == expected.ids.tolist()
+    with pytest.raises(ValueError, match="4 exits"):
+        next(answers(pictures[0], runner, gallery, times=ExitTimes((0.1, 0.2), (0.1, 0.2), (0.1, 0.1), 0.1, "two")))
+    (third, *_) = answers(pictures[0], runner, gallery, first=2)
+    assert third.exit == 2
     best = identify(pictures[0], runner, gallery, count=3)
     assert (best.exit, best.deadline_met) == (3, True)
     assert identify(pictures[0], runner, gallery, policy=Thresholds([-np.inf] * 3)).exit == 0

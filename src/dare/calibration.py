@@ -5,13 +5,15 @@ import math
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dare.answer import Confidence, check, look_up
+from dare.anytime.budgets import conditional
 from dare.anytime.costs import ExitTimes
+from dare.anytime.nearest import Allowed
 from dare.files import replacing
 from dare.gallery.store import Gallery, Where
 from dare.runners.runner import Runner
@@ -50,7 +52,10 @@ def measure_answers(
 
 def warm_up(runner: Runner, gallery: Gallery) -> None:
     """Answer once for nobody, so that the first query need not wait for a gallery to be read."""
-    measure_answers(runner, gallery, repeats=1)
+    size = runner.preparation
+    blank = np.zeros((1, 3, size.height, size.width), np.float32)
+    for exit, vectors in enumerate(runner.exits(blank)):
+        look_up(gallery, exit, vectors, 1, [None], "nearness")
 
 
 def save_times(path: Path, times: ExitTimes, runner: Runner) -> None:
@@ -88,6 +93,7 @@ class PlanFile:
         shares: p (E,), of the queries that leave at each exit; good for networks of the same kind.
         thresholds: (E - 1,), that make these shares.
         confidence, allowed: what the thresholds are for, and which entries it is taken from.
+        crops: per picture, of the vectors that the thresholds are for.
         about: how the plan was chosen, for people to read.
     """
 
@@ -95,10 +101,16 @@ class PlanFile:
     shares: tuple[float, ...]
     thresholds: tuple[float, ...]
     confidence: Confidence
-    allowed: Literal["paper", "other-cameras", "all"]
+    allowed: Allowed
+    crops: int
     about: dict[str, Any]
 
     def __post_init__(self) -> None:
+        conditional(self.shares)
+        if self.confidence not in get_args(Confidence) or self.allowed not in get_args(Allowed):
+            raise ValueError(f"unknown confidence or rule: {self.confidence}, {self.allowed}")
+        if any(math.isnan(threshold) for threshold in self.thresholds):
+            raise ValueError("a threshold is NaN")
         if len(self.shares) != len(self.thresholds) + 1:
             raise ValueError(f"expected a threshold for each exit but the last, got {self}")
 
@@ -119,8 +131,8 @@ def load_plan(path: Path, runner: Runner) -> PlanFile:
     try:
         thresholds = tuple(math.inf if value is None else float(value) for value in content["thresholds"])
         shares = tuple(map(float, content["shares"]))
-        names = (content["confidence"], content["allowed"])
-        plan = PlanFile(str(content["model"]), shares, thresholds, *names, dict(content["about"]))
+        kind = (content["confidence"], content["allowed"], int(content["crops"]))
+        plan = PlanFile(str(content["model"]), shares, thresholds, *kind, dict(content["about"]))
     except (LookupError, TypeError, ValueError) as error:
         raise MeasurementError(f"{path} holds no plan, or it is damaged; choose again") from error
     if len(shares) != len(runner.exit_names):

@@ -91,6 +91,7 @@ def embed(
         np.asarray([sample.camera for sample in samples]),
         runner.digest,
         runner.stage_names,
+        crops,
     )
     if not problems or skipped is None:
         return found

@@ -29,6 +29,7 @@ def answers(
     count: int = 10,
     where: Where | None = None,
     confidence: Confidence = "margin",
+    first: int = 0,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Answer]:
     """One answer per exit, each better than the one before; not asking for the next one is stopping.
@@ -42,6 +43,7 @@ def answers(
         count: entries per answer.
         where: which entries of the gallery count.
         confidence: how sure an answer is: its margin to the nearest other person, or its nearness.
+        first: the first exit to answer; at those before it the gallery is not searched, and no deadline looked at.
 
     Raises:
         UnreadableImageError: of the picture.
@@ -51,13 +53,17 @@ def answers(
     check(runner, gallery, deadline)
     start = clock()
     until = np.inf if deadline is None else start + deadline
-    too_late = Deadline(until, (0.0,) * len(runner.costs.macs) if times is None else times.steps, clock)
     last = len(runner.costs.macs) - 1
+    if not 0 <= first <= last or (times is not None and len(times.steps) != last + 1):
+        raise ValueError(f"the network has {last + 1} exits, got times of {times} and {first} as the first to answer")
+    too_late = Deadline(until, (0.0,) * (last + 1) if times is None else times.steps, clock)
     walk = runner.walk(prepared(image, runner)[None])
     for exit, macs in enumerate(runner.costs.macs):
-        vectors = walk.exit((lambda: clock() > until) if exit else None)
+        vectors = walk.exit((lambda: clock() > until) if exit > first else None)
         if vectors is None:
             return
+        if exit < first:
+            continue
         hits, sure = look_up(gallery, exit, vectors, count, [where], confidence)[0]
         seconds = clock() - start
         yield Answer(exit, hits, sure, macs, seconds, start + seconds <= until, vectors[0])
@@ -93,6 +99,7 @@ def identify(
     check(runner, gallery, deadline)
     if deadline is not None and times is not None and times.median[0] > deadline and not allow_late:
         raise DeadlineTooShortError.of("takes", times.median[0], deadline)
+    last = len(runner.costs.macs) - 1
     found = answers(
         image,
         runner,
@@ -102,12 +109,12 @@ def identify(
         count=count,
         where=where,
         confidence=confidence,
+        first=last if deadline is None and policy is None else 0,  # nobody asks what earlier exits say
         clock=clock,
     )
     best = next(found)
     if deadline is not None and not best.deadline_met and not allow_late:
         raise DeadlineTooShortError.of("took", best.seconds, deadline)
-    last = len(runner.costs.macs) - 1
     while best.exit < last and not (policy and policy.stops(best.exit, best.confidence)):
         later = next(found, None)
         if later is None or not later.deadline_met:

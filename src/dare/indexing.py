@@ -1,6 +1,6 @@
 """Pictures into a gallery: embedded and added part by part, what is there already is passed over."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +42,7 @@ def index(
     root: Path,
     prefix: str = "",
     cameras_known: bool = True,
+    names: Mapping[int, str] | None = None,
     replace: bool = False,
     batch_size: int = 64,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -55,6 +56,7 @@ def index(
         root: the folder that ids are relative to.
         prefix: put before ids, to tell apart pictures of one name from two places.
         cameras_known: False drops the samples' camera numbers.
+        names: of people, as `Benchmark.names`.
         replace: embed also what is there already.
         batch_size: pictures that are run together.
         on_progress: called with samples done and in all.
@@ -66,12 +68,17 @@ def index(
     """
     check(runner, gallery)
     kept = [sample for sample in samples if sample.person != JUNK]
-    entries = {sample: _entry(sample, root, prefix, cameras_known) for sample in kept}
+    failed = [problem for sample in kept if (problem := _unnameable(sample))]
+    unnameable = {problem.path for problem in failed}
+    entries = {
+        sample: _entry(sample, root, prefix, cameras_known, names or {})
+        for sample in kept
+        if sample.images[0] not in unnameable
+    }
     there = gallery.get(entry.id for entry in entries.values())
     if not replace:
         _refuse_others(entries, there)
     todo = [sample for sample, entry in entries.items() if replace or there.get(entry.id) != entry]
-    failed: list[UnreadableImageError] = []
     added = done = 0
     for start in range(0, len(todo), PART):
         if should_stop():
@@ -83,14 +90,23 @@ def index(
     return Indexed(added, len(entries) - len(todo), len(samples) - len(kept), tuple(failed), done == len(todo))
 
 
-def _entry(sample: Sample, root: Path, prefix: str, cameras_known: bool) -> Entry:
+def _unnameable(sample: Sample) -> UnreadableImageError | None:
+    try:
+        str(sample.images[0]).encode()
+    except UnicodeEncodeError:
+        return UnreadableImageError(sample.images[0], "its name is no UTF-8 text; rename it")
+    return None
+
+
+def _entry(sample: Sample, root: Path, prefix: str, cameras_known: bool, names: Mapping[int, str]) -> Entry:
     path = sample.images[0]
     return Entry(
         prefix + path.relative_to(root).as_posix(),
         None if sample.person == UNKNOWN else sample.person,
         sample.camera if cameras_known else None,
         sample.time,
-        str(path.absolute()),
+        str(path.resolve()),
+        names.get(sample.person, ""),
     )
 
 

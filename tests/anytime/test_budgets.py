@@ -55,7 +55,7 @@ def test_budgets_at_the_ends() -> None:
         assert shares(NETSCOPE_2018, 1e300).tolist() == [0, 0, 0, 1]
         assert shares([5.0], 7).tolist() == [1]
         for budget in (first - 1, 0.0, -1.0, float("nan"), float("-inf")):
-            with pytest.raises(ValueError, match=r"the smallest possible budget is 5\.23569e\+08"):
+            with pytest.raises(ValueError, match=r"the smallest possible budget is 523568640\.0"):
                 shares(NETSCOPE_2018, budget)
         for costs in ([], [2.0, 1.0], [0.0, 1.0], [1.0, float("nan")]):
             with pytest.raises(ValueError, match="increase from exit to exit"):

@@ -35,7 +35,7 @@ def test_lists_too_short_to_tell_are_said_to_be() -> None:
         margin(np.zeros(3), np.zeros(2, int))
 
 
-@pytest.mark.parametrize("allowed", ["paper", "other cameras", "all"])
+@pytest.mark.parametrize("allowed", ["paper", "other-cameras", "all"])
 def test_nearest_two_are_those_of_sorted_lists(allowed: Allowed) -> None:
     random = np.random.default_rng(1)
     q, g = random.normal(size=(60, 4)), random.normal(size=(90, 4))
@@ -47,7 +47,7 @@ def test_nearest_two_are_those_of_sorted_lists(allowed: Allowed) -> None:
         own_camera = gallery.cameras == query.cameras[row]
         if allowed == "paper":
             keep &= ~(own_camera & (gallery.people == query.people[row]))
-        elif allowed == "other cameras":
+        elif allowed == "other-cameras":
             keep &= ~own_camera
         distances = np.linalg.norm(g[keep] - q[row], axis=1)
         order = np.argsort(distances, kind="stable")
@@ -66,5 +66,5 @@ def test_nobody_to_be_compared_with() -> None:
     alone = nearest_two(np.zeros((2, 3)), np.ones((1, 3)), query, Labels(np.array([1]), np.array([1])))
     assert np.isnan(alone.margin[0])
     assert alone.margin[1] == np.inf
-    with pytest.raises(ValueError, match="allowed must be one of paper, other cameras, all"):
+    with pytest.raises(ValueError, match="allowed must be one of paper, other-cameras, all"):
         nearest_two(np.zeros((2, 3)), np.ones((1, 3)), query, query, "mine")  # type: ignore[arg-type]

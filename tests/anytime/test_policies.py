@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dare.anytime.budgets import adjacent_shares, conditional, geometric_shares
 from dare.anytime.costs import NETSCOPE_2018
-from dare.anytime.policies import Chance, Deadline, RunningQuantile, Steered, Thresholds
+from dare.anytime.policies import Chance, Deadline, ExitPolicy, RunningQuantile, Steered, Thresholds
 from dare.anytime.stream import replay
 
 BUDGETS = np.linspace(NETSCOPE_2018.macs[0], NETSCOPE_2018.macs[-1], 9)[1:-1]
@@ -104,6 +104,29 @@ def test_a_steered_stream_meets_its_budget_however_it_drifts(drift: np.ndarray) 
             exits = replay(confidences[: len(costs)], Steered(costs, budget))
             means = np.cumsum(np.asarray(costs, np.float64)[exits])[999:] / np.arange(1000, 3001)
             assert np.abs(means / budget - 1).max() < 0.005
+
+
+def in_micro_batches(confidences: np.ndarray, policy: ExitPolicy, size: int) -> np.ndarray:
+    last = len(confidences) - 1
+    exits = np.full(confidences.shape[1], last)
+    for start in range(0, len(exits), size):
+        waiting = list(range(start, min(len(exits), start + size)))
+        for exit in range(last):
+            leaving = {query for query in waiting if policy.stops(exit, confidences[exit, query])}
+            exits[list(leaving)] = exit
+            waiting = [query for query in waiting if query not in leaving]
+    return exits
+
+
+@pytest.mark.parametrize("size", [1, 4, 16, 64])
+def test_steering_reckons_with_queries_on_the_way(size: int) -> None:
+    confidences = stream(3000)
+    one_by_one = NETSCOPE_2018.macs[0] + 0.4 * (NETSCOPE_2018.macs[-1] - NETSCOPE_2018.macs[0])
+    exits = in_micro_batches(confidences, Steered(NETSCOPE_2018, one_by_one), size)
+    means = np.cumsum(np.asarray(NETSCOPE_2018.macs, np.float64)[exits])[999:] / np.arange(1000, 3001)
+    assert np.abs(means / one_by_one - 1).max() < 0.006
+    taken = np.bincount(exits, minlength=4) / len(exits)
+    assert np.abs(taken - geometric_shares(NETSCOPE_2018, one_by_one)).max() < 0.06
 
 
 def test_steering_at_the_ends_of_the_budget() -> None:

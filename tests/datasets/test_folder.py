@@ -99,8 +99,9 @@ def test_a_csv_file_lists_pictures(tmp_path: Path, picture: Picture) -> None:
         (["image,person", "../a.jpg,1"], "must lie in the CSV file's folder, or below it"),
         (["image,person", "x/../a.jpg,1", "a.jpg,1"], "twice"),
         (["image,person", "a.jpg," + 140_000 * "x"], "cannot be read as a CSV file"),
-        (["image,person,time", "a.jpg,1,noon"], "line 2: time must be seconds since 1970 or like .* got 'noon'"),
-        (["image,person,time", "a.jpg,1,nan"], "line 2: time must be"),
+        (["image,person,time", "a.jpg,1,noon"], "line 2: a time is seconds since 1970 or like .* got 'noon'"),
+        (["image,person,time", "a.jpg,1,nan"], "line 2: a time is"),
+        (["image,person", "a.jpg,-2"], "people are numbered from 0 .* has person -2"),
         (["image,person,split", "a.jpg,1,test"], "split must be train, query, gallery or empty"),
     ],
 )

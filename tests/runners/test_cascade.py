@@ -101,6 +101,22 @@ def test_networks_that_take_other_pictures_are_refused(parts: list[Checkpoint]) 
         open_runner([])
 
 
+def test_times_are_middles_and_slow_ends_of_what_the_clock_said(parts: list[Checkpoint]) -> None:
+    now = 0.0
+    runner = open_runner(parts[:1])
+    waits = iter([*(0.0 for _ in range(5)), *np.random.default_rng(0).permutation(101) / 100])
+
+    def search(exit: int, vectors: np.ndarray) -> None:
+        nonlocal now
+        now += 1 + next(waits)
+
+    times = measure(runner, repeats=101, search=search, clock=lambda: now)
+    assert times.median == pytest.approx((1.5,))
+    assert times.slow == pytest.approx((1.95,))
+    assert times.steps == pytest.approx((1.95,))
+    assert times.longest_block == pytest.approx(1.95)
+
+
 def test_times_rise_from_exit_to_exit_and_the_search_is_part_of_them(parts: list[Checkpoint]) -> None:
     now = 0.0
 

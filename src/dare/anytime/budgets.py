@@ -105,5 +105,5 @@ def exit_costs(costs: Costs) -> NDArray[np.float64]:
 
 def _check(macs: NDArray[np.float64], mean_macs: float) -> None:
     if not mean_macs >= macs[0]:
-        least = f"the smallest possible budget is {macs[0]:g}, the first exit alone"
-        raise ValueError(f"a mean budget of {mean_macs:g} cannot be met; {least}")
+        least = f"the smallest possible budget is {float(macs[0])!r}, the first exit alone"
+        raise ValueError(f"a mean budget of {mean_macs!r} cannot be met; {least}")

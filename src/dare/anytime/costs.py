@@ -63,7 +63,8 @@ class ExitTimes:
             seconds = getattr(self, name)
             if not seconds or not seconds[0] > 0 or any(not b >= a for a, b in itertools.pairwise(seconds)):
                 raise ValueError(f"times must be positive and not fall from exit to exit, got {seconds}")
-        if not len(self.median) == len(self.slow) == len(self.steps) or not min(*self.steps, self.longest_block) > 0:
+        positive = all(0 < seconds < math.inf for seconds in (*self.steps, *self.slow, self.longest_block))
+        if not len(self.median) == len(self.slow) == len(self.steps) or not positive:
             raise ValueError(f"expected a positive time per exit, got {self.median}, {self.slow} and {self.steps}")
 
     def mean(self, exits: Sequence[int] | NDArray[np.integer]) -> float:

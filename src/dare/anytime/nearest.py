@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from dare.datasets.sample import JUNK
 from dare.retrieval.labels import Labelled
 
-Allowed = Literal["paper", "other cameras", "all"]
+Allowed = Literal["paper", "other-cameras", "all"]
 """Which gallery entries a query is compared with: `paper`: all but its own person's at its own camera, which takes its
-label to know; `other cameras`: those of other cameras; `all`. Junk never counts."""
+label to know; `other-cameras`: those of other cameras; `all`. Junk never counts."""
 
 BLOCK_BYTES = 64 * 2**20
 

@@ -1,5 +1,6 @@
 """`dare index` and `dare forget`, and opening a gallery with its network."""
 
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from dare.cli.options import Engine, EngineOptions, Layout, Models, NoPeople, PicturesBelow
-from dare.cli.terminal import console, output, progress, stop_on_signal
+from dare.cli.terminal import console, one_line, output, progress, stop_on_signal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,12 +59,14 @@ def index(
         Embed and add also what is there already.
     """
     from dare.datasets import open_benchmark
+    from dare.gallery.folder import DESCRIPTION
     from dare.indexing import index as index_samples
 
     engine = engine or Engine()
     benchmark = open_benchmark(images, layout, unlabelled=True)
     samples = unlabelled([sample for name in split or ("gallery",) for sample in getattr(benchmark, name)], no_people)
-    store, runner = _open_or_create(gallery, model, engine)
+    is_new = not (gallery / DESCRIPTION).exists()  # one whose making was cut short is made again
+    store, runner = _open_or_create(gallery, model, engine, is_new)
     try:
         with progress() as show, stop_on_signal() as stopped:
             done = index_samples(
@@ -73,17 +76,21 @@ def index(
                 root=benchmark.root,
                 prefix=prefix,
                 cameras_known=benchmark.cameras_known,
+                names=benchmark.names,
                 replace=replace,
                 batch_size=batch_size,
                 on_progress=lambda done, total: show("indexing", done, total),
                 should_stop=stopped,
             )
         for problem in done.failed:
-            console.print(f"left out: {problem}")
+            console.print(f"left out: {one_line(problem)}")
         counts = f"{done.added} added, {done.there} there already, {len(done.failed)} unreadable"
         output.print(f"{counts}, {done.junk} junk; {store.count()} entries in {gallery}")
+        is_new = is_new and not store.count() and done.finished
     finally:
         store.close()
+        if is_new and not store.count():
+            shutil.rmtree(gallery)  # nothing came of it
     if not done.finished:
         console.print("dare: stopped before the end; run it again to go on")
         sys.exit(130)
@@ -100,7 +107,8 @@ def forget(
 ) -> None:
     """Remove people or pictures from a gallery, with every byte of their vectors, names and labels.
 
-    The picture files themselves are not touched. Bytes of what was removed or replaced before go too.
+    The picture files themselves are not touched. Bytes of what was removed or replaced before go too. The exit status
+    is 1 if one of those to forget was not there.
 
     Parameters
     ----------
@@ -116,10 +124,18 @@ def forget(
         raise ValueError("say whom to forget: --person or --image, each as often as needed")
     store = open_gallery(gallery)
     try:
-        count = store.forget(people=[label_number(name) for name in person or ()], ids=image or ())
+        there, wanted = set(store.labels().people.tolist()), {name: label_number(name) for name in person or ()}
+        missing = [name for name, number in wanted.items() if number not in there]
+        missing += sorted({*(image or ())} - store.get(image or ()).keys())
+        count = store.forget(people=wanted.values(), ids=image or ())
         output.print(f"{count} entries forgotten, {store.count()} left in {gallery}")
     finally:
         store.close()
+    if missing:
+        console.print(
+            f"dare: nothing in the gallery was called {', '.join(map(one_line, missing))}; see how it is spelt"
+        )
+        sys.exit(1)
 
 
 def open_with_network(gallery: Path, model: "Sequence[Path] | None", engine: Engine) -> "tuple[LanceGallery, Runner]":
@@ -155,10 +171,12 @@ def unlabelled(samples: "Sequence[Sample]", no_people: bool) -> "list[Sample]":
     return [replace(sample, person=UNKNOWN) for sample in samples] if no_people else list(samples)
 
 
-def _open_or_create(gallery: Path, model: "Sequence[Path] | None", engine: Engine) -> "tuple[LanceGallery, Runner]":
+def _open_or_create(
+    gallery: Path, model: "Sequence[Path] | None", engine: Engine, is_new: bool
+) -> "tuple[LanceGallery, Runner]":
     from dare.gallery.lance import create
 
-    if gallery.exists() and any(gallery.iterdir()):
+    if not is_new:
         return open_with_network(gallery, model, engine)
     if not model:
         raise ValueError(f"no gallery at {gallery}; give --model to make one")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from dare.cli.terminal import console, output
+from dare.cli.terminal import console, one_line, output
 
 if TYPE_CHECKING:
     from dare.images import UnreadableImageError
@@ -86,6 +86,6 @@ def limit_threads(threads: int | None) -> None:
 
 def report_skipped(skipped: "list[UnreadableImageError] | None") -> None:
     for problem in skipped or []:
-        console.print(f"left out: {problem}")
+        console.print(f"left out: {one_line(problem)}")
     if skipped:
         output.print(f"note: {len(skipped)} unreadable pictures were left out")

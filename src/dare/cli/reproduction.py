@@ -8,7 +8,7 @@ from rich.table import Table
 
 from dare.cli import quantities
 from dare.cli.embedding import run_network
-from dare.cli.options import Layout, Models, Root, Running, RunningOptions, limit_threads
+from dare.cli.options import Layout, Models, Root, Running, RunningOptions
 from dare.cli.terminal import output
 from dare.files import check_writable
 
@@ -64,11 +64,11 @@ def reproduce_figure5(
     from dare.experiments.figure5 import Network, figure5
     from dare.experiments.query_stream import query_stream
 
-    evaluation, costs, times = _evaluated(root, model, embeddings, layout, running, by, None)
+    evaluation, costs, times = _evaluated(root, model, embeddings, layout, running, by)
     stream = query_stream(evaluation)
     networks = [Network("DaRe", stream.outcomes, costs, times)]
     if against:
-        other, costs, times = _evaluated(root, against, against_embeddings, layout, running, by, None)
+        other, costs, times = _evaluated(root, against, against_embeddings, layout, running, by)
         networks.append(Network("networks in sequence", query_stream(other).outcomes, costs, times))
     figure = figure5(stream, networks, seed=seed)
     files = write_figure5(figure, out, by=by, published=published and by == "macs")
@@ -148,7 +148,7 @@ def reproduce_figure8(
     from dare.experiments.figure8 import figure8
     from dare.experiments.query_stream import query_stream
 
-    evaluation, _, _ = _evaluated(root, model, embeddings, layout, running, "macs", None)
+    evaluation, _, _ = _evaluated(root, model, embeddings, layout, running)
     figure = figure8(evaluation, query_stream(evaluation), count=count, seed=seed)
     files = write_figure8(figure, out)
     left = ", ".join(f"{100 * share:.1f} %" for share in figure.taken)
@@ -199,10 +199,14 @@ def choose_exits(
     allowed = allowed or ("other-cameras" if confidence == "margin" else "paper")
     if confidence == "nearness" and allowed != "paper":
         raise ValueError("thresholds of nearness are learnt by the paper's protocol only; give --allowed paper")
+    if seed < 0:
+        raise ValueError(f"a seed is at least 0, got {seed}")
     name: Confidence = "label-free margin" if allowed == "other-cameras" else confidence
     budget = quantities.macs(mean_macs)
-    evaluation, costs, _ = _evaluated(root, model, embeddings, layout, running, "macs", None)
+    evaluation, costs, _ = _evaluated(root, model, embeddings, layout, running)
     stream = query_stream(evaluation)
+    if allowed == "other-cameras" and stream.label_free == "all":
+        output.print("note: cameras are not known, so margins are of the whole gallery")
     choice = choose(stream, costs, budget, maximise=maximise, confidence=name, seed=seed)
     table = Table("plan", *stream.exits, "spent", "rank-1", "mAP")
     for label, plan in (("chosen", choice.chosen), ("best", choice.best), ("geometric", choice.geometric)):
@@ -225,6 +229,7 @@ def choose_exits(
             tuple(chosen.thresholds.tolist()),
             confidence,
             "paper" if allowed == "paper" else label_free,
+            evaluation.query.crops,
             about,
         )
         save_plan(out, written)
@@ -237,19 +242,18 @@ def _evaluated(
     embeddings: Path | None,
     layout: str | None,
     running: Running | None,
-    by: str,
-    times: Path | None,
+    by: str = "macs",
+    times: Path | None = None,
 ) -> "tuple[Evaluation, ExitCosts, ExitTimes | None]":
     """A network's embeddings scored, what its exits cost, and how long they take if that is asked for."""
-    from dare.calibration import load_times
     from dare.datasets import open_benchmark
     from dare.evaluation import evaluate
     from dare.gallery.store import MismatchError
     from dare.retrieval.embeddings import Embeddings
-    from dare.runners.timing import measure
 
+    if times is not None and by != "ms":
+        raise ValueError("--times belongs to --by ms")
     running = running or Running()
-    limit_threads(running.threads)
     benchmark = open_benchmark(root, layout)
     samples = (*benchmark.query, *benchmark.gallery)
     runner: Runner = running.open(model)
@@ -258,28 +262,48 @@ def _evaluated(
         vectors, costs, problems = run_network(benchmark, samples, runner, running)
         skipped = [problem.path.relative_to(benchmark.root).as_posix() for problem in problems]
     else:
-        vectors, costs = Embeddings.load(embeddings), runner.costs.times(running.crops)
+        if running.crops != 1:
+            raise ValueError("--crops belongs to a network that is run; embeddings know theirs")
+        vectors = Embeddings.load(embeddings)
+        costs = runner.costs.times(vectors.crops)
         if vectors.model != runner.digest:
             raise MismatchError(
                 f"{embeddings} holds vectors of model {vectors.model[:12] or 'unknown'}, the network is "
                 f"{runner.digest[:12]}; give the network that they were made with"
             )
         skipped = vectors.lacking(benchmark.identify(samples)) if running.skip_unreadable else []
-    measured = None
-    if by == "ms":
-        measured = load_times(times, runner) if times else measure(runner)
-    return evaluate(vectors, benchmark, costs=costs, skipped=skipped), costs, measured
+    evaluation = evaluate(vectors, benchmark, costs=costs, skipped=skipped)
+    return evaluation, costs, _measured(runner, evaluation, times) if by == "ms" else None
+
+
+def _measured(runner: "Runner", evaluation: "Evaluation", times: Path | None) -> "ExitTimes":
+    """How long exits take with a search in the evaluation's gallery, one picture at a time."""
+    from dare.calibration import load_times, measure_answers
+    from dare.gallery.memory import MemoryGallery
+    from dare.gallery.store import Entry
+
+    if times is not None:
+        return load_times(times, runner)
+    vectors = evaluation.gallery.exits()
+    gallery = MemoryGallery(runner.digest, [rows.shape[1] for rows in vectors])
+    people = (int(person) if person >= 0 else None for person in evaluation.gallery.people)
+    gallery.add(vectors, [Entry(id, person) for id, person in zip(evaluation.gallery.ids, people, strict=True)])
+    return measure_answers(runner, gallery)
 
 
 def _show_figure6(figure: "Figure6") -> None:
+    import numpy as np
+
+    from dare.experiments.accuracy import MEASURES
     from dare.experiments.figure6 import POLICIES, STATIC
 
     full = figure.costs.macs[-1]
     table = Table("policy", "25 %", "50 %", "75 %", "least cost", "mAP")
     for policy in (*POLICIES, *STATIC):
         points = figure.of(policy)
-        near = (min(points, key=lambda point: abs(point.spent_macs / full - part)) for part in (0.25, 0.5, 0.75))
-        both = ((100 * p.accuracy.rank1.value, 100 * p.accuracy.mean_average_precision.value) for p in near)
+        curves = [[100 * point.accuracy[measure].value for point in points] for measure in MEASURES]
+        spent = [point.spent_macs / full for point in points]
+        both = ([np.interp(part, spent, curve) for curve in curves] for part in (0.25, 0.5, 0.75))
         least = figure.least[policy]
         last = ("not reached", "")
         if least is not None:

@@ -1,9 +1,9 @@
 """`dare search`: who is on these pictures?"""
 
 import math
+import re
 import sys
 from collections.abc import Sequence
-from itertools import islice
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,14 +13,14 @@ from cyclopts import Parameter
 from dare.cli import quantities
 from dare.cli.galleries import GalleryFolder, OtherModels, open_with_network
 from dare.cli.options import Engine, EngineOptions
-from dare.cli.terminal import console, output
+from dare.cli.terminal import console, one_line, output
 from dare.files import check_writable, replacing
 
 if TYPE_CHECKING:
     from dare.answer import Answer
     from dare.anytime.costs import ExitTimes
     from dare.gallery.lance import LanceGallery
-    from dare.gallery.store import Where
+    from dare.gallery.store import Entry, Where
     from dare.runners.runner import Runner
 
 STDOUT = Path("-")
@@ -87,6 +87,8 @@ def search(
         raise ValueError("give at least one picture to search for")
     if deadline is not None and exit is not None:
         raise ValueError("give either --deadline or --exit")
+    if deadline is None and (allow_late or times is not None):
+        raise ValueError("--allow-late and --times belong to --deadline")
     within = None if deadline is None else quantities.seconds(deadline)
     for path in (json, html):
         if path not in (None, STDOUT):
@@ -102,11 +104,11 @@ def search(
         found = _ask(query, runner, store, leave_at, limits, settings)
         if json != STDOUT:
             for path, answer in found:
-                _show(path, answer, runner)
+                _show(path, answer, runner, store)
             if measured:
                 output.print(f"times reckoned with: {measured.source}")
         if json is not None:
-            _write_json(json, [_figures(path, answer, runner) for path, answer in found])
+            write_json(json, [_figures(path, answer, runner, store) for path, answer in found])
         if html is not None:
             from dare.search_page import write_search_page
 
@@ -136,9 +138,9 @@ def _ask(
             if leave_at is None:
                 found.append((path, identify(path, runner, store, **limits, **settings)))
             else:
-                found.append((path, next(islice(answers(path, runner, store, **settings), leave_at, None))))
+                found.append((path, next(answers(path, runner, store, first=leave_at, **settings))))
         except UnreadableImageError as problem:
-            console.print(f"left out: {problem}")
+            console.print(f"left out: {one_line(problem)}")
     return found
 
 
@@ -167,38 +169,47 @@ def _where(
     until: str | None,
 ) -> "Where | None":
     from dare.datasets.folder import label_number
-    from dare.datasets.manifest import seconds_since_1970
     from dare.gallery.store import Where
 
     where = Where(
         cameras=tuple(cameras) if cameras else None,
         not_cameras=tuple(not_cameras or ()),
         people=tuple(label_number(name) for name in people) if people else None,
-        since=None if since is None else seconds_since_1970(since),
-        until=None if until is None else seconds_since_1970(until),
+        since=None if since is None else _moment(since),
+        until=None if until is None else _moment(until),
     )
     return None if where == Where() else where
 
 
-def _show(path: Path, answer: "Answer", runner: "Runner") -> None:
+def _moment(text: str) -> float:
+    from dare.datasets.manifest import seconds_since_1970
+
+    if re.fullmatch(r"\d{4}", text):
+        raise ValueError(f"{text} would be read as seconds since 1970; for the year write {text}-01-01")
+    return seconds_since_1970(text)
+
+
+def _show(path: Path, answer: "Answer", runner: "Runner", store: "LanceGallery") -> None:
     late = "" if answer.deadline_met else ", too late"
     cost = f"{answer.macs / 1e6:,.1f} M multiply-adds, {1000 * answer.seconds:.1f} ms{late}"
-    output.print(f"{path}: {runner.exit_names[answer.exit]}, {cost}, confidence {answer.confidence:.3g}")
-    hits = answer.hits
-    if not hits.ids.size:
+    output.print(f"{one_line(path)}: {runner.exit_names[answer.exit]}, {cost}, confidence {answer.confidence:.3g}")
+    if not answer.hits.ids.size:
         output.print("  nobody to be found")
-        return
-    rows = zip(hits.ids[0], hits.people[0], hits.cameras[0], hits.distances[0], strict=True)
-    for rank, (id, person, camera, distance) in enumerate(rows, start=1):
-        output.print(f"{rank:4}. {distance:8.3f}  person {_known(person):7}  camera {_known(camera):7}  {id}")
+    for rank, (entry, distance) in enumerate(_listed(answer, store), start=1):
+        person = entry.name or ("unknown" if entry.person is None else str(entry.person))
+        camera = "unknown" if entry.camera is None else str(entry.camera)
+        who = f"person {one_line(person):7}  camera {camera:7}"
+        output.print(f"{rank:4}. {distance:8.3f}  {who}  {one_line(entry.id)}")
 
 
-def _known(label: int) -> str:
-    return str(label) if label >= 0 else "unknown"
+def _listed(answer: "Answer", store: "LanceGallery") -> "list[tuple[Entry, float]]":
+    """The entries of an answer with their distances; one that was forgotten meanwhile is passed over."""
+    ids, distances = answer.hits.ids[0].tolist(), answer.hits.distances[0].tolist()
+    entries = store.get(ids)
+    return [(entries[id], distance) for id, distance in zip(ids, distances, strict=True) if id in entries]
 
 
-def _figures(path: Path, answer: "Answer", runner: "Runner") -> dict[str, Any]:
-    hits = answer.hits
+def _figures(path: Path, answer: "Answer", runner: "Runner", store: "LanceGallery") -> dict[str, Any]:
     return {
         "query": str(path),
         "exit": answer.exit,
@@ -210,19 +221,20 @@ def _figures(path: Path, answer: "Answer", runner: "Runner") -> dict[str, Any]:
         "confidence": answer.confidence if math.isfinite(answer.confidence) else None,
         "hits": [
             {
-                "id": str(id),
-                "person": int(person) if person >= 0 else None,
-                "camera": int(camera) if camera >= 0 else None,
-                "distance": float(distance),
+                "id": entry.id,
+                "person": entry.person,
+                "name": entry.name,
+                "camera": entry.camera,
+                "time": entry.time,
+                "distance": distance,
             }
-            for id, person, camera, distance in zip(
-                hits.ids[0], hits.people[0], hits.cameras[0], hits.distances[0], strict=True
-            )
+            for entry, distance in _listed(answer, store)
         ],
     }
 
 
-def _write_json(path: Path, figures: list[dict[str, Any]]) -> None:
+def write_json(path: Path, figures: Any) -> None:
+    """Print it, or write it to a file."""
     text = dumps(figures, indent=2)
     if path == STDOUT:
         print(text)

@@ -3,9 +3,9 @@
 import math
 import sys
 import time
+from collections.abc import Callable, Sequence
 from csv import writer
 from io import StringIO
-from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,21 +15,22 @@ from rich.table import Table
 from dare.cli import quantities
 from dare.cli.galleries import GalleryFolder, OtherModels, open_with_network, unlabelled
 from dare.cli.options import Engine, EngineOptions, Layout, NoPeople, PicturesBelow
-from dare.cli.search import STDOUT, JsonOut, TimesFile, exit_times
-from dare.cli.terminal import console, output, progress
+from dare.cli.search import STDOUT, JsonOut, TimesFile, exit_times, write_json
+from dare.cli.terminal import console, one_line, output, progress
 from dare.files import check_writable, replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from dare.answer import Answer, Confidence
     from dare.anytime.costs import ExitCosts, ExitTimes
+    from dare.anytime.nearest import Allowed
     from dare.anytime.policies import ExitPolicy
     from dare.calibration import PlanFile
+    from dare.datasets import Sample
     from dare.gallery.lance import LanceGallery
     from dare.runners.runner import Runner
-    from dare.streaming import Allowed, StreamSummary
+    from dare.streaming import StreamSummary
 
+LEAST_WINDOW = 50
 Policy = Literal["quantile", "steered", "chance", "thresholds"]
 
 
@@ -47,7 +48,7 @@ def stream(
     allowed: Literal["paper", "other-cameras", "all"] | None = None,
     micro_batch: int = 4,
     window: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     split: Literal["train", "query", "gallery"] = "query",
     no_people: NoPeople = False,
     count: int = 10,
@@ -84,7 +85,7 @@ def stream(
     window
         How many confidences to remember per exit: all if not given, for steered 256.
     seed
-        Of chance.
+        Of chance; 0 if not given.
     split
         Which pictures of a data set with splits.
     count
@@ -93,64 +94,96 @@ def stream(
         CSV file to write: a line per query.
     """
     from dare.datasets import open_benchmark
-    from dare.identification import identify_stream
     from dare.streaming import filters, summarise, themselves
 
     for path in (answers, json):
         if path not in (None, STDOUT):
             check_writable(path)
+    _refuse_unused(policy, plan, mean_macs, mean_time, times, window, seed)
     benchmark = open_benchmark(queries, layout, unlabelled=True)
     samples = unlabelled(getattr(benchmark, split), no_people)
+    if not samples:
+        raise ValueError(f"{queries} has no pictures in its split {split}; choose another one with --split")
     store, runner = open_with_network(gallery, model, engine or Engine())
     try:
         learnt = _learnt(policy, plan, runner)
         confidence, chosen = _looking(confidence, allowed, learnt, benchmark.cameras_known)
-        where = filters(samples, benchmark.cameras_known, chosen)
-        settings = {"count": count, "where": None, "confidence": confidence}
+        own = themselves(samples, store)
+        where = filters(samples, benchmark.cameras_known, chosen, own)
+        settings: dict[str, Any] = {"count": count, "where": None, "confidence": confidence}
         costs, budget = _budget(mean_macs, mean_time, times, runner, store, settings, learnt is None)
-        leave = _policy(policy, costs, budget, learnt, window, seed)
-        found: list[Answer] = []
-        start = time.monotonic()
-        with progress() as show:
-            for answer in identify_stream(
-                [sample.images[0] for sample in samples],
-                runner,
-                store,
-                leave,
-                micro_batch=micro_batch,
-                count=count,
-                where=where.__getitem__,
-                confidence=confidence,
-            ):
-                found.append(answer)
-                show("identifying", len(found), len(samples))
-        seconds = time.monotonic() - start
-        for answer in found:
-            if answer.problem:
-                console.print(f"left out: {answer.problem}")
-        summary = summarise(found, samples, store, runner.costs, benchmark.cameras_known)
+        leave = _policy(policy, costs, budget, learnt, window, seed or 0)
+        settings |= {"where": where.__getitem__, "micro_batch": micro_batch}
+        found, seconds = _identified(samples, runner, store, leave, settings)
+        summary = summarise(found, samples, store, runner.costs, None if benchmark.cameras_known else own)
         figures = _figures(summary, runner, costs, budget, seconds, found) | {
             "policy": policy,
             "confidence": confidence,
             "allowed": chosen,
             "micro_batch": micro_batch,
         }
-        ids = benchmark.identify(samples)
         if json != STDOUT:
             _show(figures, store.count())
-            if same := themselves(samples, ids, store):
-                output.print(f"note: {same} queries are entries of the gallery, and may find themselves")
+            if same := sum(id is not None for id in own):
+                found_too = "may find themselves" if benchmark.cameras_known else "are not compared with themselves"
+                output.print(f"note: {same} queries are entries of the gallery, and {found_too}")
         if answers is not None:
-            _write_answers(answers, ids, found, runner)
+            _write_answers(answers, benchmark.identify(samples), found, runner)
     finally:
         store.close()
-    if json == STDOUT:
-        print(dumps(figures, indent=2))
-    elif json is not None:
-        with replacing(json) as file:
-            file.write((dumps(figures, indent=2) + "\n").encode())
+    if json is not None:
+        write_json(json, figures)
     if summary.unreadable:
         sys.exit(3)
+
+
+def _identified(
+    samples: "Sequence[Sample]",
+    runner: "Runner",
+    store: "LanceGallery",
+    policy: "ExitPolicy",
+    settings: dict[str, Any],
+) -> "tuple[list[Answer], float]":
+    """Answers to all samples, and how many seconds they took together."""
+    from dare.identification import identify_stream
+
+    found: list[Answer] = []
+    start = time.monotonic()
+    with progress() as show:
+        for answer in identify_stream([sample.images[0] for sample in samples], runner, store, policy, **settings):
+            found.append(answer)
+            show("identifying", len(found), len(samples))
+    seconds = time.monotonic() - start
+    for answer in found:
+        if answer.problem:
+            console.print(f"left out: {one_line(answer.problem)}")
+    return found, seconds
+
+
+def _refuse_unused(
+    policy: Policy,
+    plan: Path | None,
+    mean_macs: str | None,
+    mean_time: str | None,
+    times: Path | None,
+    window: int | None,
+    seed: int | None,
+) -> None:
+    """An option that would change nothing is a misunderstanding."""
+    if mean_macs is not None and mean_time is not None:
+        raise ValueError("give either --mean-macs or --mean-time")
+    if plan is not None and (mean_macs is not None or mean_time is not None):
+        raise ValueError("a plan has its own budget; give either --plan or a budget")
+    if plan is not None and policy not in ("thresholds", "quantile"):
+        raise ValueError(f"a plan belongs to --policy thresholds or quantile, not to {policy}")
+    if plan is None and policy == "thresholds":
+        raise ValueError("--policy thresholds needs --plan FILE, which dare choose-exits writes")
+    if times is not None and mean_time is None:
+        raise ValueError("--times belongs to --mean-time")
+    if window is not None and (policy not in ("steered", "quantile") or window < LEAST_WINDOW):
+        raise ValueError(f"--window belongs to --policy steered or quantile, and is at least {LEAST_WINDOW}")
+    if seed is not None and (policy != "chance" or seed < 0):
+        raise ValueError("--seed belongs to --policy chance, and is at least 0")
 
 
 def _budget(
@@ -163,17 +196,29 @@ def _budget(
     needed: bool,
 ) -> "tuple[ExitCosts | ExitTimes, float | None]":
     """What exits cost, and how much a query may cost in the mean, in one unit."""
-    if mean_macs is not None and mean_time is not None:
-        raise ValueError("give either --mean-macs or --mean-time")
     if mean_time is not None:
-        return exit_times(times, runner, store, settings), quantities.seconds(mean_time)
-    least = f"the smallest possible budget is {runner.costs.macs[0] / 1e6:,.2f}M, the first exit alone"
+        measured = exit_times(times, runner, store, settings)
+        first = math.ceil(measured.median[0] * 1e5) / 100
+        return measured, _at_least(mean_time, quantities.seconds, measured.median[0], f"{first}ms")
+    first = math.ceil(runner.costs.macs[0] / 1e4) / 100
     if mean_macs is None and needed:
+        least = f"the smallest possible budget is {first}M, the first exit alone"
         raise ValueError(f"give a budget, --mean-macs or --mean-time; {least}")
+    if mean_macs is None:
+        return runner.costs, None
+    return runner.costs, _at_least(mean_macs, quantities.macs, runner.costs.macs[0], f"{first}M")
+
+
+def _at_least(text: str, read: Callable[[str], float], least: float, written: str) -> float:
+    """A budget, not below the first exit's cost."""
+    smallest = f"the smallest possible budget is {written}, the first exit alone"
     try:
-        return runner.costs, None if mean_macs is None else quantities.macs(mean_macs)
+        value = read(text)
     except ValueError as error:
-        raise ValueError(f"{error}; {least}") from None
+        raise ValueError(f"{error}; {smallest}") from None
+    if value < least:
+        raise ValueError(f"a mean budget of {text} cannot be met; {smallest}")
+    return value
 
 
 def _learnt(policy: Policy, plan: Path | None, runner: "Runner") -> "PlanFile | None":
@@ -181,12 +226,10 @@ def _learnt(policy: Policy, plan: Path | None, runner: "Runner") -> "PlanFile | 
     from dare.gallery.store import MismatchError
 
     if plan is None:
-        if policy == "thresholds":
-            raise ValueError("--policy thresholds needs --plan FILE, which dare choose-exits writes")
         return None
-    if policy not in ("thresholds", "quantile"):
-        raise ValueError(f"a plan belongs to --policy thresholds or quantile, not to {policy}")
     found = load_plan(plan, runner)
+    if policy == "thresholds" and found.crops != 1:
+        raise ValueError(f"the thresholds in {plan} are for {found.crops} crops, a stream takes one; choose again")
     if policy == "thresholds" and found.model != runner.digest:
         raise MismatchError(
             f"the thresholds in {plan} are for model {found.model[:12]}, this is model {runner.digest[:12]}; "

@@ -57,4 +57,9 @@ def message(error: BaseException) -> str:
             text += "; free some space, then run it again"
     else:
         text = str(error) or type(error).__name__
-    return " ".join(text.split())
+    return one_line(" ".join(text.split()))
+
+
+def one_line(text: object) -> str:
+    """A text with everything that would break or turn its line written out: names of files may hold anything."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))

@@ -47,6 +47,9 @@ def folder(root: str | Path, *, unlabelled: bool = False) -> Benchmark:
     else:
         raise FileNotFoundError(f"expected a folder of pictures or a .csv file, found neither at {path}")
     people = _numbered(row.person for row in rows if row.person is not None)
+    if any(number < JUNK for number in people.values()):
+        least = min(people.values())
+        raise ValueError(f"people are numbered from 0 (-1 is junk), {path} has person {least}; correct it")
     cameras = _cameras(rows)
     if cameras is None:
         notes.append(WITHOUT_CAMERAS)
@@ -61,7 +64,8 @@ def folder(root: str | Path, *, unlabelled: bool = False) -> Benchmark:
     train, query, gallery = (tuple(samples[split]) for split in SPLITS)
     name = path.name if path.is_dir() else path.stem
     train = tuple(sample for sample in train if sample.person not in (JUNK, UNKNOWN))
-    return Benchmark(name, train, query, gallery, base, cameras is not None, tuple(notes))
+    names = {number: label for label, number in people.items() if not WHOLE_NUMBER.fullmatch(label)}
+    return Benchmark(name, train, query, gallery, base, cameras is not None, tuple(notes), names)
 
 
 def _rows_of_folder(root: Path, unlabelled: bool) -> tuple[list[Row], list[str]]:

@@ -73,20 +73,26 @@ def _row(path: Path, number: int, line: dict[str, str | None], unlabelled: bool)
         raise FileNotFoundError(f"{path}, line {number}: no picture at {file}")
     try:
         seconds = seconds_since_1970(time) if time else None
-    except ValueError:
-        raise ValueError(
-            f"{path}, line {number}: time must be seconds since 1970 or like 2024-05-31T14:00:00+02:00, got {time!r}"
-        ) from None
+    except ValueError as error:
+        raise ValueError(f"{path}, line {number}: {error}") from None
     return Row(file, person or None, camera or None, split or None, seconds)
 
 
 def seconds_since_1970(time: str) -> float:
-    """Since 1970; a time without a zone is UTC."""
+    """A time as people write it; without a zone it is UTC.
+
+    Raises:
+        ValueError: it is neither a number of seconds nor like 2024-05-31T14:00:00+02:00.
+    """
     try:
         seconds = float(time)
     except ValueError:
-        moment = datetime.fromisoformat(time)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        try:
+            moment = datetime.fromisoformat(time)
+        except ValueError:
+            seconds = math.nan
+        else:
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     if not math.isfinite(seconds):
-        raise ValueError(time)
+        raise ValueError(f"a time is seconds since 1970 or like 2024-05-31T14:00:00+02:00, got {time!r}")
     return seconds

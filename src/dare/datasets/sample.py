@@ -1,8 +1,8 @@
 """What a benchmark is made of: labelled samples, split into train, query and gallery."""
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 JUNK = -1
@@ -61,6 +61,7 @@ class Benchmark:
         train, query, gallery: the samples of each split, ordered by file name.
         root: the folder that picture ids are relative to; by default the deepest one above all pictures.
         cameras_known: False where each distinct picture was given a camera number of its own.
+        names: of people whose label is no number.
         notes: what the reader saw that a user should know: ignored files, counts that differ.
     """
 
@@ -71,6 +72,7 @@ class Benchmark:
     root: Path = None  # type: ignore[assignment]  # never None once it is made
     cameras_known: bool = True
     notes: tuple[str, ...] = ()
+    names: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.root is None:

@@ -117,6 +117,8 @@ class Bootstrap:
     """
 
     def __init__(self, people: NDArray[np.integer], seed: int, resamples: int = RESAMPLES) -> None:
+        if seed < 0:
+            raise ValueError(f"a seed is at least 0, got {seed}")
         everyone, member = np.unique(people, return_inverse=True)
         count = len(everyone)
         drawn = np.random.default_rng(seed).integers(count, size=(resamples, count)) if count else np.zeros((1, 0), int)

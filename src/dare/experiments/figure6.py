@@ -132,6 +132,8 @@ def figure6(
     Raises:
         ValueError: a single exit, costs or times of another number of exits, or no query with a valid match.
     """
+    if budgets < 2:
+        raise ValueError(f"a curve needs at least 2 budgets, got {budgets}")
     count = len(stream.exits)
     if len(costs.macs) != count or (times and len(times.median) != count):
         raise ValueError(f"expected costs of {count} exits, got {len(costs.macs)} (times: {times and times.median})")

@@ -86,6 +86,8 @@ def figure8(evaluation: Evaluation, stream: QueryStream, *, count: int = 8, seed
             f"expected the stream of {len(evaluation.query)} queries at {len(evaluation.exits)} exits, "
             f"got {len(stream)} at {len(stream.exits)}"
         )
+    if count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
     last = len(stream.exits) - 1
     if not last:
         raise ValueError("a network with a single exit has no easy and hard queries; give one with at least two")

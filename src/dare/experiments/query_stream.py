@@ -53,6 +53,8 @@ class QueryStream:
 
     def shuffled(self, seed: int) -> "QueryStream":
         """The same queries in an order drawn by a seed."""
+        if seed < 0:
+            raise ValueError(f"a seed is at least 0, got {seed}")
         order = np.random.default_rng(seed).permutation(len(self))
         return replace(
             self,
@@ -77,7 +79,7 @@ def query_stream(evaluation: Evaluation) -> QueryStream:
     def nearest(allowed: Allowed) -> list[NearestTwo]:
         return [nearest_two(q, g, query, gallery, allowed) for q, g in pairs]
 
-    label_free: Allowed = "other cameras" if evaluation.benchmark.cameras_known else "all"
+    label_free: Allowed = "other-cameras" if evaluation.benchmark.cameras_known else "all"
     paper, deployed = nearest("paper"), nearest(label_free)
     return QueryStream(
         evaluation.benchmark.name,

@@ -28,6 +28,7 @@ class Embeddings:
         people, cameras: (N,), as published.
         model: digest of the checkpoint; "" where it is unknown.
         names: of the stages; by default "stage 1", "stage 2", ...
+        crops: per picture, of which each vector is the mean.
     """
 
     stages: tuple[NDArray[np.float32], ...]
@@ -37,6 +38,7 @@ class Embeddings:
     cameras: NDArray[np.int64]
     model: str = ""
     names: tuple[str, ...] = ()
+    crops: int = 1
 
     def __post_init__(self) -> None:
         numbered = (f"stage {number}" for number in range(1, len(self.stages) + 1))
@@ -130,6 +132,7 @@ class Embeddings:
                 cameras=self.cameras,
                 model=np.asarray(self.model),
                 names=np.asarray(self.names, dtype=np.str_),
+                crops=np.asarray(self.crops),
                 format=np.asarray(FORMAT),
             )
 
@@ -160,7 +163,8 @@ class Embeddings:
         unknown = np.full(len(ids), -1)
         people, cameras = arrays.get("people", unknown), arrays.get("cameras", unknown)
         try:
-            return cls(tuple(stages), fused, ids, people, cameras, str(arrays.get("model", "")), names)
+            crops = int(arrays.get("crops", 1))
+            return cls(tuple(stages), fused, ids, people, cameras, str(arrays.get("model", "")), names, crops)
         except EmbeddingsError as error:
             raise EmbeddingsError(f"{path}: {error}") from error
 

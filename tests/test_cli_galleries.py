@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from test_cli import TINY, run
 
 from dare import cli, open_gallery
 from dare.cli import quantities
+from dare.gallery.lance import LanceGallery
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +138,22 @@ def test_a_first_indexing_that_fails_leaves_no_gallery_and_one_cut_short_can_be_
     assert run(capsys, *words)[0] == 0
     status, _, err = run(capsys, "index", tmp_path / "p" / "7_1.jpg", *words[2:])
     assert (status, "is a file" in err) == (2, True)
+
+
+def test_who_cannot_write_is_told_before_anything_is_embedded(
+    capsys: pytest.CaptureFixture[str], market: Path, gallery: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dare import indexing
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("embedded in vain")
+
+    monkeypatch.setattr(indexing, "embed", never)
+    with contextlib.closing(LanceGallery(gallery)) as store:
+        store.take_lock()
+        status, _, err = run(capsys, "index", gallery, "--images", market, "--split", "query")
+        assert status == 2
+        assert f"process {os.getpid()} is writing to" in err
 
 
 def test_named_people_are_shown_by_name_and_queries_do_not_find_themselves_without_cameras(

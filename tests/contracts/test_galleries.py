@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dare.gallery.memory import MemoryGallery
-from dare.gallery.store import Entry, Gallery, MismatchError, Where, create_gallery
+from dare.gallery.store import LONGEST_SQUARE, Entry, Gallery, MismatchError, Where, create_gallery
 
 MODEL = "a" * 64
 DIMENSIONS = (3, 5)
@@ -41,6 +41,7 @@ def random_entries(count: int, seed: int = 0) -> list[Entry]:
             None if random.random() < 0.2 else int(random.integers(0, 4)),
             None if random.random() < 0.2 else float(random.integers(0, 100)),
             f"/pictures/{number}.jpg",
+            "" if random.random() < 0.5 else "Łucja",
         )
         for number in range(count)
     ]
@@ -54,6 +55,7 @@ def allowed(entry: Entry, where: Where | None) -> bool:
         and (entry.camera is None or entry.camera not in where.not_cameras)
         and (where.people is None or entry.person in where.people)
         and (where.not_seen is None or (entry.person, entry.camera) != where.not_seen)
+        and entry.id not in where.not_ids
         and (where.since is None or (entry.time is not None and entry.time >= where.since))
         and (where.until is None or (entry.time is not None and entry.time <= where.until))
     )
@@ -79,6 +81,8 @@ FILTERS = [
     Where(since=20.0, until=60.0),
     Where(cameras=(1,), people=(1, 3), since=50.0),
     Where(people=(99,)),
+    Where(not_ids=("c3/bild 3 ü.jpg", "c9/bild 9 ü.jpg", "not there")),
+    Where(people=(2,), not_ids=("c3/bild 3 ü.jpg",)),
 ]
 
 
@@ -122,6 +126,7 @@ def test_adding_again_replaces_and_counts_as_added_last(gallery: Gallery) -> Non
     hits = gallery.search(0, moved[0], 4)
     assert hits.ids[0].tolist().index("a") == hits.ids[0].tolist().index("d") - 1
     assert gallery.labels().people.tolist() == [2, 3, 7, 3]
+    assert gallery.ids() == ["b", "c", "a", "d"]
     np.testing.assert_array_equal(gallery.vectors(1), np.concatenate([vectors[1][1:], moved[1], moved[1]]))
 
 
@@ -148,6 +153,7 @@ def test_an_empty_gallery_answers_with_empty_lists(gallery: Gallery) -> None:
     assert hits.ids.shape == hits.distances.shape == (2, 0)
     assert hits.complete.tolist() == [True, True]
     assert gallery.count() == 0
+    assert gallery.ids() == []
     assert gallery.vectors(0).shape == (0, 3)
     assert gallery.labels().cameras.shape == (0,)
 
@@ -166,6 +172,11 @@ ONE = [np.ones((1, 3), np.float32), np.ones((1, 5), np.float32)]
         ([ONE[0], ONE[1] * np.inf], "NaN or infinity"),
         ([ONE[0], ONE[1].astype(np.float64) * 1e300], "too long"),
         ([ONE[0] * 0, ONE[1]], "zero"),
+        ([np.asarray([[1.8e19, 0, 0]]), ONE[1]], "too long"),
+        ([ONE[0] * 1j, ONE[1]], "real numbers"),
+        ([ONE[0].astype(str), ONE[1]], "real numbers"),
+        ([ONE[0] > 0, ONE[1]], "real numbers"),
+        ([np.ma.masked_array(ONE[0]), ONE[1]], "masked array"),
     ],
 )
 def test_vectors_that_cannot_belong_are_refused_and_nothing_changes(
@@ -203,6 +214,93 @@ def test_near_ties_far_from_the_origin_are_told_apart(gallery: Gallery, scale: f
     assert gallery.search(0, query[None], 20).of(0).ids[0].tolist() == [id for _, id in expected]
 
 
+def test_rows_far_longer_than_the_query_are_told_apart() -> None:
+    query = np.full((1, 64), 1e-3, np.float32)
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        rows = (1000 + random.normal(size=(500, 64)) * 1e-3).astype(np.float32)
+        gallery = MemoryGallery(MODEL, (64,))
+        gallery.add([rows], [Entry(str(number)) for number in range(500)])
+        nearest = np.linalg.norm(rows.astype(np.float64) - query, axis=1).argmin()
+        assert gallery.search(0, query, 1).ids.tolist() == [[str(nearest)]]
+
+
+def test_the_longest_vectors_are_compared_and_filters_hold(gallery: Gallery) -> None:
+    length = np.float32(np.sqrt(LONGEST_SQUARE) * 0.9999)
+    rows = np.diag([length, length, length])
+    with pytest.raises(MismatchError, match="too long"):
+        gallery.search(0, np.asarray([[1.8e19, 0, 0]]), 1)
+    gallery.add([np.concatenate([rows, -rows]), np.ones((6, 5))], [Entry(str(n), n) for n in range(6)])
+    everybody = [Entry(str(n), n) for n in range(6)]
+    for where in (None, Where(people=(4, 5)), Where(people=(3,))):
+        hits = gallery.search(0, rows[:1], 6, where=where)
+        expected = by_loop(np.concatenate([rows, -rows]), everybody, rows[0], 6, where)
+        assert hits.ids[0].tolist() == [id for _, id in expected]
+
+
+def test_nobody_is_found_by_the_number_of_the_unknown(gallery: Gallery) -> None:
+    gallery.add(random_vectors(3), [Entry("a"), Entry("b"), Entry("c", 1, 1)])
+    query = random_vectors(1)[0]
+    for where in (Where(people=(-1, -2, -3)), Where(cameras=(-1,))):
+        assert gallery.search(0, query, 3, where=where).ids.shape == (1, 0)
+
+
+def test_a_list_that_was_cut_is_not_complete(gallery: Gallery) -> None:
+    gallery.add(random_vectors(4), [Entry(str(number), number) for number in range(4)])
+    hits = gallery.search(0, random_vectors(2)[0], 4, where=[None, Where(people=(1, 2))])
+    assert hits.complete.tolist() == [True, True]
+    assert hits.first(4).complete.tolist() == [True, True]
+    assert hits.first(3).complete.tolist() == [False, True]
+    assert hits.first(1).complete.tolist() == [False, False]
+
+
+def test_one_id_is_not_taken_for_several(gallery: Gallery) -> None:
+    gallery.add(ONE, [Entry("1", 1)])
+    for act in (
+        lambda: gallery.remove("1"),
+        lambda: gallery.forget(ids="1"),
+        lambda: gallery.get("1"),
+        lambda: Where(not_ids="1"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(TypeError, match="give a list"):
+            act()
+    assert gallery.count() == 1
+
+
+def test_vectors_that_are_handed_out_cannot_be_written_to(gallery: Gallery) -> None:
+    gallery.add(ONE, [Entry("a")])
+    with pytest.raises(ValueError, match="read-only"):
+        gallery.vectors(0)[0] = 7
+    with pytest.raises(ValueError, match="exits are 0 to 1"):
+        gallery.vectors(-1)
+
+
+def test_numbers_of_numpy_are_kept_as_numbers_of_python() -> None:
+    entry = Entry("a", np.int64(3), np.uint8(2), np.float32(1.5))  # type: ignore[arg-type]
+    assert [type(value) for value in (entry.person, entry.camera, entry.time)] == [int, int, float]
+    assert entry == Entry("a", 3, 2, 1.5)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"id": 3},
+        {"picture": None},
+        {"name": b"x"},
+        {"person": True},
+        {"person": 1.0},
+        {"camera": "1"},
+        {"time": "1"},
+        {"time": True},
+        {"time": 1j},
+    ],
+    ids=str,
+)
+def test_labels_of_another_kind_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(TypeError):
+        Entry(**{"id": "a"} | wrong)  # type: ignore[arg-type]
+
+
 def test_labels_that_cannot_be_kept_are_refused() -> None:
     for wrong in (
         lambda: Entry(""),
@@ -210,7 +308,12 @@ def test_labels_that_cannot_be_kept_are_refused() -> None:
         lambda: Entry("a", camera=-3),
         lambda: Entry("a", time=float("nan")),
         lambda: Entry("\udcff.jpg"),
+        lambda: Entry("a\0"),
+        lambda: Entry("a", picture="b\0"),
+        lambda: Entry("a", name="b\0"),
+        lambda: Entry("ü" * 2049),
+        lambda: Entry("a", time=10**400),
         lambda: Where(since=float("nan")),
     ):
-        with pytest.raises(ValueError, match=r"id|numbered|time|UTF-8"):
+        with pytest.raises(ValueError, match=r"id|numbered|time|UTF-8|NUL"):
             wrong()

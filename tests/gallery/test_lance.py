@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ import pytest
 from gallery import crash_writer
 
 from dare.gallery import folder, lance
+from dare.gallery import rows as rows_module
 from dare.gallery import writer as writer_module
 from dare.gallery.lance import LanceGallery
 from dare.gallery.store import (
@@ -277,11 +279,12 @@ def test_what_a_killed_one_left_is_swept_by_the_next_writer_not_by_readers(path:
     assert sorted(file.suffix for file in path.iterdir()) == [".json", ".lance", ".lock"]
 
 
+@pytest.mark.filterwarnings("ignore:optimize:UserWarning")
 def test_many_small_changes_are_joined_and_readers_stay_right(
     path: Path, writer: LanceGallery, reader: LanceGallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer_module, "MANY_COMMITS", 8)
-    monkeypatch.setattr(writer_module, "KEPT_FOR", timedelta(milliseconds=1))  # worse for readers than it ever is
+    monkeypatch.setattr(writer_module, "KEPT_FOR", timedelta(0))  # worse for readers than it ever is
     rows = vectors(40)
     for number in range(40):
         writer.add([part[number : number + 1] for part in rows], entries(1, number))
@@ -360,6 +363,13 @@ def test_a_gallery_that_is_not_there_is_named(tmp_path: Path) -> None:
         (lambda text: '{"format": 1}', "is damaged: 'dimensions' is missing"),
         (lambda text: text.replace('"format": 1', '"format": "1"'), "expected a format number"),
         (lambda text: text.replace('"format": 1', '"format": 2'), "has format 2.*up to 1; update dare"),
+        (lambda text: text.replace('"format": 1', '"format": 0'), "expected a format number"),
+        (lambda text: text.replace('"format": 1', '"format": -1'), "expected a format number"),
+        (lambda text: json.dumps(json.loads(text) | {"names": "ab"}), "expected lists, got names"),
+        (lambda text: json.dumps(json.loads(text) | {"model_path": "run"}), "expected lists, got model_path"),
+        (lambda text: json.dumps(json.loads(text) | {"names": ["early", 2]}), "names to be text"),
+        (lambda text: "[" * 100_000, "is damaged"),
+        (lambda text: text.replace("32", "31"), "has other columns"),
         (lambda text: text.replace("32", "0"), "positive number of dimensions"),
         (lambda text: text.replace('"late"', '"late", "latest"'), "a name for each"),
         (lambda text: text.replace("entries-1-", "../entries-1-"), "expected a table called like"),
@@ -452,3 +462,134 @@ def test_ids_that_are_no_text_are_nowhere(writer: LanceGallery) -> None:
     assert writer.get(["\udcff"]) == {}
     assert writer.remove(["\udcff"]) == writer.forget(ids=["\udcff"], people=[10**30, -1]) == 0
     assert json.loads((writer.path / "gallery.json").read_text())["format"] == 1
+
+
+@pytest.mark.parametrize("what", ["folder", "lock"])
+def test_a_writer_whose_lock_was_deleted_holds_none(path: Path, writer: LanceGallery, what: str) -> None:
+    writer.add(vectors(1), entries(1))
+    if what == "folder":
+        shutil.rmtree(path)
+        create_gallery(path, model=MODEL, dimensions=DIMENSIONS).close()
+    else:
+        (path / "gallery.lock").unlink()
+    second = LanceGallery(path)
+    second.add(vectors(1), entries(1, 1))
+    with pytest.raises(GalleryLockedError):
+        writer.add(vectors(1), entries(1, 2))
+    second.add(vectors(1), entries(1, 3))
+    second.close()
+    writer.add(vectors(1), entries(1, 4))
+    assert writer.count() == (3 if what == "folder" else 4)
+
+
+def test_an_interrupt_lets_a_change_come_to_its_end(writer: LanceGallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    flush = folder.sync_below
+
+    def interrupted(*arguments: Any) -> set[str]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return flush(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder, "sync_below", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            writer.add(vectors(5), entries(5))
+    assert writer.count() == 5
+    writer.add(vectors(5), entries(5))
+    assert writer.count() == 5
+    assert writer.forget(ids=["id 3"]) == 1
+    assert writer.get(["id 3"]) == {}
+
+
+def test_a_reader_that_was_interrupted_reads_again(
+    writer: LanceGallery, reader: LanceGallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    writer.add(vectors(5), entries(5))
+    reader.vectors(0)
+    writer.add(vectors(5, 1), entries(5, 5))
+    with monkeypatch.context() as patch:
+        patch.setattr(rows_module, "_increasing", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            reader.vectors(0)
+    np.testing.assert_array_equal(reader.vectors(0), np.concatenate([vectors(5)[0], vectors(5, 1)[0]]))
+
+
+def test_rows_are_put_in_order_however_they_are_read(
+    writer: LanceGallery, reader: LanceGallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = rows_module.read
+
+    def backwards(*arguments: Any) -> Any:
+        for batch in reversed(list(read(*arguments))):
+            yield batch.take(np.arange(batch.num_rows)[::-1])
+
+    monkeypatch.setattr(rows_module, "read", backwards)
+    rows = vectors(15)
+    for start in (0, 5, 10):
+        writer.add([part[start : start + 5] for part in rows], entries(5, start))
+        np.testing.assert_array_equal(reader.vectors(0), rows[0][: start + 5])
+        assert reader.ids() == [entry.id for entry in entries(start + 5)]
+        assert nearest(reader, rows[0][start + 1]) == [f"id {start + 1}"]
+    np.testing.assert_array_equal(reader.vectors(1), rows[1])
+
+
+def test_a_manifest_cut_anywhere_is_told_as_a_damaged_gallery(path: Path, writer: LanceGallery) -> None:
+    writer.add(vectors(3), entries(3))
+    writer.close()
+    manifest = min(path.glob("*.lance/_versions/*.manifest"))
+    whole = manifest.read_bytes()
+    for length in range(0, len(whole), 7):
+        manifest.write_bytes(whole[:length])
+        with pytest.raises(GalleryError):
+            LanceGallery(path).vectors(0)
+
+
+def test_zeros_are_not_taken_for_a_vector(path: Path, writer: LanceGallery) -> None:
+    rows = vectors(512)
+    writer.add(rows, entries(512))
+    writer.close()
+    file = next(path.glob("*.lance/data/*"))
+    content = bytearray(file.read_bytes())
+    start = content.index(rows[0][100].tobytes())
+    content[start : start + 128] = bytes(128)
+    file.write_bytes(content)
+    with pytest.raises(GalleryError, match=r"zero or not finite.*put a backup in its place or index again"):
+        LanceGallery(path).vectors(0)
+
+
+def test_of_two_who_make_a_gallery_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "new"
+    path.mkdir()
+    lock = folder.WriterLock(path)
+    lock.take()
+    with pytest.raises(GalleryLockedError):
+        create_gallery(path, model=MODEL, dimensions=DIMENSIONS)
+    lock.release()
+    take = folder.WriterLock.take
+
+    def late(lock: folder.WriterLock) -> None:
+        monkeypatch.undo()
+        create_gallery(path, model=MODEL, dimensions=DIMENSIONS).close()
+        take(lock)
+
+    monkeypatch.setattr(folder.WriterLock, "take", late)
+    with pytest.raises(GalleryError, match="already"):
+        create_gallery(path, model="b" * 64, dimensions=DIMENSIONS)
+    assert open_gallery(path).model == MODEL
+
+
+@pytest.mark.parametrize("name", ["a\nb", "above/a\nb", "\udcff"])
+def test_a_gallery_that_cannot_be_made_leaves_nothing(tmp_path: Path, name: str) -> None:
+    with pytest.raises(GalleryError):
+        create_gallery(tmp_path / name, model=MODEL, dimensions=DIMENSIONS)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket/gallery", "file:///gallery", Path("gs://bucket")])
+def test_an_address_is_no_folder(uri: str | Path) -> None:
+    with pytest.raises(GalleryError, match="is an address"):
+        create_gallery(uri, model=MODEL, dimensions=DIMENSIONS)
+    with pytest.raises(GalleryError, match="is an address"):
+        open_gallery(uri)

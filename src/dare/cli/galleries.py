@@ -68,6 +68,7 @@ def index(
     is_new = not (gallery / DESCRIPTION).exists()  # one whose making was cut short is made again
     store, runner = _open_or_create(gallery, model, engine, is_new)
     try:
+        store.take_lock()
         with progress() as show, stop_on_signal() as stopped:
             done = index_samples(
                 store,

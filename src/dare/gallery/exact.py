@@ -42,32 +42,36 @@ def search_rows(
         where = [where] * len(queries)
     if len(where) != len(queries):
         raise ValueError(f"expected one filter for each of {len(queries)} queries, got {len(where)}")
-    masks: dict[Where, NDArray[np.bool_]] = {w: columns.matching(w) for w in set(where) if w is not None}
-    found = [len(rows) if w is None else int(masks[w].sum()) for w in where]
-    k = min(count, max(found, default=0))
-    places = np.full((len(queries), k), -1, np.int64)
-    distances = np.full((len(queries), k), np.inf)
+    masks = {w: columns.matching(w) for w in set(where) if w is not None}
+    lists: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
+    complete = np.zeros(len(queries), np.bool_)
     together = max(1, BLOCK_VALUES // max(1, len(rows)))
-    for start in range(0, len(queries) if k else 0, together):
+    for start in range(0, len(queries), together):
         products = queries[start : start + together] @ rows.T
         products *= -2
         products += squares  # orders as the distances of one query do
         for number, row in enumerate(products, start):
+            allowed, left_out, mask = len(rows), 0, None
             if (w := where[number]) is not None:
-                row[~masks[w]] = np.inf
-            nearest, away = _nearest(queries[number], rows, squares, row, min(k, found[number]))
-            places[number, : len(nearest)], distances[number, : len(nearest)] = nearest, away
+                mask = masks[w]
+                row[~mask] = np.inf
+                allowed, left_out = int(mask.sum()), len(w.not_ids)
+            nearest, away = _nearest(queries[number], rows, squares, row, mask, min(count + left_out, allowed))
+            if w is not None and left_out:
+                others = ~np.isin(np.asarray(ids(nearest), object), w.not_ids)
+                nearest, away = nearest[others], away[others]
+            complete[number] = allowed <= count + left_out and len(nearest) <= count
+            lists.append((nearest[:count], away[:count]))
+    k = max((len(nearest) for nearest, _ in lists), default=0)
+    places, distances = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.inf)
+    for number, (nearest, away) in enumerate(lists):
+        places[number, : len(nearest)], distances[number, : len(nearest)] = nearest, away
     known = places >= 0
-    names = np.zeros(places.shape, object)
-    names[...] = ""
+    names = np.full(places.shape, "", object)
     names[known] = ids(places[known])
-    return Hits(
-        names.astype(str),
-        np.where(known, columns.people[places], -1) if k else np.zeros(places.shape, np.int64),
-        np.where(known, columns.cameras[places], -1) if k else np.zeros(places.shape, np.int64),
-        distances,
-        np.asarray(found, np.int64) <= count,
-    )
+    people, cameras = np.full(places.shape, -1, np.int64), np.full(places.shape, -1, np.int64)
+    people[known], cameras[known] = columns.people[places[known]], columns.cameras[places[known]]
+    return Hits(names.astype(str), people, cameras, distances, complete)
 
 
 def _nearest(
@@ -75,6 +79,7 @@ def _nearest(
     rows: NDArray[np.float32],
     squares: NDArray[np.float32],
     products: NDArray[np.float32],
+    mask: NDArray[np.bool_] | None,
     k: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The k nearest rows and their Euclidean distances, nearest first; ties in order of the rows."""
@@ -88,6 +93,8 @@ def _nearest(
     # Each sum of D products is off by at most D roundings of the terms' total size (Higham 2002, 3.1).
     slack = 2 * (len(query) + 8) * (FLOAT32_ROUNDING * (2 * length * longest + longest**2) + TINY)
     candidates = np.flatnonzero(products <= bound + 2 * slack)
+    if mask is not None:
+        candidates = candidates[mask[candidates]]  # whatever the bound is
     exact = np.linalg.norm(rows[candidates].astype(np.float64) - query, axis=1)
     order = np.argsort(exact, kind="stable")[:k]
     return candidates[order], exact[order]

@@ -46,7 +46,7 @@ class Description:
             isinstance(text, str) for text in (*self.model_path, *self.names)
         ):
             raise ValueError("expected the model's digest, its paths and the exits' names to be text")
-        if not self.dimensions or any(type(size) is not int or size < 1 for size in self.dimensions):
+        if not self.dimensions or any(type(size) is not int or not 0 < size < 2**31 for size in self.dimensions):
             raise ValueError(f"expected a positive number of dimensions per exit, got {self.dimensions}")
         if len(self.names) != len(self.dimensions):
             raise ValueError(f"expected a name for each of {len(self.dimensions)} exits, got {len(self.names)}")
@@ -90,12 +90,14 @@ def parse(content: bytes, folder: Path) -> Description:
     try:
         fields: dict[str, Any] = json.loads(content)
         number = fields.pop("format")
-        if type(number) is not int:
+        if type(number) is not int or number < 1:
             raise ValueError(f"expected a format number, got {number!r}")
         if number <= FORMAT:
             lists = ("dimensions", "model_path", "names")
+            if other := [name for name in lists if not isinstance(fields[name], list)]:
+                raise ValueError(f"expected lists, got {' and '.join(other)} of another kind")
             return Description(**fields | {name: tuple(fields[name]) for name in lists})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise GalleryError(
             f"{folder / DESCRIPTION} is damaged: {reason}; put a backup in its place or index again elsewhere"
@@ -117,19 +119,19 @@ class WriterLock:
         self._lock = FileLock(folder / LOCK, thread_local=False)
 
     def take(self) -> None:
-        """Hold the lock; nothing happens where this object holds it already.
+        """Hold the lock, also where this object holds it already.
 
         Raises:
             GalleryLockedError: somebody else does.
         """
-        if self._lock.is_locked:
-            return
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise GalleryLockedError(
-                f"process {self._holder()} is writing to {self._folder}; wait until it is done, or end it"
-            ) from None
+        while not self.is_held():
+            self._lock.release()  # of a file that is gone, if of any
+            try:
+                self._lock.acquire(timeout=0)
+            except Timeout:
+                raise GalleryLockedError(
+                    f"process {self._holder()} is writing to {self._folder}; wait until it is done, or end it"
+                ) from None
         try:
             # Only told to whom the lock is refused; nobody decides by it.
             (self._folder / HOLDER).write_text(str(os.getpid()))
@@ -137,12 +139,25 @@ class WriterLock:
             self._lock.release()
             raise
 
+    def is_held(self) -> bool:
+        """Whether this object holds the lock of the folder that is there now, not of one that was deleted."""
+        handle = self._lock._context.lock_file_fd  # FileLock tells nowhere else which file it holds
+        try:
+            return handle is not None and os.path.samestat(os.fstat(handle), (self._folder / LOCK).stat())
+        except FileNotFoundError:
+            return False
+
     def release(self) -> None:
         """Give the lock back, if this object holds it."""
-        if self._lock.is_locked:
+        if self.is_held():
             with contextlib.suppress(FileNotFoundError):
                 (self._folder / HOLDER).unlink()
-            self._lock.release()
+        self._lock.release()
+
+    def discard(self) -> None:
+        """Remove the lock's files, while this object holds it; whoever waits for them takes new ones."""
+        for name in (LOCK, HOLDER):
+            (self._folder / name).unlink(missing_ok=True)
 
     def _holder(self) -> str:
         try:

@@ -4,12 +4,14 @@ Every change is one commit of the table and is flushed to disk before it counts 
 leaves the state before a change or after it. A power cut does too, once a change has returned. One during a change,
 between LanceDB's commit and the flush, may leave a commit of which files never reached the disk: LanceDB gives no
 chance to flush them first. The gallery then cannot be read until the newest `.manifest` in the table's `_versions` is
-removed, which takes it back to before that change.
+removed, which takes it back to before that change; a program that had it open must open it again then.
 """
 
 import contextlib
+import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,6 +35,7 @@ from dare.gallery.store import (
     Where,
     check_exit,
     check_vectors,
+    many,
 )
 from dare.gallery.table import batch_of, plain_errors, schema
 from dare.gallery.writer import Writer
@@ -55,19 +58,39 @@ def create(
         folder.table_name(1),
     )
     folder.check_free(path)
+    to_the_end(lambda: _make(path, description))
+    return LanceGallery(path)
+
+
+def _make(path: Path, description: folder.Description) -> None:
+    new = [place for place in (path, *path.parents) if not place.exists()]
     path.mkdir(parents=True, exist_ok=True)
     lock = folder.WriterLock(path)
     lock.take()
     try:
         folder.check_free(path)  # somebody may have been quicker
-        with plain_errors(path, "made"):
-            lancedb.connect(path).create_table(description.table, schema=schema(description.dimensions))
-        folder.sync_below(path, set())
-        folder.write(description, path)
-        sync_folder(path.parent)
+        try:
+            with plain_errors(path, "made"):
+                lancedb.connect(path).create_table(description.table, schema=schema(description.dimensions))
+            folder.sync_below(path, set())
+            folder.write(description, path)
+            sync_folder(path.parent)
+        except BaseException:
+            (path / folder.DESCRIPTION).unlink(missing_ok=True)
+            shutil.rmtree(path / f"{description.table}.lance", ignore_errors=True)
+            lock.discard()
+            with contextlib.suppress(OSError):  # somebody put something there meanwhile
+                for place in new:
+                    place.rmdir()
+            raise
     finally:
         lock.release()
-    return LanceGallery(path)
+
+
+def to_the_end(act: Callable[[], T]) -> T:
+    """What a function returns; an interrupt meanwhile is raised once it has ended."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(act).result()
 
 
 class LanceGallery:
@@ -91,23 +114,37 @@ class LanceGallery:
         self._rows: Rows | None = None
         self.count()
 
+    def take_lock(self) -> None:
+        """Become the writer before there is anything to write, so that nothing is prepared in vain.
+
+        Raises:
+            GalleryLockedError: somebody else is.
+        """
+        self._change(lambda writer: None)
+
     def add(self, vectors: Sequence[NDArray[np.floating]], entries: Sequence[Entry]) -> None:
         """As `Gallery.add`."""
         arrays = check_vectors(self, vectors, entries)
         if not entries:
             return
-        with self._changing() as writer:
+
+        def add(writer: Writer) -> None:
             writer.tidy_up()
             writer.add(batch_of(entries, arrays, writer.following))
 
+        self._change(add)
+
     def remove(self, ids: Iterable[str]) -> int:
         """As `Gallery.remove`."""
-        wanted = set(ids)
+        wanted = set(many(ids))
         if not wanted:
             return 0
-        with self._changing() as writer:
+
+        def remove(writer: Writer) -> int:
             writer.tidy_up()
             return writer.remove(wanted)
+
+        return self._change(remove)
 
     def forget(self, *, people: Iterable[int] = (), ids: Iterable[str] = ()) -> int:
         """As `Gallery.forget`; also erases what was removed or replaced before, whoever is asked for.
@@ -115,10 +152,12 @@ class LanceGallery:
         Writes all that stays into a new table, which needs as much room on disk, and deletes the old one. A process
         that is killed meanwhile has not done it, or it is completed by the next one that writes.
         """
-        with self._changing() as writer:
+        whom, wanted = set(people), set(many(ids))
+
+        def forget(writer: Writer) -> int:
             description = folder.parse(writer.content, self.path).next()
             try:
-                gone = writer.copy(description, set(people), set(ids))
+                gone = writer.copy(description, whom, wanted)
                 folder.write(description, self.path)
             finally:
                 self._writer = None
@@ -126,6 +165,8 @@ class LanceGallery:
             with self._reads:
                 self._rows = None
             return gone
+
+        return self._change(forget)
 
     def search(
         self,
@@ -147,12 +188,17 @@ class LanceGallery:
 
     def get(self, ids: Iterable[str]) -> dict[str, Entry]:
         """As `Gallery.get`."""
-        wanted = list(dict.fromkeys(ids))
+        wanted = list(dict.fromkeys(many(ids)))
         labels = self._read(lambda rows: rows.labels())
         texts = pa.array([id.encode(errors="replace").decode() for id in wanted], pa.string())
         places = pc.indices_nonzero(pc.is_in(labels["id"], texts))
         found = {row["id"]: Entry(**row) for row in labels.drop_columns("sequence").take(places).to_pylist()}
         return {id: found[id] for id in wanted if id in found}
+
+    def ids(self) -> list[str]:
+        """As `Gallery.ids`."""
+        names: list[str] = self._read(lambda rows: rows.labels())["id"].to_pylist()
+        return names
 
     def vectors(self, exit: int) -> NDArray[np.float32]:
         """As `Gallery.vectors`; not to be written to."""
@@ -181,28 +227,30 @@ class LanceGallery:
         """
         with self._reads:
             for attempt in range(1, ATTEMPTS + 1):
+                rows, self._rows = self._rows, None  # whatever ends the reading early leaves them unusable
                 try:
                     with plain_errors(self.path, "read"):
-                        return answer(self._newest())
+                        rows = self._newest(rows)
+                        found = answer(rows)
                 except GalleryChangedError:
-                    self._rows = None
                     raise
                 except (GalleryError, OSError):
-                    self._rows = None
                     if attempt == ATTEMPTS:
                         raise
+                else:
+                    self._rows = rows
+                    return found
         raise AssertionError
 
-    def _newest(self) -> Rows:
+    def _newest(self, rows: Rows | None) -> Rows:
         content = self._current_content()
-        if content != self._content:
-            self._rows, self._content = None, content
-        if self._rows is None:
+        if rows is None or content != self._content:
             table = self._open(content)
-            self._rows = Rows(table, self.path / f"{table.name}.lance" / "_versions", self.dimensions)
+            rows = Rows(table, self.path / f"{table.name}.lance" / "_versions", self.dimensions)
+            self._content = content
         else:
-            self._rows.refresh()
-        return self._rows
+            rows.refresh()
+        return rows
 
     def _current_content(self) -> bytes:
         try:
@@ -221,21 +269,34 @@ class LanceGallery:
         table = folder.parse(content, self.path).table
         if not (self.path / f"{table}.lance").is_dir():
             raise GalleryError(f"{self.path} lacks its table {table}.lance; put a backup in its place or index again")
-        return lancedb.connect(self.path).open_table(table)
+        opened = lancedb.connect(self.path).open_table(table)
+        if not opened.schema.equals(schema(self.dimensions)):
+            raise GalleryError(
+                f"{self.path / folder.DESCRIPTION} tells of exits with {self.dimensions} dimensions, {table}.lance has "
+                "other columns; put a backup in their place or index again elsewhere"
+            )
+        return opened
 
-    @contextlib.contextmanager
-    def _changing(self) -> Iterator[Writer]:
-        """The writer, who has the lock. After an error what it remembers counts for nothing."""
-        with self._changes:
-            try:
-                with plain_errors(self.path, "changed"):
-                    content = self._current_content()  # first: to take the lock would make a folder that is gone
-                    if self._writer is None or content != self._writer.content:
-                        self._writer = self._become_writer()
-                    yield self._writer
-            except BaseException:
-                self._writer = None
-                raise
+    def _change(self, act: Callable[[Writer], T]) -> T:
+        """What the writer, who has the lock, says to a change. After an error what it remembers counts for nothing.
+
+        LanceDB goes on with a commit when the thread that waits for it is interrupted. So the change has a thread of
+        its own: Ctrl-C lets it come to its end first.
+        """
+
+        def change() -> T:
+            with self._changes:
+                try:
+                    with plain_errors(self.path, "changed"):
+                        content = self._current_content()  # first: to take the lock would make a folder that is gone
+                        if self._writer is None or content != self._writer.content or not self._lock.is_held():
+                            self._writer = self._become_writer()
+                        return act(self._writer)
+                except BaseException:
+                    self._writer = None
+                    raise
+
+        return to_the_end(change)
 
     def _become_writer(self) -> Writer:
         self._lock.take()

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from dare.gallery.columns import Columns
 from dare.gallery.exact import search_rows
-from dare.gallery.store import Entry, GalleryLabels, Hits, Where, check_exit, check_vectors
+from dare.gallery.store import Entry, GalleryLabels, Hits, Where, check_exit, check_vectors, many
 
 
 class MemoryGallery:
@@ -36,7 +36,7 @@ class MemoryGallery:
 
     def remove(self, ids: Iterable[str]) -> int:
         """As `Gallery.remove`."""
-        gone = set(ids) & self._entries.keys()
+        gone = set(many(ids)) & self._entries.keys()
         kept = self._without(gone)
         left = {id: entry for id, entry in self._entries.items() if id not in gone}
         self._become([rows[kept] for rows in self._vectors], left)
@@ -45,7 +45,7 @@ class MemoryGallery:
     def forget(self, *, people: Iterable[int] = (), ids: Iterable[str] = ()) -> int:
         """As `Gallery.forget`."""
         whom = set(people)
-        return self.remove({*ids, *(entry.id for entry in self._entries.values() if entry.person in whom)})
+        return self.remove({*many(ids), *(entry.id for entry in self._entries.values() if entry.person in whom)})
 
     def search(
         self,
@@ -65,10 +65,16 @@ class MemoryGallery:
 
     def get(self, ids: Iterable[str]) -> dict[str, Entry]:
         """As `Gallery.get`."""
-        return {id: self._entries[id] for id in ids if id in self._entries}
+        return {id: self._entries[id] for id in many(ids) if id in self._entries}
+
+    def ids(self) -> list[str]:
+        """As `Gallery.ids`."""
+        return list(self._ids)
 
     def vectors(self, exit: int) -> NDArray[np.float32]:
-        """As `Gallery.vectors`."""
+        """As `Gallery.vectors`; not to be written to."""
+        if not 0 <= exit < len(self.dimensions):
+            raise ValueError(f"the gallery's exits are 0 to {len(self.dimensions) - 1}, got {exit}")
         return self._vectors[exit]
 
     def labels(self) -> GalleryLabels:
@@ -88,5 +94,7 @@ class MemoryGallery:
 
     def _become(self, vectors: list[NDArray[np.float32]], entries: dict[str, Entry]) -> None:
         self._vectors, self._entries = vectors, entries
+        for rows in vectors:
+            rows.flags.writeable = False
         self._squares = [np.einsum("nd,nd->n", rows, rows) for rows in vectors]
         self._ids, self._columns = list(entries), Columns(list(entries.values()))

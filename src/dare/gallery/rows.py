@@ -126,7 +126,10 @@ class _Vectors:
             room = max(end, len(self._rows) * 3 // 2)
             self._rows, self._squares = _moved(self._rows, self._count, room), _moved(self._squares, self._count, room)
         self._rows[self._count : end] = rows
-        self._squares[self._count : end] = np.einsum("nd,nd->n", rows, rows)
+        squares = np.einsum("nd,nd->n", rows, rows)
+        if not ((squares > 0) & np.isfinite(squares)).all():
+            raise ValueError("a vector is zero or not finite, so a file is damaged")
+        self._squares[self._count : end] = squares
         self._count = end
 
     def sort(self, start: int, sequences: NDArray[np.int64]) -> None:

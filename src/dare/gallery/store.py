@@ -1,5 +1,7 @@
 """What every gallery offers: vectors at every exit, found again by the vectors of one exit."""
 
+import numbers
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,17 +10,20 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+LONGEST_ID = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A picture in a gallery.
 
     Attributes:
-        id: its name; adding an id again replaces the entry.
+        id: its name, of at most 4,096 bytes; adding an id again replaces the entry.
         person: whom it shows; None for somebody unknown, who counts as a person of their own.
         camera: which camera took it, or None.
         time: seconds since 1970, or None.
         picture: where the picture is, or "".
+        name: what the person is called, or "".
     """
 
     id: str
@@ -26,20 +31,48 @@ class Entry:
     camera: int | None = None
     time: float | None = None
     picture: str = ""
+    name: str = ""
 
     def __post_init__(self) -> None:
+        for kind in ("id", "picture", "name"):
+            _check_text(kind, getattr(self, kind))
         if not self.id:
             raise ValueError("an entry needs an id, got an empty one")
-        for kind, text in (("id", self.id), ("picture", self.picture)):
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                raise ValueError(f"the {kind} {text!r} is no UTF-8 text; rename the file") from error
-        for kind, number in (("people", self.person), ("cameras", self.camera)):
-            if number is not None and not 0 <= number < 2**62:
+        if len(self.id.encode()) > LONGEST_ID:
+            raise ValueError(f"an id has at most {LONGEST_ID} bytes, got {self.id[:40]!r} and so on")
+        for kind, field in (("people", "person"), ("cameras", "camera")):
+            if (number := getattr(self, field)) is None:
+                continue
+            if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
+                raise TypeError(f"{kind} are numbered by whole numbers, got {number!r} for {self.id}")
+            if not 0 <= number < 2**62:
                 raise ValueError(f"{kind} are numbered from 0, got {number} for {self.id}; None is an unknown one")
-        if self.time is not None and not np.isfinite(self.time):
-            raise ValueError(f"a time is a number of seconds since 1970, got {self.time} for {self.id}")
+            object.__setattr__(self, field, int(number))
+        if self.time is not None:
+            object.__setattr__(self, "time", _seconds(self.time, self.id))
+
+
+def _check_text(kind: str, text: object) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"the {kind} of an entry is text, got {text!r}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the {kind} {text!r} is no UTF-8 text; rename the file") from error
+    if "\0" in text:
+        raise ValueError(f"the {kind} {text!r} has a NUL in it; give text without")
+
+
+def _seconds(time: object, id: str) -> float:
+    if isinstance(time, bool) or not isinstance(time, numbers.Real):
+        raise TypeError(f"a time is a number of seconds since 1970, got {time!r} for {id}")
+    try:
+        seconds = float(time)
+    except OverflowError:
+        seconds = np.inf
+    if not np.isfinite(seconds):
+        raise ValueError(f"a time is a number of seconds since 1970, got {seconds} for {id}")
+    return seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +86,7 @@ class Where:
         not_seen: a person and a camera; all but this person's entries of this camera. The paper's protocol leaves out
             the query's own in this way, and knows who the query is.
         since, until: seconds since 1970, both included; entries without a time fall out.
+        not_ids: all but these few entries: the query itself, say.
     """
 
     cameras: tuple[int, ...] | None = None
@@ -61,10 +95,13 @@ class Where:
     not_seen: tuple[int, int] | None = None
     since: float | None = None
     until: float | None = None
+    not_ids: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("cameras", "not_cameras", "people", "not_seen"):
+        for name in ("cameras", "not_cameras", "people", "not_seen", "not_ids"):
             if (value := getattr(self, name)) is not None:
+                if isinstance(value, str):
+                    raise TypeError(f"expected several {name}, got the text {value!r}; give a list")
                 object.__setattr__(self, name, tuple(value))
         for bound in (self.since, self.until):
             if bound is not None and np.isnan(bound):
@@ -109,13 +146,13 @@ class Hits:
 
     def first(self, count: int) -> "Hits":
         """The lists cut to so many entries."""
-        k, cut = self.distances.shape[1], slice(0, count)
+        lengths, cut = np.isfinite(self.distances).sum(1), slice(0, count)
         return Hits(
             self.ids[:, cut],
             self.people[:, cut],
             self.cameras[:, cut],
             self.distances[:, cut],
-            self.complete & (k <= count),
+            self.complete & (lengths <= count),
         )
 
     @classmethod
@@ -131,6 +168,10 @@ class GalleryLabels:
 
     people: NDArray[np.int64]
     cameras: NDArray[np.int64]
+
+
+LONGEST_SQUARE = float(np.finfo(np.float32).max) / 16
+"""Of a vector's squared length: sums of squares and products stay finite below."""
 
 
 class Gallery(Protocol):
@@ -193,6 +234,10 @@ class Gallery(Protocol):
         """The entries with these ids, as far as there are any."""
         ...
 
+    def ids(self) -> list[str]:
+        """Of all entries, in the order they were added."""
+        ...
+
     def vectors(self, exit: int) -> NDArray[np.float32]:
         """(N, D), of all entries at one exit, in the order they were added."""
         ...
@@ -251,7 +296,7 @@ def open_gallery(uri: str | Path) -> Gallery:
     """
     from dare.gallery.lance import LanceGallery
 
-    return LanceGallery(Path(uri))
+    return LanceGallery(_folder(uri))
 
 
 def create_gallery(
@@ -270,7 +315,24 @@ def create_gallery(
     """
     from dare.gallery.lance import create
 
-    return create(Path(uri), model, dimensions, model_path, names)
+    for kind, texts in (("model_path", model_path), ("names", names)):
+        if isinstance(texts, str):
+            raise TypeError(f"expected several texts as {kind}, got {texts!r}; give a list")
+    return create(_folder(uri), model, dimensions, model_path, names)
+
+
+def _folder(uri: str | Path) -> Path:
+    path = Path(uri)
+    if path.parts and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+:", path.parts[0]):  # a Path makes s3:/x of s3://x
+        raise GalleryError(f"{uri} is an address, a gallery is in a folder of this machine; give its path")
+    return path
+
+
+def many(ids: Iterable[str]) -> Iterable[str]:
+    """Ids as they are, unless they are one: its letters would be taken for ids."""
+    if isinstance(ids, str):
+        raise TypeError(f"expected several ids, got the text {ids!r}; give a list, [{ids!r}]")
+    return ids
 
 
 def check_vectors(
@@ -301,6 +363,9 @@ def check_exit(gallery: Gallery, exit: int, vectors: NDArray[np.floating]) -> ND
     if not 0 <= exit < len(gallery.dimensions):
         raise ValueError(f"the gallery's exits are 0 to {len(gallery.dimensions) - 1}, got {exit}")
     array = np.asarray(vectors)
+    if array.dtype.kind not in "fiu" or isinstance(vectors, np.ma.MaskedArray):
+        kind = "a masked array" if isinstance(vectors, np.ma.MaskedArray) else str(array.dtype)
+        raise MismatchError(f"expected vectors of real numbers at exit {exit}, got {kind}")
     if array.ndim != 2 or array.shape[1] != gallery.dimensions[exit]:
         raise MismatchError(
             f"expected vectors (N, {gallery.dimensions[exit]}) at exit {exit}, got shape {array.shape}; "
@@ -310,7 +375,7 @@ def check_exit(gallery: Gallery, exit: int, vectors: NDArray[np.floating]) -> ND
         rounded = np.ascontiguousarray(array, np.float32)
     with np.errstate(over="ignore"):
         squares = np.einsum("nd,nd->n", rounded, rounded)
-    unusable = ~np.isfinite(squares) | (squares == 0)
+    unusable = ~(squares < LONGEST_SQUARE) | (squares == 0)
     if unusable.any():
         row = int(unusable.argmax())
         finite = np.isfinite(array[row]).all()

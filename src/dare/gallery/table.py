@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from dare.gallery.store import Entry, GalleryError
 
-LABELS = ("id", "person", "camera", "time", "picture", "sequence")
+LABELS = ("id", "person", "camera", "time", "picture", "name", "sequence")
 BATCH_ROWS = 4096
 NOISE = r"lance error: |LanceError\(\w+\): |Generic \S+ error: |Wrapped error: "
+PANICS = ("RustPanic", "PanicException")
+"""What LanceDB raises where it trips over a damaged file; the classes have no public place."""
 
 
 def schema(dimensions: Sequence[int]) -> pa.Schema:
@@ -26,6 +28,7 @@ def schema(dimensions: Sequence[int]) -> pa.Schema:
         pa.field("camera", pa.int64()),
         pa.field("time", pa.float64()),
         pa.field("picture", pa.string(), nullable=False),
+        pa.field("name", pa.string(), nullable=False),
         pa.field("sequence", pa.int64(), nullable=False),
     ]
     exits = [
@@ -55,16 +58,19 @@ def batch_of(entries: Sequence[Entry], vectors: Sequence[NDArray[np.float32]], f
 
 @contextlib.contextmanager
 def plain_errors(path: Path, verb: str) -> Iterator[None]:
-    """LanceDB reports whatever went wrong as RuntimeError or ValueError with pages of text: tell what it was."""
+    """LanceDB reports whatever went wrong as one of a few errors with pages of text: tell what it was."""
     try:
         yield
     except GalleryError:
         raise
-    except (RuntimeError, ValueError) as error:
+    except BaseException as error:
+        if not isinstance(error, (RuntimeError, ValueError, pa.ArrowException)) and type(error).__name__ not in PANICS:
+            raise
         if number := re.search(r"\(os error (\d+)\)|\[Errno (\d+)\]", str(error)):
             code = int(number[1] or number[2])
             raise OSError(code, f"{os.strerror(code)}, the gallery could not be {verb}", str(path)) from error
-        reason = re.sub(NOISE, "", str(error).splitlines()[0].split(", /")[0])
+        lines = str(error).splitlines() or [type(error).__name__]
+        reason = re.sub(NOISE, "", lines[0].split(", /")[0])
         raise GalleryError(
             f"{path} could not be {verb}: {reason}; if it stays so, put a backup in its place or index again"
         ) from error

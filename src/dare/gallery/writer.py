@@ -121,7 +121,7 @@ class Writer:
         try:
             change()
             self._flushed = folder.sync_below(self._folder, self._flushed)
-        except Exception:
+        except BaseException:  # a panic of LanceDB may be one
             self._table.checkout_latest()  # type: ignore[no-untyped-call]
             if self._table.version != before:  # an error is to mean that nothing was done
                 self._table.restore(before)

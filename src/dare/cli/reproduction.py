@@ -131,7 +131,7 @@ def reproduce_figure8(
     layout: Layout = None,
     running: RunningOptions = None,
 ) -> None:
-    """Easy queries, which left at the first exit, and hard ones, which only the last exit got right.
+    """Easy queries, which left at the first exit, and hard ones, which went on to the last.
 
     The drawings hold pictures of the data set: read its terms before you pass them on.
 

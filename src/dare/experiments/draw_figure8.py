@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 HEIGHT, WIDTH = 128, 64
 MEANING = {
     "easy": "easy: left at the first exit, right there, the nearest first",
-    "hard": "hard: went to the last exit, right only there, the farthest first",
+    "hard": "hard: went to the last exit, right there, the most often wrong before first",
 }
 
 

@@ -38,8 +38,7 @@ class Case:
     """A query to show.
 
     Attributes:
-        kind: "easy": left at the first exit, and was right there; "hard": went to the last exit, and was right only
-            there.
+        kind: "easy": left at the first exit, and was right there; "hard": went to the last exit, and was right there.
         query: its row in the evaluation's queries.
         nearness: at the first exit.
         matches: at every exit that it came to, the last one is its answer.
@@ -57,7 +56,8 @@ class Figure8:
 
     Attributes:
         evaluation: whose rows the cases name.
-        cases: the easy ones, the nearest first, then the hard ones, the farthest first.
+        cases: the easy ones, the nearest first, then the hard ones: those that most exits had wrong first, and of
+            these the farthest first.
         taken: (E,), the share of the queries that left at each exit.
         found: how many easy and hard queries there are in all.
     """
@@ -97,7 +97,7 @@ def figure8(evaluation: Evaluation, stream: QueryStream, *, count: int = 8, seed
     exits = replay(nearness, RunningQuantile(shares / shares.sum()))
     right = stream.outcomes.right > 0
     easy = np.flatnonzero((exits == 0) & right[0])
-    hard = np.flatnonzero((exits == last) & right[last] & ~right[:last].any(0))
+    hard = np.flatnonzero((exits == last) & right[last])
     vectors = list(zip(evaluation.query.exits(), evaluation.gallery.exits(), strict=True))
     if evaluation.distance == "cosine":
         vectors = [(normalised(q), normalised(g)) for q, g in vectors]
@@ -108,7 +108,8 @@ def figure8(evaluation: Evaluation, stream: QueryStream, *, count: int = 8, seed
         return Case(kind, row, float(nearness[0, place]), tuple(matches))
 
     surest = easy[np.argsort(-nearness[0, easy], kind="stable")[:count]]
-    least_sure = hard[np.argsort(nearness[0, hard], kind="stable")[:count]]
+    right_before = right[:last, hard].sum(0)
+    least_sure = hard[np.lexsort([nearness[0, hard], right_before])[:count]]
     return Figure8(
         evaluation,
         (*(case("easy", place) for place in surest), *(case("hard", place) for place in least_sure)),

@@ -482,6 +482,15 @@ def test_a_writer_whose_lock_was_deleted_holds_none(path: Path, writer: LanceGal
     assert writer.count() == (3 if what == "folder" else 4)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C interrupts, also where the tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_lets_a_change_come_to_its_end(writer: LanceGallery, monkeypatch: pytest.MonkeyPatch) -> None:
     flush = folder.sync_below
 

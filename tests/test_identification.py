@@ -34,7 +34,7 @@ from dare import (
 )
 from dare.answer import DeadlineTooShortError
 from dare.anytime.nearest import Allowed, nearest_two
-from dare.gallery.store import MismatchError
+from dare.gallery.errors import MismatchError
 from dare.images import UnreadableImageError
 from dare.models.checkpoints import Architecture, Checkpoint, save_checkpoint
 from dare.models.macs import count_macs

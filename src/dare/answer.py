@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.anytime.confidence import margin, nearness
-from dare.gallery.store import Gallery, Hits, MismatchError, Where
+from dare.gallery.entry import Where
+from dare.gallery.errors import MismatchError
+from dare.gallery.store import Gallery, Hits
 from dare.images import UnreadableImageError, prepare, read_resized
 from dare.runners.runner import Runner
 

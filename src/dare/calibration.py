@@ -15,7 +15,8 @@ from dare.anytime.budgets import conditional
 from dare.anytime.costs import ExitTimes
 from dare.anytime.nearest import Allowed
 from dare.files import replacing
-from dare.gallery.store import Gallery, Where
+from dare.gallery.entry import Where
+from dare.gallery.store import Gallery
 from dare.runners.runner import Runner
 from dare.runners.timing import measure
 

@@ -14,7 +14,8 @@ import numpy as np
 from dare.answer import Answer, Confidence, DeadlineTooShortError, Picture, check, look_up, prepared
 from dare.anytime.costs import ExitTimes
 from dare.anytime.policies import Deadline, ExitPolicy
-from dare.gallery.store import Gallery, Where
+from dare.gallery.entry import Where
+from dare.gallery.store import Gallery
 from dare.images import UnreadableImageError
 from dare.runners.runner import Runner
 

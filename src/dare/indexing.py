@@ -7,7 +7,8 @@ from pathlib import Path
 from dare.answer import check
 from dare.datasets.sample import JUNK, UNKNOWN, Sample
 from dare.embedding import embed
-from dare.gallery.store import Entry, Gallery
+from dare.gallery.entry import Entry
+from dare.gallery.store import Gallery
 from dare.images import UnreadableImageError
 from dare.runners.runner import Runner
 

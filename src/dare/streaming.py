@@ -12,7 +12,8 @@ from dare.answer import Answer
 from dare.anytime.costs import ExitCosts
 from dare.anytime.nearest import Allowed
 from dare.datasets.sample import Sample
-from dare.gallery.store import Gallery, Where
+from dare.gallery.entry import Where
+from dare.gallery.store import Gallery
 from dare.retrieval.labels import Labelled, Labels
 from dare.retrieval.scoring import score_vectors
 

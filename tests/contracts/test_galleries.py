@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dare.gallery.checks import LONGEST_SQUARE
+from dare.gallery.entry import Entry, Where
+from dare.gallery.errors import MismatchError
 from dare.gallery.memory import MemoryGallery
-from dare.gallery.store import LONGEST_SQUARE, Entry, Gallery, MismatchError, Where, create_gallery
+from dare.gallery.store import Gallery, create_gallery
 
 MODEL = "a" * 64
 DIMENSIONS = (3, 5)

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dare.gallery.store import Entry, Gallery, create_gallery, open_gallery
+from dare.gallery.entry import Entry
+from dare.gallery.store import Gallery, create_gallery, open_gallery
 
 DIMENSIONS = (16, 8)
 BATCH, PEOPLE = 40, 12

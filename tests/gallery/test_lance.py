@@ -21,16 +21,10 @@ from gallery import crash_writer
 from dare.gallery import folder, lance
 from dare.gallery import rows as rows_module
 from dare.gallery import writer as writer_module
+from dare.gallery.entry import Entry
+from dare.gallery.errors import GalleryChangedError, GalleryError, GalleryLockedError, UnknownGalleryError
 from dare.gallery.lance import LanceGallery
-from dare.gallery.store import (
-    Entry,
-    GalleryChangedError,
-    GalleryError,
-    GalleryLockedError,
-    UnknownGalleryError,
-    create_gallery,
-    open_gallery,
-)
+from dare.gallery.store import create_gallery, open_gallery
 
 MODEL = "a" * 64
 DIMENSIONS = (32, 16)

@@ -141,8 +141,8 @@ def forget(
 
 def open_with_network(gallery: Path, model: "Sequence[Path] | None", engine: Engine) -> "tuple[LanceGallery, Runner]":
     """A gallery and the network that its vectors came from."""
+    from dare.gallery.errors import MismatchError
     from dare.gallery.lance import LanceGallery
-    from dare.gallery.store import MismatchError
 
     store = LanceGallery(gallery)
     try:

@@ -248,7 +248,7 @@ def _evaluated(
     """A network's embeddings scored, what its exits cost, and how long they take if that is asked for."""
     from dare.datasets import open_benchmark
     from dare.evaluation import evaluate
-    from dare.gallery.store import MismatchError
+    from dare.gallery.errors import MismatchError
     from dare.retrieval.embeddings import Embeddings
 
     if times is not None and by != "ms":
@@ -279,8 +279,8 @@ def _evaluated(
 def _measured(runner: "Runner", evaluation: "Evaluation", times: Path | None) -> "ExitTimes":
     """How long exits take with a search in the evaluation's gallery, one picture at a time."""
     from dare.calibration import load_times, measure_answers
+    from dare.gallery.entry import Entry
     from dare.gallery.memory import MemoryGallery
-    from dare.gallery.store import Entry
 
     if times is not None:
         return load_times(times, runner)

@@ -19,8 +19,8 @@ from dare.files import check_writable, replacing
 if TYPE_CHECKING:
     from dare.answer import Answer
     from dare.anytime.costs import ExitTimes
+    from dare.gallery.entry import Entry, Where
     from dare.gallery.lance import LanceGallery
-    from dare.gallery.store import Entry, Where
     from dare.runners.runner import Runner
 
 STDOUT = Path("-")
@@ -169,7 +169,7 @@ def _where(
     until: str | None,
 ) -> "Where | None":
     from dare.datasets.folder import label_number
-    from dare.gallery.store import Where
+    from dare.gallery.entry import Where
 
     where = Where(
         cameras=tuple(cameras) if cameras else None,

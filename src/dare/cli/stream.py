@@ -223,7 +223,7 @@ def _at_least(text: str, read: Callable[[str], float], least: float, written: st
 
 def _learnt(policy: Policy, plan: Path | None, runner: "Runner") -> "PlanFile | None":
     from dare.calibration import load_plan
-    from dare.gallery.store import MismatchError
+    from dare.gallery.errors import MismatchError
 
     if plan is None:
         return None
@@ -264,7 +264,8 @@ def _policy(
     seed: int,
 ) -> "ExitPolicy":
     from dare.anytime.budgets import adjacent_shares, geometric_shares
-    from dare.anytime.policies import STEERING_WINDOW, Chance, RunningQuantile, Steered, Thresholds
+    from dare.anytime.policies import Chance, RunningQuantile, Thresholds
+    from dare.anytime.steering import STEERING_WINDOW, Steered
 
     if learnt is not None:
         return Thresholds(learnt.thresholds) if name == "thresholds" else RunningQuantile(learnt.shares, window)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.gallery.store import Entry, GalleryLabels, Where
+from dare.gallery.entry import Entry, Where
+from dare.gallery.store import GalleryLabels
 
 UNKNOWN = -1
 UNKNOWN_PEOPLE = -2

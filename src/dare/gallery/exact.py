@@ -8,7 +8,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from dare.gallery.columns import Columns
-from dare.gallery.store import Hits, Where
+from dare.gallery.entry import Where
+from dare.gallery.store import Hits
 
 FLOAT32_ROUNDING = 2.0**-24
 BLOCK_VALUES = 16 * 2**20

@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from dare.files import replacing, sync_folder
-from dare.gallery.store import GalleryError, GalleryLockedError, UnknownGalleryError
+from dare.gallery.errors import GalleryError, GalleryLockedError, UnknownGalleryError
 
 FORMAT = 1
 DESCRIPTION = "gallery.json"

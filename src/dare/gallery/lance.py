@@ -24,19 +24,12 @@ from numpy.typing import NDArray
 
 from dare.files import sync_folder
 from dare.gallery import folder
+from dare.gallery.checks import check_exit, check_vectors
+from dare.gallery.entry import Entry, Where, many
+from dare.gallery.errors import GalleryChangedError, GalleryError
 from dare.gallery.exact import search_rows
 from dare.gallery.rows import Rows
-from dare.gallery.store import (
-    Entry,
-    GalleryChangedError,
-    GalleryError,
-    GalleryLabels,
-    Hits,
-    Where,
-    check_exit,
-    check_vectors,
-    many,
-)
+from dare.gallery.store import GalleryLabels, Hits
 from dare.gallery.table import batch_of, plain_errors, schema
 from dare.gallery.writer import Writer
 

@@ -5,9 +5,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from dare.gallery.checks import check_exit, check_vectors
 from dare.gallery.columns import Columns
+from dare.gallery.entry import Entry, Where, many
 from dare.gallery.exact import search_rows
-from dare.gallery.store import Entry, GalleryLabels, Hits, Where, check_exit, check_vectors, many
+from dare.gallery.store import GalleryLabels, Hits
 
 
 class MemoryGallery:

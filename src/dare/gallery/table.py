@@ -11,7 +11,8 @@ import pyarrow as pa
 from lancedb.table import Table
 from numpy.typing import NDArray
 
-from dare.gallery.store import Entry, GalleryError
+from dare.gallery.entry import Entry
+from dare.gallery.errors import GalleryError
 
 LABELS = ("id", "person", "camera", "time", "picture", "name", "sequence")
 BATCH_ROWS = 4096

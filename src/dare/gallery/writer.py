@@ -15,7 +15,7 @@ from lancedb.table import Table
 
 from dare.files import sync_folder
 from dare.gallery import folder
-from dare.gallery.store import GalleryError
+from dare.gallery.errors import GalleryError
 from dare.gallery.table import plain_errors, read, schema
 
 MANY_COMMITS = 64

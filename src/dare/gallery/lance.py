@@ -18,7 +18,6 @@ from typing import TypeVar
 import lancedb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from lancedb.table import Table
 from numpy.typing import NDArray
 
@@ -181,12 +180,11 @@ class LanceGallery:
 
     def get(self, ids: Iterable[str]) -> dict[str, Entry]:
         """As `Gallery.get`."""
-        wanted = list(dict.fromkeys(many(ids)))
-        labels = self._read(lambda rows: rows.labels())
-        texts = pa.array([id.encode(errors="replace").decode() for id in wanted], pa.string())
-        places = pc.indices_nonzero(pc.is_in(labels["id"], texts))
-        found = {row["id"]: Entry(**row) for row in labels.drop_columns("sequence").take(places).to_pylist()}
-        return {id: found[id] for id in wanted if id in found}
+        labels, places = self._read(lambda rows: (rows.labels(), rows.places()))
+        wanted = [id for id in dict.fromkeys(many(ids)) if id in places]
+        rows = pa.array([places[id] for id in wanted], pa.int64())
+        found = labels.drop_columns("sequence").take(rows).to_pylist()
+        return {row["id"]: Entry(**row) for row in found}
 
     def ids(self) -> list[str]:
         """As `Gallery.ids`."""

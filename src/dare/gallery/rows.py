@@ -36,6 +36,7 @@ class Rows:
         self._labels: pa.Table | None = None
         self._sequences = np.zeros(0, np.int64)
         self._columns: Columns | None = None
+        self._places: dict[str, int] | None = None
         self._exits: dict[int, _Vectors] = {}
 
     def refresh(self) -> None:
@@ -68,6 +69,12 @@ class Rows:
                 pc.fill_null(labels["time"], np.nan).to_numpy(),
             )
         return self._columns
+
+    def places(self) -> dict[str, int]:
+        """The row of each id."""
+        if self._places is None:
+            self._places = {id: place for place, id in enumerate(self.labels()["id"].to_pylist())}
+        return self._places
 
     def vectors(self, exit: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(N, D) vectors of one exit and (N,) their squared lengths."""
@@ -108,7 +115,7 @@ class Rows:
         labels = pa.concat_tables([self._labels, added])
         self._labels = labels.combine_chunks() if labels["id"].num_chunks > MOST_CHUNKS else labels
         self._sequences = np.concatenate([self._sequences, sequences])
-        self._columns = None
+        self._columns = self._places = None
         assert len(self._sequences) == self.count
 
 

@@ -75,7 +75,7 @@ def filters(
 
 def themselves(samples: Sequence[Sample], gallery: Gallery) -> list[str | None]:
     """The id of the entry that is the very picture of each query, if there is one."""
-    ids = {entry.picture: id for id, entry in gallery.get(gallery.ids()).items()}
+    ids = dict(zip(gallery.pictures(), gallery.ids(), strict=True))
     return [ids.get(str(sample.images[0].resolve())) for sample in samples]
 
 

@@ -130,6 +130,7 @@ def test_adding_again_replaces_and_counts_as_added_last(gallery: Gallery) -> Non
     assert hits.ids[0].tolist().index("a") == hits.ids[0].tolist().index("d") - 1
     assert gallery.labels().people.tolist() == [2, 3, 7, 3]
     assert gallery.ids() == ["b", "c", "a", "d"]
+    assert gallery.pictures() == ["", "", "new", ""]
     np.testing.assert_array_equal(gallery.vectors(1), np.concatenate([vectors[1][1:], moved[1], moved[1]]))
 
 

@@ -10,11 +10,12 @@ from cyclopts import App
 
 from dare import __version__
 from dare.cli.calibration import calibrate
+from dare.cli.choice import choose_exits
 from dare.cli.datasets import data_app
 from dare.cli.embedding import embed
 from dare.cli.evaluation import evaluate
 from dare.cli.galleries import forget, index
-from dare.cli.reproduction import choose_exits, reproduce_app
+from dare.cli.reproduction import reproduce_app
 from dare.cli.search import search
 from dare.cli.stream import stream
 from dare.cli.terminal import console, message

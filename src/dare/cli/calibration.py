@@ -1,7 +1,7 @@
-"""`dare calibrate`: how long each exit takes on this machine."""
+"""`dare calibrate`, and times for other commands: how long each exit takes on this machine."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from rich.table import Table
@@ -9,6 +9,15 @@ from rich.table import Table
 from dare.cli.options import Engine, EngineOptions
 from dare.cli.terminal import output
 from dare.files import check_writable
+
+if TYPE_CHECKING:
+    from dare.anytime.costs import ExitTimes
+    from dare.gallery.lance import LanceGallery
+    from dare.runners.runner import Runner
+
+REPEATS = 10
+
+TimesFile = Annotated[Path | None, Parameter(help="What `dare calibrate --out` wrote; measured anew if not given.")]
 
 
 def calibrate(
@@ -62,3 +71,10 @@ def calibrate(
     if out is not None:
         save_times(out, times, runner)
         output.print(f"written to {out}")
+
+
+def exit_times(file: Path | None, runner: "Runner", store: "LanceGallery", settings: dict[str, Any]) -> "ExitTimes":
+    """How long exits take, from a file or measured now, the search included."""
+    from dare.calibration import load_times, measure_answers
+
+    return load_times(file, runner) if file else measure_answers(runner, store, repeats=REPEATS, **settings)

@@ -1,7 +1,6 @@
 """`dare evaluate`."""
 
 import sys
-from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,8 +9,8 @@ from rich.table import Table
 from dare import __version__
 from dare.cli.embedding import run_network
 from dare.cli.options import Layout, Models, Root, Running, RunningOptions
-from dare.cli.terminal import console, output
-from dare.files import check_writable, replacing
+from dare.cli.terminal import console, output, write_json
+from dare.files import check_writable
 
 if TYPE_CHECKING:
     from dare.evaluation import Evaluation
@@ -72,8 +71,7 @@ def evaluate(
     result = evaluate_embeddings(vectors, benchmark, distance=distance, rule=rule, costs=costs, skipped=left_out)
     _show(result)
     if json:
-        with replacing(json) as file:
-            file.write((dumps({**result.figures(), "version": __version__}, indent=2) + "\n").encode())
+        write_json(json, {**result.figures(), "version": __version__})
     if report:
         from dare.report import write_report
 

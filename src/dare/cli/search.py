@@ -4,29 +4,25 @@ import math
 import re
 import sys
 from collections.abc import Sequence
-from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from dare.cli import quantities
+from dare.cli.calibration import TimesFile, exit_times
 from dare.cli.galleries import GalleryFolder, OtherModels, open_with_network
 from dare.cli.options import Engine, EngineOptions
-from dare.cli.terminal import console, one_line, output
-from dare.files import check_writable, replacing
+from dare.cli.terminal import STDOUT, console, one_line, output, write_json
+from dare.files import check_writable
 
 if TYPE_CHECKING:
     from dare.answer import Answer
-    from dare.anytime.costs import ExitTimes
     from dare.gallery.entry import Entry, Where
     from dare.gallery.lance import LanceGallery
     from dare.runners.runner import Runner
 
-STDOUT = Path("-")
-REPEATS = 10
 
-TimesFile = Annotated[Path | None, Parameter(help="What `dare calibrate --out` wrote; measured anew if not given.")]
 JsonOut = Annotated[
     Path | None,
     Parameter(
@@ -154,13 +150,6 @@ def exit_number(exit: str, names: Sequence[str]) -> int:
     raise ValueError(f"there is no exit {exit!r}; choose {known}")
 
 
-def exit_times(file: Path | None, runner: "Runner", store: "LanceGallery", settings: dict[str, Any]) -> "ExitTimes":
-    """How long exits take, from a file or measured now, the search included."""
-    from dare.calibration import load_times, measure_answers
-
-    return load_times(file, runner) if file else measure_answers(runner, store, repeats=REPEATS, **settings)
-
-
 def _where(
     cameras: list[int] | None,
     not_cameras: list[int] | None,
@@ -231,13 +220,3 @@ def _figures(path: Path, answer: "Answer", runner: "Runner", store: "LanceGaller
             for entry, distance in _listed(answer, store)
         ],
     }
-
-
-def write_json(path: Path, figures: Any) -> None:
-    """Print it, or write it to a file."""
-    text = dumps(figures, indent=2)
-    if path == STDOUT:
-        print(text)
-        return
-    with replacing(path) as file:
-        file.write((text + "\n").encode())

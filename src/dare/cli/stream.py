@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from csv import writer
 from io import StringIO
 from pathlib import Path
@@ -12,26 +12,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 from rich.table import Table
 
-from dare.cli import quantities
+from dare.cli import routing
+from dare.cli.calibration import TimesFile
 from dare.cli.galleries import GalleryFolder, OtherModels, open_with_network, unlabelled
 from dare.cli.options import Engine, EngineOptions, Layout, NoPeople, PicturesBelow
-from dare.cli.search import STDOUT, JsonOut, TimesFile, exit_times, write_json
-from dare.cli.terminal import console, one_line, output, progress
+from dare.cli.search import JsonOut
+from dare.cli.terminal import STDOUT, console, one_line, output, progress, write_json
 from dare.files import check_writable, replacing
 
 if TYPE_CHECKING:
-    from dare.answer import Answer, Confidence
+    from dare.answer import Answer
     from dare.anytime.costs import ExitCosts, ExitTimes
-    from dare.anytime.nearest import Allowed
     from dare.anytime.policies import ExitPolicy
-    from dare.calibration import PlanFile
     from dare.datasets import Sample
     from dare.gallery.lance import LanceGallery
     from dare.runners.runner import Runner
     from dare.streaming import StreamSummary
-
-LEAST_WINDOW = 50
-Policy = Literal["quantile", "steered", "chance", "thresholds"]
 
 
 def stream(
@@ -42,7 +38,7 @@ def stream(
     mean_macs: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     mean_time: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     times: TimesFile = None,
-    policy: Policy = "steered",
+    policy: routing.Policy = "steered",
     plan: Path | None = None,
     confidence: Literal["margin", "nearness"] | None = None,
     allowed: Literal["paper", "other-cameras", "all"] | None = None,
@@ -99,20 +95,20 @@ def stream(
     for path in (answers, json):
         if path not in (None, STDOUT):
             check_writable(path)
-    _refuse_unused(policy, plan, mean_macs, mean_time, times, window, seed)
+    routing.refuse_unused(policy, plan, mean_macs, mean_time, times, window, seed)
     benchmark = open_benchmark(queries, layout, unlabelled=True)
     samples = unlabelled(getattr(benchmark, split), no_people)
     if not samples:
         raise ValueError(f"{queries} has no pictures in its split {split}; choose another one with --split")
     store, runner = open_with_network(gallery, model, engine or Engine())
     try:
-        learnt = _learnt(policy, plan, runner)
-        confidence, chosen = _looking(confidence, allowed, learnt, benchmark.cameras_known)
+        learnt = routing.learnt(policy, plan, runner)
+        confidence, chosen = routing.looking(confidence, allowed, learnt, benchmark.cameras_known)
         own = themselves(samples, store)
         where = filters(samples, benchmark.cameras_known, chosen, own)
         settings: dict[str, Any] = {"count": count, "where": None, "confidence": confidence}
-        costs, budget = _budget(mean_macs, mean_time, times, runner, store, settings, learnt is None)
-        leave = _policy(policy, costs, budget, learnt, window, seed or 0)
+        costs, budget = routing.budget(mean_macs, mean_time, times, runner, store, settings, learnt is None)
+        leave = routing.policy(policy, costs, budget, learnt, window, seed or 0)
         settings |= {"where": where.__getitem__, "micro_batch": micro_batch}
         found, seconds = _identified(samples, runner, store, leave, settings)
         summary = summarise(found, samples, store, runner.costs, None if benchmark.cameras_known else own)
@@ -158,123 +154,6 @@ def _identified(
         if answer.problem:
             console.print(f"left out: {one_line(answer.problem)}")
     return found, seconds
-
-
-def _refuse_unused(
-    policy: Policy,
-    plan: Path | None,
-    mean_macs: str | None,
-    mean_time: str | None,
-    times: Path | None,
-    window: int | None,
-    seed: int | None,
-) -> None:
-    """An option that would change nothing is a misunderstanding."""
-    if mean_macs is not None and mean_time is not None:
-        raise ValueError("give either --mean-macs or --mean-time")
-    if plan is not None and (mean_macs is not None or mean_time is not None):
-        raise ValueError("a plan has its own budget; give either --plan or a budget")
-    if plan is not None and policy not in ("thresholds", "quantile"):
-        raise ValueError(f"a plan belongs to --policy thresholds or quantile, not to {policy}")
-    if plan is None and policy == "thresholds":
-        raise ValueError("--policy thresholds needs --plan FILE, which dare choose-exits writes")
-    if times is not None and mean_time is None:
-        raise ValueError("--times belongs to --mean-time")
-    if window is not None and (policy not in ("steered", "quantile") or window < LEAST_WINDOW):
-        raise ValueError(f"--window belongs to --policy steered or quantile, and is at least {LEAST_WINDOW}")
-    if seed is not None and (policy != "chance" or seed < 0):
-        raise ValueError("--seed belongs to --policy chance, and is at least 0")
-
-
-def _budget(
-    mean_macs: str | None,
-    mean_time: str | None,
-    times: Path | None,
-    runner: "Runner",
-    store: "LanceGallery",
-    settings: dict[str, Any],
-    needed: bool,
-) -> "tuple[ExitCosts | ExitTimes, float | None]":
-    """What exits cost, and how much a query may cost in the mean, in one unit."""
-    if mean_time is not None:
-        measured = exit_times(times, runner, store, settings)
-        first = math.ceil(measured.median[0] * 1e5) / 100
-        return measured, _at_least(mean_time, quantities.seconds, measured.median[0], f"{first}ms")
-    first = math.ceil(runner.costs.macs[0] / 1e4) / 100
-    if mean_macs is None and needed:
-        least = f"the smallest possible budget is {first}M, the first exit alone"
-        raise ValueError(f"give a budget, --mean-macs or --mean-time; {least}")
-    if mean_macs is None:
-        return runner.costs, None
-    return runner.costs, _at_least(mean_macs, quantities.macs, runner.costs.macs[0], f"{first}M")
-
-
-def _at_least(text: str, read: Callable[[str], float], least: float, written: str) -> float:
-    """A budget, not below the first exit's cost."""
-    smallest = f"the smallest possible budget is {written}, the first exit alone"
-    try:
-        value = read(text)
-    except ValueError as error:
-        raise ValueError(f"{error}; {smallest}") from None
-    if value < least:
-        raise ValueError(f"a mean budget of {text} cannot be met; {smallest}")
-    return value
-
-
-def _learnt(policy: Policy, plan: Path | None, runner: "Runner") -> "PlanFile | None":
-    from dare.calibration import load_plan
-    from dare.gallery.errors import MismatchError
-
-    if plan is None:
-        return None
-    found = load_plan(plan, runner)
-    if policy == "thresholds" and found.crops != 1:
-        raise ValueError(f"the thresholds in {plan} are for {found.crops} crops, a stream takes one; choose again")
-    if policy == "thresholds" and found.model != runner.digest:
-        raise MismatchError(
-            f"the thresholds in {plan} are for model {found.model[:12]}, this is model {runner.digest[:12]}; "
-            "choose again, or take the plan's shares with --policy quantile"
-        )
-    return found
-
-
-def _looking(
-    confidence: "Confidence | None",
-    allowed: "Allowed | None",
-    learnt: "PlanFile | None",
-    cameras_known: bool,
-) -> "tuple[Confidence, Allowed]":
-    """What confidence is computed from what: as asked for, as a plan was made, or as is usual."""
-    if learnt is None:
-        return confidence or "margin", allowed or ("other-cameras" if cameras_known else "all")
-    if confidence not in (None, learnt.confidence) or allowed not in (None, learnt.allowed):
-        raise ValueError(
-            f"the plan was made for {learnt.confidence} compared with {learnt.allowed}; "
-            "leave --confidence and --allowed out"
-        )
-    return learnt.confidence, learnt.allowed
-
-
-def _policy(
-    name: Policy,
-    costs: "ExitCosts | ExitTimes",
-    budget: float | None,
-    learnt: "PlanFile | None",
-    window: int | None,
-    seed: int,
-) -> "ExitPolicy":
-    from dare.anytime.budgets import adjacent_shares, geometric_shares
-    from dare.anytime.policies import Chance, RunningQuantile, Thresholds
-    from dare.anytime.steering import STEERING_WINDOW, Steered
-
-    if learnt is not None:
-        return Thresholds(learnt.thresholds) if name == "thresholds" else RunningQuantile(learnt.shares, window)
-    assert budget is not None
-    if name == "steered":
-        return Steered(costs, budget, window=window or STEERING_WINDOW)
-    if name == "quantile":
-        return RunningQuantile(geometric_shares(costs, budget), window)
-    return Chance(adjacent_shares(costs, budget), seed)
 
 
 def _figures(

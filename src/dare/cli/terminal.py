@@ -1,18 +1,25 @@
 """What the command shows and hears: consoles, progress bars, signals, errors in one line."""
 
 import errno
+import json
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dare import missing_extra
+from dare.files import replacing
 
 console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 output = Console(highlight=False, soft_wrap=True, markup=False)
+
+
+STDOUT = Path("-")
+"""In place of a file to write: print."""
 
 
 @contextmanager
@@ -63,3 +70,13 @@ def message(error: BaseException) -> str:
 def one_line(text: object) -> str:
     """A text with everything that would break or turn its line written out: names of files may hold anything."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))
+
+
+def write_json(path: Path, figures: Any) -> None:
+    """Print it, or write it to a file."""
+    text = json.dumps(figures, indent=2)
+    if path == STDOUT:
+        print(text)
+        return
+    with replacing(path) as file:
+        file.write((text + "\n").encode())

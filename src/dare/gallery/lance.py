@@ -188,8 +188,11 @@ class LanceGallery:
 
     def ids(self) -> list[str]:
         """As `Gallery.ids`."""
-        names: list[str] = self._read(lambda rows: rows.labels())["id"].to_pylist()
-        return names
+        return self._texts("id")
+
+    def pictures(self) -> list[str]:
+        """As `Gallery.pictures`."""
+        return self._texts("picture")
 
     def vectors(self, exit: int) -> NDArray[np.float32]:
         """As `Gallery.vectors`; not to be written to."""
@@ -210,6 +213,10 @@ class LanceGallery:
         with self._changes, self._reads:
             self._writer = self._rows = None
             self._lock.release()
+
+    def _texts(self, column: str) -> list[str]:
+        texts: list[str] = self._read(lambda rows: rows.labels())[column].to_pylist()
+        return texts
 
     def _read(self, answer: Callable[[Rows], T]) -> T:
         """An answer from the newest rows, all of one version.

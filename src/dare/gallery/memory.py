@@ -73,6 +73,10 @@ class MemoryGallery:
         """As `Gallery.ids`."""
         return list(self._ids)
 
+    def pictures(self) -> list[str]:
+        """As `Gallery.pictures`."""
+        return [entry.picture for entry in self._entries.values()]
+
     def vectors(self, exit: int) -> NDArray[np.float32]:
         """As `Gallery.vectors`; not to be written to."""
         if not 0 <= exit < len(self.dimensions):

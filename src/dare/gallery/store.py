@@ -139,6 +139,10 @@ class Gallery(Protocol):
         """Of all entries, in the order they were added."""
         ...
 
+    def pictures(self) -> list[str]:
+        """Where those of all entries are, in the order they were added."""
+        ...
+
     def vectors(self, exit: int) -> NDArray[np.float32]:
         """(N, D), of all entries at one exit, in the order they were added."""
         ...

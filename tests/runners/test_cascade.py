@@ -27,7 +27,7 @@ IMAGES = np.random.default_rng(0).normal(size=(3, 3, 64, 32)).astype(np.float32)
 
 
 def test_each_network_is_an_exit_with_its_own_last_vectors_and_costs_add_up(parts: list[Checkpoint]) -> None:
-    cascade = open_runner(parts)
+    cascade = open_runner(parts, "eager")
     alone = [EagerRunner(part) for part in parts]
     found = list(cascade.exits(IMAGES))
     assert [vectors.shape for vectors in found] == [(3, 4), (3, 6), (3, 5)]
@@ -47,7 +47,7 @@ def test_resnets_cost_what_the_paper_adds_up() -> None:
 
 
 def test_a_network_runs_only_when_it_is_asked_for_and_for_whom_is_left(parts: list[Checkpoint]) -> None:
-    cascade = open_runner(parts)
+    cascade = open_runner(parts, "eager")
     full = list(cascade.exits(IMAGES))
     ran: list[int] = []
     hooks = [
@@ -76,20 +76,20 @@ def test_a_stop_between_blocks_ends_the_cascade(parts: list[Checkpoint]) -> None
     blocks = []
     for exits in range(3):
         asked = 0
-        walk = open_runner(parts[: exits + 1]).walk(IMAGES)
+        walk = open_runner(parts[: exits + 1], "eager").walk(IMAGES)
         while walk.exit(lambda: stop(10**6)) is not None:
             pass
         blocks.append(asked)
     for exits, (before, until) in enumerate(zip([0, *blocks[:-1]], blocks, strict=True)):
         for after in (before, until - 1):
             asked = 0
-            assert len(list(open_runner(parts).exits(IMAGES, lambda after=after: stop(after)))) == exits
+            assert len(list(open_runner(parts, "eager").exits(IMAGES, lambda after=after: stop(after)))) == exits
 
 
 def test_a_digest_stands_for_all_of_them_and_their_order(parts: list[Checkpoint]) -> None:
-    assert len(open_runner(parts).digest) == 64
-    assert open_runner(parts).digest != open_runner(parts[::-1]).digest
-    assert open_runner(parts[:1]).digest == "digest 0"
+    assert len(open_runner(parts, "eager").digest) == 64
+    assert open_runner(parts, "eager").digest != open_runner(parts[::-1]).digest
+    assert open_runner(parts[:1], "eager").digest == "digest 0"
     nameless = EagerRunner(DaRe(BACKBONES["slim"]()))
     assert Cascade([nameless, nameless]).digest == ""
 
@@ -103,7 +103,7 @@ def test_networks_that_take_other_pictures_are_refused(parts: list[Checkpoint]) 
 
 def test_times_are_middles_and_slow_ends_of_what_the_clock_said(parts: list[Checkpoint]) -> None:
     now = 0.0
-    runner = open_runner(parts[:1])
+    runner = open_runner(parts[:1], "eager")
     waits = iter([*(0.0 for _ in range(5)), *np.random.default_rng(0).permutation(101) / 100])
 
     def search(exit: int, vectors: np.ndarray) -> None:
@@ -125,7 +125,7 @@ def test_times_rise_from_exit_to_exit_and_the_search_is_part_of_them(parts: list
         now += 0.001
         return now
 
-    runner = open_runner(parts)
+    runner = open_runner(parts, "eager")
     searched: list[int] = []
 
     def search(exit: int, vectors: np.ndarray) -> None:

@@ -42,7 +42,7 @@ class Step(nn.Module):
 
     def until(self, features: Tensor, stop: Callable[[], bool]) -> Tensor | None:
         """As `forward`, asking before each block; None once the answer was yes."""
-        for block in _blocks(self.body):
+        for block in blocks_of(self.body):
             if stop():
                 return None
             features = block(features)
@@ -189,13 +189,13 @@ class Walk:
         self.vectors = [vectors[chosen] for vectors in self.vectors]
 
 
-def _blocks(body: nn.Module) -> Iterator[nn.Module]:
+def blocks_of(body: nn.Module) -> Iterator[nn.Module]:
     """The parts of a body that run one after the other; sequences within sequences are opened."""
     if type(body) is not nn.Sequential:
         yield body
         return
     for part in body:
-        yield from _blocks(part)
+        yield from blocks_of(part)
 
 
 def _head(channels: int, hidden_dim: int, embedding_dim: int) -> nn.Module:

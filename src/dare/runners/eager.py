@@ -8,11 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dare.images import Preparation
-from dare.models.checkpoints import Checkpoint, load_checkpoint
+from dare.models.checkpoints import Checkpoint
 from dare.models.dare import DaRe, Walk
 from dare.models.devices import choose_device, describe_device
-from dare.models.macs import count_macs
+from dare.runners.network import Network, as_tensor
 
 
 class EagerRunner:
@@ -28,21 +27,13 @@ class EagerRunner:
     def __init__(self, model: Checkpoint | Path | DaRe, *, precision: str = "fp32", device: str = "cpu") -> None:
         if precision not in ("fp32", "bf16"):
             raise ValueError(f"the eager runner computes in fp32 or bf16, not in {precision!r}")
-        self.preparation = Preparation()
-        self.digest = ""
-        if isinstance(model, Path):
-            model = load_checkpoint(model)
-        if isinstance(model, Checkpoint):
-            self.preparation, self.digest = model.preparation, model.digest
-            self.costs, network = model.costs, model.model
-        else:
-            self.costs, network = count_macs(model), model
-        self.exit_names = network.exit_names
-        self.stage_names = tuple(f"stage {tap}" for tap in network.taps)
+        network = Network.of(model)
+        self.preparation, self.digest, self.costs = network.preparation, network.digest, network.costs
+        self.exit_names, self.stage_names = network.model.exit_names, network.stage_names
         self.device = choose_device(device)
         self.precision = precision
         self._mixed = precision == "bf16"
-        self._network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._network = network.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def description(self) -> str:
@@ -59,24 +50,16 @@ class EagerRunner:
 
     def walk(self, images: NDArray[np.float32] | Tensor) -> "EagerWalk":
         """As `Runner.walk`."""
-        return EagerWalk(self._network.walk(self._input(images)), self.device.type, self._mixed)
+        return EagerWalk(self._network.walk(as_tensor(images, self.device)), self.device.type, self._mixed)
 
     def embed(
         self, images: NDArray[np.float32] | Tensor
     ) -> tuple[list[NDArray[np.float32]], NDArray[np.float32] | None]:
         """(B, 3, H, W) -> (B, D) per tapped stage, and the fused (B, D) if there is fusion."""
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed):
-            found = self._network(self._input(images))
+            found = self._network(as_tensor(images, self.device))
         fused = None if found.fused is None else found.fused.float().cpu().numpy()
         return [stage.float().cpu().numpy() for stage in found.stages], fused
-
-    def _input(self, images: NDArray[np.float32] | Tensor) -> Tensor:
-        if isinstance(images, np.ndarray) and not (images.flags.c_contiguous and images.flags.writeable):
-            images = np.array(images, np.float32)  # torch takes no mirrored views and warns of read-only ones
-        tensor = torch.as_tensor(images)
-        if tensor.ndim != 4 or tensor.shape[1] != 3:
-            raise ValueError(f"expected images (B, 3, H, W), got shape {tuple(tensor.shape)}")
-        return tensor.to(self.device, torch.float32, memory_format=torch.channels_last)
 
 
 class EagerWalk:

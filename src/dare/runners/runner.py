@@ -67,28 +67,65 @@ class Runner(Protocol):
         ...
 
 
-RUNNERS = {"eager": "dare.runners.eager:EagerRunner"}
+RUNNERS = {
+    "eager": "dare.runners.eager:EagerRunner",
+    "prepacked": "dare.runners.prepacked:PrepackedRunner",
+    "onnx": "dare.runners.onnx:OnnxRunner",
+    "openvino": "dare.runners.openvino:OpenvinoRunner",
+}
 """Name -> where the engine is; imported when it is asked for."""
 
+EXPORTED = ("onnx", "openvino")
+"""Those that run exported steps; the others run networks of torch."""
 
-def open_runner(model: Any, name: str = "eager", *, precision: str = "fp32", device: str = "cpu") -> Runner:
+MANIFEST = "manifest.json"
+"""What a folder of exported steps holds, and says which engine they are for."""
+
+
+def open_runner(
+    model: Any, name: str | None = None, *, precision: str | None = None, device: str = "cpu", threads: int = 1
+) -> Runner:
     """Make a network ready to run.
 
     Args:
-        model: a checkpoint, its path, the folder of a training, or a `DaRe`; several make a cascade: they are evaluated
-            in order, and each is one exit.
-        name: one of `RUNNERS`.
-        precision: "fp32", or "bf16" for the trunk.
+        model: a checkpoint, its path, the folder of a training, a `DaRe`, or a folder of exported steps; several make a
+            cascade: they are evaluated in order, and each is one exit.
+        name: one of `RUNNERS`; by default the one that steps were exported for, and of torch's `prepacked` on the CPU,
+            `eager` elsewhere.
+        precision: "fp32", or "bf16" for the trunk; exported steps have theirs.
         device: of torch.
+        threads: of exported steps. Networks of torch take torch's own number (`torch.set_num_threads`).
     """
     if isinstance(model, list | tuple):
         from dare.runners.cascade import Cascade
 
-        runners = [open_runner(part, name, precision=precision, device=device) for part in model]
+        runners = [open_runner(part, name, precision=precision, device=device, threads=threads) for part in model]
         return runners[0] if len(runners) == 1 else Cascade(runners)
+    if isinstance(model, str):
+        model = Path(model)
+    exported = isinstance(model, Path) and (model / MANIFEST).exists()
+    if name is None and exported:
+        from dare.runners.exported import read_manifest
+
+        name = read_manifest(model).engine
+    name = name or ("prepacked" if device == "cpu" else "eager")
     if name not in RUNNERS:
         raise ValueError(f"unknown runner {name!r}; choose {', '.join(RUNNERS)}")
+    if exported != (name in EXPORTED):
+        raise ValueError(
+            f"{model} holds exported steps, which the runner {name} does not run; leave the runner out"
+            if exported
+            else f"the runner {name} runs what `dare export --format {name}` wrote, got {_kind(model)}"
+        )
     module, _, attribute = RUNNERS[name].partition(":")
     build = getattr(importlib.import_module(module), attribute)
-    runner: Runner = build(Path(model) if isinstance(model, str) else model, precision=precision, device=device)
+    runner: Runner
+    if exported:
+        runner = build(model, precision=precision, threads=threads)
+    else:
+        runner = build(model, precision=precision or "fp32", device=device)
     return runner
+
+
+def _kind(model: Any) -> str:
+    return str(model) if isinstance(model, Path) else f"a {type(model).__name__}"

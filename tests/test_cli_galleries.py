@@ -221,7 +221,7 @@ def test_search_answers_by_the_full_network_at_an_exit_or_in_time(
     status, out, _ = run(capsys, "search", indexed, query(market), "--deadline", "1us", "--allow-late")
     assert ": stage 1, " in out
     assert "too late" in out
-    assert "times reckoned with: eager" in out
+    assert "times reckoned with: prepacked" in out
 
 
 def test_search_looks_where_it_is_told(capsys: pytest.CaptureFixture[str], market: Path, indexed: Path) -> None:

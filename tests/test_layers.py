@@ -19,7 +19,7 @@ ROWS = [
     {"runners"},
     {"embedding"},
     {"checking", "evaluation"},
-    {"answer"},
+    {"answer", "turns"},
     {"calibration", "indexing"},
     {"training", "identification", "streaming", "export"},
     {"report", "search_page", "experiments", "web"},
@@ -42,13 +42,16 @@ WITHOUT_TORCH = {
     "search_page",
     "streaming",
     "thumbnails",
+    "turns",
     "checking",
     "evaluation",
     "report",
 }
 TORCH = {"torch", "torchvision", "timm"}
 # Serving exported steps must not need the networks that they were made from.
-FREE_OF_MODELS = {"runners/runner.py", "runners/onnx.py", "runners/openvino.py"}
+FREE_OF_MODELS = {
+    f"runners/{name}.py" for name in ("runner", "steps", "timing", "worker", "workers", "onnx", "openvino")
+}
 # The command catches its errors before torch is loaded.
 PLAIN = {"training/alarm.py"}
 

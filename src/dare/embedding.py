@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def embed(
     root: Path | None = None,
     crops: int = 1,
     batch_size: int = 64,
+    workers: int = 1,
     resume: Path | None = None,
     skipped: list[UnreadableImageError] | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -49,6 +51,7 @@ def embed(
         crops: 1 resizes each picture to the input; 10 takes the mean vector of five crops and their mirror
             images, at ten times the cost.
         batch_size: pictures that are run together.
+        workers: batches that are run at the same time; open the runner with as many.
         resume: folder for finished chunks, which a later call of the same work picks up; remove it when the
             embeddings are safe. Needs a network that was saved, so that chunks of another are never taken.
         skipped: samples with an unreadable picture are left out and reported here; without it they are errors.
@@ -60,8 +63,9 @@ def embed(
     """
     if crops not in (1, 10):
         raise ValueError(f"crops must be 1 or 10, got {crops}")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    for name, value in (("batch_size", batch_size), ("workers", workers)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
     samples = list(dict.fromkeys(samples))
     if not samples:
         raise ValueError("nothing to embed: no samples")
@@ -76,7 +80,9 @@ def embed(
         part = paths[start : start + CHUNK]
         file = resume / f"{_fingerprint(runner, part, crops)}.npz" if resume else None
         before = len(problems)
-        chunks.append(_saved(file) or _chunk(runner, part, crops, batch_size, problems, start, len(paths), on_progress))
+        chunks.append(
+            _saved(file) or _chunk(runner, part, crops, batch_size, workers, problems, start, len(paths), on_progress)
+        )
         if problems and skipped is None:
             raise UnreadableImageError.several(problems)
         if file and not file.exists() and len(problems) == before:
@@ -123,23 +129,33 @@ def _chunk(
     paths: Sequence[Path],
     crops: int,
     batch_size: int,
+    workers: int,
     problems: list[UnreadableImageError],
     before: int,
     total: int,
     on_progress: Callable[[int, int], None],
 ) -> _Vectors:
-    batches = []
-    with ThreadPoolExecutor(READING_THREADS) as pool:
-        for done, pictures in _batches(pool, runner, paths, crops, batch_size, problems):
-            if crops == 1:
-                batches.append(_Vectors(*runner.embed(prepare(pictures, runner.preparation))))
-            else:
-                size = runner.preparation.height, runner.preparation.width
-                each = [
-                    _Vectors(*runner.embed(prepare(crop, runner.preparation))) for crop in ten_crops(pictures, *size)
-                ]
-                batches.append(_mean(each))
-            on_progress(before + done, total)
+    def run(pictures: NDArray[np.uint8]) -> _Vectors:
+        if crops == 1:
+            return _Vectors(*runner.embed(prepare(pictures, runner.preparation)))
+        cropped = ten_crops(pictures, runner.preparation.height, runner.preparation.width)
+        return _mean([_Vectors(*runner.embed(prepare(crop, runner.preparation))) for crop in cropped])
+
+    batches: list[_Vectors] = []
+    ahead: deque[tuple[int, Future[_Vectors]]] = deque()
+
+    def finish() -> None:
+        done, future = ahead.popleft()
+        batches.append(future.result())
+        on_progress(before + done, total)
+
+    with ThreadPoolExecutor(READING_THREADS) as reading, ThreadPoolExecutor(workers) as running:
+        for done, pictures in _batches(reading, runner, paths, crops, batch_size, problems):
+            ahead.append((done, running.submit(run, pictures)))
+            if len(ahead) > workers:
+                finish()
+        while ahead:
+            finish()
     return _joined(batches)
 
 

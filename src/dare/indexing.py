@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dare.answer import check
 from dare.datasets.sample import JUNK, UNKNOWN, Sample
@@ -46,6 +47,7 @@ def index(
     names: Mapping[int, str] | None = None,
     replace: bool = False,
     batch_size: int = 64,
+    workers: int = 1,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Indexed:
@@ -60,6 +62,7 @@ def index(
         names: of people, as `Benchmark.names`.
         replace: embed also what is there already.
         batch_size: pictures that are run together.
+        workers: as of `dare.embed`.
         on_progress: called with samples done and in all.
         should_stop: asked between parts.
 
@@ -85,7 +88,8 @@ def index(
         if should_stop():
             break
         part = todo[start : start + PART]
-        added += _add(gallery, runner, part, [entries[sample] for sample in part], root, batch_size, failed)
+        settings = {"root": root, "batch_size": batch_size, "workers": workers}
+        added += _add(gallery, runner, part, [entries[sample] for sample in part], settings, failed)
         done += len(part)
         on_progress(done, len(todo))
     return Indexed(added, len(entries) - len(todo), len(samples) - len(kept), tuple(failed), done == len(todo))
@@ -125,13 +129,12 @@ def _add(
     runner: Runner,
     part: Sequence[Sample],
     entries: Sequence[Entry],
-    root: Path,
-    batch_size: int,
+    settings: dict[str, Any],
     failed: list[UnreadableImageError],
 ) -> int:
     bad: list[UnreadableImageError] = []
     try:
-        found = embed(runner, part, root=root, batch_size=batch_size, skipped=bad)
+        found = embed(runner, part, skipped=bad, **settings)
     except UnreadableImageError:  # not one of them can be read
         failed += bad
         return 0

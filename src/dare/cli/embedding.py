@@ -72,6 +72,7 @@ def run_network(
             root=benchmark.root,
             crops=running.crops,
             batch_size=running.batch_size,
+            workers=running.workers,
             resume=resume,
             skipped=skipped,
             on_progress=lambda done, total: show("embedding", done, total),

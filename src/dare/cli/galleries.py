@@ -80,6 +80,7 @@ def index(
                 names=benchmark.names,
                 replace=replace,
                 batch_size=batch_size,
+                workers=engine.workers,
                 on_progress=lambda done, total: show("indexing", done, total),
                 should_stop=stopped,
             )

@@ -45,16 +45,40 @@ NoPeople = Annotated[bool, Parameter(negative="", help="Take the pictures as sho
 class Engine:
     """What a network is run by."""
 
+    runner: Annotated[
+        Literal["eager", "prepacked", "onnx", "openvino"] | None,
+        Parameter(
+            help="eager is torch as it is; prepacked, folded and fused for the CPU, is the default there; onnx and "
+            "openvino run what `dare export` wrote, and are the default for it."
+        ),
+    ] = None
+    precision: Annotated[
+        Literal["fp32", "bf16", "int8"] | None,
+        Parameter(help="Of the trunk: fp32 if not given. Exported steps have theirs."),
+    ] = None
     device: Device = "cpu"
-    precision: Annotated[Literal["fp32", "bf16"], Parameter(help="Of the trunk.")] = "fp32"
-    threads: Threads = None
+    threads: Annotated[int, Parameter(help="CPU threads.")] = 1
+    workers: Annotated[int, Parameter(help="Processes that run the network, each with one thread.")] = 1
 
     def open(self, model: "Path | Sequence[Path]") -> "Runner":
         """Make a network, or a cascade of several, ready to run."""
-        from dare.runners.runner import open_runner
+        from dare.runners.runner import EXPORTED, engine_of, open_runner
 
-        limit_threads(self.threads)
-        return open_runner(model, "eager", precision=self.precision, device=self.device)
+        for name, value in (("threads", self.threads), ("workers", self.workers)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if self.threads > 1 and self.workers > 1:
+            raise ValueError("each worker has one thread; give --threads or --workers")
+        if self.workers == 1 and engine_of(model, self.runner, self.device) not in EXPORTED:
+            limit_threads(self.threads)
+        return open_runner(
+            model,
+            self.runner,
+            precision=self.precision,
+            device=self.device,
+            threads=self.threads,
+            workers=self.workers,
+        )
 
 
 EngineOptions = Annotated[Engine | None, Parameter(name="*")]

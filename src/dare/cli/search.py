@@ -4,6 +4,7 @@ import math
 import re
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -91,13 +92,14 @@ def search(
             check_writable(path)
     where = _where(camera, not_camera, person, since, until)
     settings: dict[str, Any] = {"count": count, "where": where, "confidence": confidence}
-    store, runner = open_with_network(gallery, model, engine or Engine())
+    engine = engine or Engine()
+    store, runner = open_with_network(gallery, model, engine)
     try:
         leave_at = None if exit is None else exit_number(exit, runner.exit_names)
         warm_up(runner, store)
         measured = None if within is None else exit_times(times, runner, store, settings)
         limits = {"deadline": within, "times": measured, "allow_late": allow_late}
-        found = _ask(query, runner, store, leave_at, limits, settings)
+        found = _ask(query, runner, store, leave_at, limits, settings, engine.workers)
         if json != STDOUT:
             for path, answer in found:
                 _show(path, answer, runner, store)
@@ -123,20 +125,27 @@ def _ask(
     leave_at: int | None,
     limits: dict[str, Any],
     settings: dict[str, Any],
+    workers: int,
 ) -> "list[tuple[Path, Answer]]":
     """Answers to the pictures that can be read."""
     from dare.identification import answers, identify
     from dare.images import UnreadableImageError
 
-    found = []
-    for path in queries:
+    def ask(path: Path) -> "Answer | UnreadableImageError":
         try:
             if leave_at is None:
-                found.append((path, identify(path, runner, store, **limits, **settings)))
-            else:
-                found.append((path, next(answers(path, runner, store, first=leave_at, **settings))))
+                return identify(path, runner, store, **limits, **settings)
+            return next(answers(path, runner, store, first=leave_at, **settings))
         except UnreadableImageError as problem:
-            console.print(f"left out: {one_line(problem)}")
+            return problem
+
+    found = []
+    with ThreadPoolExecutor(workers) as pool:
+        for path, answer in zip(queries, pool.map(ask, queries), strict=True):
+            if isinstance(answer, UnreadableImageError):
+                console.print(f"left out: {one_line(answer)}")
+            else:
+                found.append((path, answer))
     return found
 
 

@@ -100,7 +100,8 @@ def stream(
     samples = unlabelled(getattr(benchmark, split), no_people)
     if not samples:
         raise ValueError(f"{queries} has no pictures in its split {split}; choose another one with --split")
-    store, runner = open_with_network(gallery, model, engine or Engine())
+    engine = engine or Engine()
+    store, runner = open_with_network(gallery, model, engine)
     try:
         learnt = routing.learnt(policy, plan, runner)
         confidence, chosen = routing.looking(confidence, allowed, learnt, benchmark.cameras_known)
@@ -109,7 +110,7 @@ def stream(
         settings: dict[str, Any] = {"count": count, "where": None, "confidence": confidence}
         costs, budget = routing.budget(mean_macs, mean_time, times, runner, store, settings, learnt is None)
         leave = routing.policy(policy, costs, budget, learnt, window, seed or 0)
-        settings |= {"where": where.__getitem__, "micro_batch": micro_batch}
+        settings |= {"where": where.__getitem__, "micro_batch": micro_batch, "workers": engine.workers}
         found, seconds = _identified(samples, runner, store, leave, settings)
         summary = summarise(found, samples, store, runner.costs, None if benchmark.cameras_known else own)
         figures = _figures(summary, runner, costs, budget, seconds, found) | {

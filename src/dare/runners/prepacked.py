@@ -12,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +36,8 @@ FUSED = "oneDNNFusionGroup"
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.1}
 """How far a compiled block may be from the block as it is, relative to its largest output. bfloat16 keeps 8 bits, and
 fused operations round in other places."""
+
+jit: Any = torch.jit  # whose functions have no types
 
 _compiling = threading.Lock()
 
@@ -108,7 +111,7 @@ class PrepackedSteps:
                 body.append(_Compiled(f"step {number} block {place}", block, features, precision))
                 features = body[-1](features)
             self._bodies.append(body)
-            self._heads.append(None if step.head is None else FoldedHead(step, features.shape[2]))
+            self._heads.append(None if step.head is None else FoldedHead(step))
         compiled = list(itertools.chain(*self._bodies))
         self.blocks = len(compiled)
         self.as_they_are = {block.name: block.problem for block in compiled if block.problem}
@@ -142,13 +145,13 @@ class PrepackedSteps:
 
 
 class _Compiled:
-    """A block for a picture's size, compiled anew for each of the batch sizes when it first comes."""
+    """A block, compiled anew for each batch size and picture size when it first comes."""
 
     def __init__(self, name: str, block: nn.Module, features: Tensor, precision: str) -> None:
         self.name, self._block, self._precision = name, block.eval(), precision
         self.problem = ""
         self._run: Callable[[Tensor], Tensor] = self._as_it_is
-        self._known: set[int] = set()
+        self._known: set[torch.Size] = set()
         try:
             self._run = self._traced(features)
             self._meet(features)
@@ -158,8 +161,13 @@ class _Compiled:
 
     def __call__(self, features: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H', W')."""
-        if not self.problem and len(features) not in self._known:
-            self._meet(features)
+        if not len(features):
+            return self._as_it_is(features)
+        if not self.problem and features.shape not in self._known:
+            try:
+                self._meet(features)
+            except _NotCompiledError as problem:
+                self._run, self.problem = self._as_it_is, str(problem)
         return self._run(features)
 
     def _as_it_is(self, features: Tensor) -> Tensor:
@@ -174,7 +182,10 @@ class _Compiled:
         try:
             with warnings.catch_warnings(), torch.no_grad(), self._autocast():
                 warnings.simplefilter("ignore")  # that TorchScript will go, and that shapes are taken as they are
-                return torch.jit.freeze(torch.jit.trace(self._block, (features,), check_trace=False))
+                compiled: Callable[[Tensor], Tensor] = jit.freeze(
+                    jit.trace(self._block, (features,), check_trace=False)
+                )
+                return compiled
         except Exception as error:  # torch raises many kinds; all mean that the block cannot be compiled
             raise _NotCompiledError(f"cannot be traced ({_first_line(error)})") from error
 
@@ -186,7 +197,7 @@ class _Compiled:
                 self._run(features)
             except RuntimeError as error:
                 raise _NotCompiledError(f"cannot be compiled ({_first_line(error)})") from error
-        self._known.add(len(features))
+        self._known.add(features.shape)
 
     def _compare(self, features: Tensor) -> None:
         for picture in (features, -features.flip(1)):  # a trace holds what the first one led to
@@ -195,7 +206,7 @@ class _Compiled:
             away = float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
             if not away <= TOLERANCE[self._precision]:
                 raise _NotCompiledError(f"gives other numbers when compiled, off by {100 * away:.2g} %")
-        if FUSED not in str(torch.jit.last_executed_optimized_graph()):
+        if FUSED not in str(jit.last_executed_optimized_graph()):
             raise _NotCompiledError("has nothing that can be fused")
 
 
@@ -206,12 +217,12 @@ class _NotCompiledError(Exception):
 @contextlib.contextmanager
 def _fusing() -> Iterator[None]:
     """torch's switches are the process's: they are on only while a block is compiled."""
-    before, autocast = torch.jit.onednn_fusion_enabled(), torch._C._jit_set_autocast_mode(False)
-    torch.jit.enable_onednn_fusion(True)
+    before, autocast = jit.onednn_fusion_enabled(), torch._C._jit_set_autocast_mode(False)
+    jit.enable_onednn_fusion(True)
     try:
         yield
     finally:
-        torch.jit.enable_onednn_fusion(before)
+        jit.enable_onednn_fusion(before)
         torch._C._jit_set_autocast_mode(autocast)
 
 

@@ -34,7 +34,7 @@ class Runner(Protocol):
         preparation: how pictures become its input.
         costs: multiply-adds per exit.
         digest: of the checkpoint; "" for a network that was never saved.
-        precision: what it computes in, "fp32" or "bf16".
+        precision: what it computes in: "fp32", "bf16" or "int8".
         description: engine, precision, threads and device, to print beside measured times.
     """
 
@@ -83,49 +83,64 @@ MANIFEST = "manifest.json"
 
 
 def open_runner(
-    model: Any, name: str | None = None, *, precision: str | None = None, device: str = "cpu", threads: int = 1
+    model: Any,
+    name: str | None = None,
+    *,
+    precision: str | None = None,
+    device: str = "cpu",
+    threads: int = 1,
+    workers: int = 1,
 ) -> Runner:
     """Make a network ready to run.
 
     Args:
         model: a checkpoint, its path, the folder of a training, a `DaRe`, or a folder of exported steps; several make a
             cascade: they are evaluated in order, and each is one exit.
-        name: one of `RUNNERS`; by default the one that steps were exported for, and of torch's `prepacked` on the CPU,
-            `eager` elsewhere.
+        name: one of `RUNNERS`; by default the one that steps were exported for, and for networks of torch `prepacked`
+            on the CPU and `eager` elsewhere.
         precision: "fp32", or "bf16" for the trunk; exported steps have theirs.
         device: of torch.
         threads: of exported steps. Networks of torch take torch's own number (`torch.set_num_threads`).
+        workers: more than one are processes of one thread each.
     """
+    settings: dict[str, Any] = {"precision": precision, "device": device, "threads": threads}
+    if workers != 1:
+        from dare.runners.workers import Workers
+
+        return Workers(model, workers, name=name, **settings)
     if isinstance(model, list | tuple):
         from dare.runners.cascade import Cascade
 
-        runners = [open_runner(part, name, precision=precision, device=device, threads=threads) for part in model]
+        runners = [open_runner(part, name, **settings) for part in model]
         return runners[0] if len(runners) == 1 else Cascade(runners)
     if isinstance(model, str):
         model = Path(model)
-    exported = isinstance(model, Path) and (model / MANIFEST).exists()
-    if name is None and exported:
-        from dare.runners.exported import read_manifest
-
-        name = read_manifest(model).engine
-    name = name or ("prepacked" if device == "cpu" else "eager")
-    if name not in RUNNERS:
-        raise ValueError(f"unknown runner {name!r}; choose {', '.join(RUNNERS)}")
-    if exported != (name in EXPORTED):
-        raise ValueError(
-            f"{model} holds exported steps, which the runner {name} does not run; leave the runner out"
-            if exported
-            else f"the runner {name} runs what `dare export --format {name}` wrote, got {_kind(model)}"
-        )
+    name = engine_of(model, name, device)
     module, _, attribute = RUNNERS[name].partition(":")
     build = getattr(importlib.import_module(module), attribute)
     runner: Runner
-    if exported:
+    if name in EXPORTED:
         runner = build(model, precision=precision, threads=threads)
     else:
         runner = build(model, precision=precision or "fp32", device=device)
     return runner
 
 
-def _kind(model: Any) -> str:
-    return str(model) if isinstance(model, Path) else f"a {type(model).__name__}"
+def engine_of(model: Any, name: str | None = None, device: str = "cpu") -> str:
+    """Which of `RUNNERS` runs a network: the one that is named, if it can; arguments as of `open_runner`."""
+    if isinstance(model, list | tuple):
+        return engine_of(model[0], name, device) if model else name or "eager"
+    exported = isinstance(model, Path | str) and (Path(model) / MANIFEST).exists()
+    if name is None and exported:
+        from dare.runners.exported import read_manifest
+
+        return read_manifest(Path(model)).engine
+    name = name or ("prepacked" if device == "cpu" else "eager")
+    if name not in RUNNERS:
+        raise ValueError(f"unknown runner {name!r}; choose {', '.join(RUNNERS)}")
+    if exported and name not in EXPORTED:
+        raise ValueError(f"{model} holds exported steps, which the runner {name} does not run; leave the runner out")
+    if name in EXPORTED and not exported:
+        given = model if isinstance(model, Path | str) else f"a {type(model).__name__}"
+        raise ValueError(f"the runner {name} runs what `dare export --format {name}` wrote, got {given}")
+    return name

@@ -6,6 +6,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dare.runners.runner import Walk
+
 Vectors = NDArray[np.float32]
 Stop = Callable[[], bool]
 
@@ -80,13 +82,13 @@ class StepWalk:
     def _fused(self) -> Vectors:
         weights = self._steps.fusion
         assert weights is not None
-        total = weights[0] * self.vectors[0]
+        total: Vectors = weights[0] * self.vectors[0]
         for weight, vectors in zip(weights[1:], self.vectors[1:], strict=True):
             total += weight * vectors
         return total
 
 
-def exits(walk: StepWalk, stop: Stop | None) -> Iterator[Vectors]:
+def exits(walk: Walk, stop: Stop | None) -> Iterator[Vectors]:
     """As `Runner.exits`."""
     while (vectors := walk.exit(stop)) is not None:
         yield vectors

@@ -1,0 +1,109 @@
+"""The processes behind `dare.runners.workers`: run as a program, with the numbers of open sockets as arguments."""
+
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from dare.runners.runner import Runner, Walk, engine_of, open_runner
+
+COPIED_COLD = ("openvino",)
+"""Engines with threads of their own, which a copy of the process would lack: each worker opens them for itself."""
+
+BATCHES = (1, 2, 4)
+"""Run once before processes are copied, so that what is prepared for these sizes is shared too."""
+
+
+def main(sockets: Sequence[int]) -> None:
+    """Open the network, make a process for each socket but the first, and wait for their end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program in front, which then closes the sockets
+    control, *lines = (Connection(number) for number in sockets)
+    model, settings = pickle.loads(control.recv_bytes())
+    runner: Runner | None = None
+    try:
+        if engine_of(model, settings.get("name"), settings.get("device", "cpu")) not in COPIED_COLD:
+            runner = _opened(model, settings)
+    except Exception as error:
+        control.send(error)
+        return
+    for number, line in enumerate(lines):
+        if os.fork() == 0:
+            for other in lines:
+                if other is not line:
+                    other.close()
+            try:
+                own = runner or _opened(model, settings)
+            except Exception as error:
+                control.send(error)
+            else:
+                if number == 0:
+                    control.send(_description(own))
+                control.close()
+                serve(line, own)
+            os._exit(0)  # at once: what libraries would tidy up goes with the process
+    for line in (control, *lines):
+        line.close()
+    for _ in lines:
+        os.wait()
+    os._exit(0)
+
+
+def serve(line: Connection, runner: Runner) -> None:
+    """Do what is asked until nobody asks any more."""
+    walks: dict[int, Walk | Exception] = {}
+    while True:
+        try:
+            match line.recv():
+                case "walk", number, images:
+                    walks[number] = _tried(lambda images=images: runner.walk(images))
+                case "exit", number, may_stop:
+                    line.send(_next(walks[number], line, may_stop))
+                case "keep", number, rows:
+                    walk = walks[number]
+                    if not isinstance(walk, Exception) and (error := _tried(lambda w=walk, r=rows: w.keep(r))):
+                        walks[number] = error
+                case "forget", number:
+                    del walks[number]
+                case "embed", images, _:
+                    line.send(_tried(lambda images=images: runner.embed(images)))
+                case ("stop",):
+                    pass  # it came when the answer was on its way already
+        except (EOFError, ConnectionError):
+            return
+
+
+def _next(walk: Walk | Exception, line: Connection, may_stop: bool) -> Any:
+    """The vectors of a walk's next exit, or what went wrong."""
+    if isinstance(walk, Exception):
+        return walk
+    # While an answer is waited for, nothing is sent but the wish to stop.
+    return _tried(lambda: walk.exit(line.poll if may_stop else None))
+
+
+def _tried(work: Any) -> Any:
+    try:
+        return work()
+    except Exception as error:
+        return error
+
+
+def _opened(model: Any, settings: dict[str, Any]) -> Runner:
+    runner = open_runner(model, **settings)
+    size = runner.preparation
+    for batch in BATCHES:
+        runner.embed(np.zeros((batch, 3, size.height, size.width), np.float32))
+    return runner
+
+
+def _description(runner: Runner) -> tuple[Any, ...]:
+    names = ("exit_names", "stage_names", "preparation", "costs", "digest", "precision", "description")
+    return tuple(getattr(runner, name) for name in names)
+
+
+if __name__ == "__main__":
+    main([int(word) for word in sys.argv[1:]])

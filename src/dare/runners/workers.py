@@ -1,0 +1,199 @@
+"""Several processes that run one network, behind the interface of one.
+
+A process of ours (`dare.runners.worker`) opens the network and is then copied by the system for each worker, so that
+they share the memory of the weights. Walks stay with the worker that began them; only pictures and vectors travel.
+"""
+
+import contextlib
+import itertools
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dare.runners.steps import Stop, Vectors, exits
+
+POLL_SECONDS = 0.0005
+"""How often `stop` is asked while a worker is busy."""
+
+LEAVING_SECONDS = 5.0
+
+GONE = (EOFError, ConnectionError, BrokenPipeError)
+
+_counting = threading.Lock()
+
+
+class WorkerError(RuntimeError):
+    """A worker process that is gone."""
+
+
+class Workers:
+    """A network run by several processes, see `Runner`. What comes goes to the worker with the least to do.
+
+    Any number of threads may use it; close it, or let go of it, to end the processes.
+
+    Args:
+        model, settings: as of `open_runner`; a network in memory is pickled to get there.
+        count: how many processes, of one thread each.
+    """
+
+    def __init__(self, model: Any, count: int, **settings: Any) -> None:
+        if count < 1:
+            raise ValueError(f"expected at least 1 worker, got {count}")
+        if not hasattr(os, "fork"):
+            raise ValueError("several workers need a system that can copy processes, such as Linux; take 1 worker")
+        pairs = [socket.socketpair() for _ in range(count + 1)]
+        theirs = [end.detach() for _, end in pairs]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dare.runners.worker", *map(str, theirs)],
+            pass_fds=theirs,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            stdin=subprocess.DEVNULL,
+        )
+        for end in theirs:
+            os.close(end)
+        control, *lines = (Connection(end.detach()) for end, _ in pairs)
+        self._workers = [_Worker(line) for line in lines]
+        self._end = weakref.finalize(self, _end, process, [control, *lines])
+        try:
+            control.send_bytes(pickle.dumps((model, settings)))
+            found = control.recv()
+        except GONE as error:
+            self.close()
+            raise WorkerError("the worker process ended before the network was open; it says why above") from error
+        if isinstance(found, BaseException):
+            self.close()
+            raise found
+        self.exit_names, self.stage_names, self.preparation, self.costs, self.digest, self.precision, engine = found
+        self.description = f"{engine}, {count} workers"
+
+    def exits(self, images: NDArray[np.float32], stop: Stop | None = None) -> Iterator[Vectors]:
+        """As `Runner.exits`."""
+        return exits(self.walk(images), stop)
+
+    def walk(self, images: NDArray[np.float32]) -> "WorkersWalk":
+        """As `Runner.walk`."""
+        return WorkersWalk(self, self._least_busy(), images)
+
+    def embed(self, images: NDArray[np.float32]) -> tuple[list[Vectors], Vectors | None]:
+        """As `Runner.embed`."""
+        worker = self._least_busy()
+        try:
+            found: tuple[list[Vectors], Vectors | None] = worker.ask("embed", np.asarray(images))
+        finally:
+            worker.leave()
+        return found
+
+    def close(self) -> None:
+        """End the processes."""
+        self._end()
+
+    def _least_busy(self) -> "_Worker":
+        with _counting:
+            worker = min(self._workers, key=lambda worker: worker.load)
+            worker.load += 1
+        return worker
+
+
+class WorkersWalk:
+    """A walk in another process, see `Walk`. When nobody holds it any more the worker forgets it."""
+
+    def __init__(self, workers: Workers, worker: "_Worker", images: NDArray[np.float32]) -> None:
+        self._workers = workers  # whose processes end when nobody holds them
+        self._worker, self._number = worker, next(worker.numbers)
+        self._open = True
+        worker.tell("walk", self._number, np.asarray(images))
+
+    def exit(self, stop: Stop | None = None) -> Vectors | None:
+        """As `Walk.exit`; it returns as soon as `stop` says True, the worker stops before its next block."""
+        if not self._open:
+            return None
+        vectors: Vectors | None = self._worker.ask("exit", self._number, stop=stop)
+        if vectors is None:
+            self._forget()
+        return vectors
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """As `Walk.keep`."""
+        if self._open:
+            self._worker.tell("keep", self._number, list(rows))
+
+    def _forget(self) -> None:
+        if self._open:
+            self._open = False
+            self._worker.leave()
+            self._worker.tell("forget", self._number)
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):  # the process may be gone, and so may be what this needs
+            self._forget()
+
+
+class _Worker:
+    """The line to a process. One thread at a time asks; answers come in the order of the questions."""
+
+    def __init__(self, line: Connection) -> None:
+        self.load, self.numbers = 0, itertools.count()
+        self._line, self._unheard, self._lock = line, 0, threading.RLock()
+
+    def leave(self) -> None:
+        """One walk or batch less."""
+        with _counting:
+            self.load -= 1
+
+    def tell(self, *words: Any) -> None:
+        """Send what has no answer."""
+        with self._lock, _told():
+            self._line.send(words)
+
+    def ask(self, *words: Any, stop: Stop | None = None) -> Any:
+        """Send a question and wait for its answer; None as soon as `stop` says True.
+
+        Raises:
+            WorkerError: the process is gone.
+            Exception: what went wrong there.
+        """
+        with self._lock, _told():
+            if stop is not None and stop():
+                return None
+            self._line.send((*words, stop is not None))
+            self._unheard += 1
+            while self._unheard:  # the last answer is ours; before it are those that nobody waited for
+                while stop is not None and not self._line.poll(POLL_SECONDS):
+                    if stop():
+                        self._line.send(("stop",))
+                        return None
+                answer = self._line.recv()
+                self._unheard -= 1
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except (*GONE, OSError) as error:
+        raise WorkerError(
+            "a worker process is gone: it was killed, perhaps for want of memory, or closed; open the runner again"
+        ) from error
+
+
+def _end(process: "subprocess.Popen[bytes]", lines: Sequence[Connection]) -> None:
+    for line in lines:
+        line.close()
+    try:
+        process.wait(LEAVING_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

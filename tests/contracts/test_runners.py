@@ -1,0 +1,208 @@
+"""Every runner gives the vectors that torch gives, exit by exit, to batches that shrink."""
+
+import warnings
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from dare import DaRe, Runner, count_macs, open_runner
+from dare.images import Preparation
+from dare.models.backbones import build_backbone
+from dare.models.checkpoints import Architecture, Checkpoint
+
+Open = Callable[[Checkpoint], Runner]
+
+ENGINES: dict[str, tuple[Open, float]] = {
+    "eager": (lambda checkpoint: open_runner(checkpoint, "eager"), 1e-6),
+    "eager bf16": (lambda checkpoint: open_runner(checkpoint, "eager", precision="bf16"), 0.05),
+    "prepacked": (lambda checkpoint: open_runner(checkpoint, "prepacked"), 1e-4),
+    "prepacked bf16": (lambda checkpoint: open_runner(checkpoint, "prepacked", precision="bf16"), 0.05),
+    "workers": (lambda checkpoint: open_runner(checkpoint, "prepacked", workers=2), 1e-4),
+}
+"""How an engine is opened, and how far its vectors may be from torch's in float32, relative to their largest value."""
+
+BACKBONES = ("slim", "resnet18", "resnet50", "densenet201", "timm/mobilenetv3_small_050")
+SIZES = {"slim": (64, 32), "resnet18": (80, 48)}
+
+Opened = Callable[..., tuple[Checkpoint, Runner, float]]
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def opened(request: pytest.FixtureRequest) -> Iterator[Opened]:
+    """A network and its runner, opened once per module; and how near vectors must be."""
+    open_engine, tolerance = ENGINES[request.param]
+    known: dict[str, tuple[Checkpoint, Runner, float]] = {}
+
+    def get(backbone: str = "slim", **settings: object) -> tuple[Checkpoint, Runner, float]:
+        key = f"{backbone} {settings}"
+        if key not in known:
+            checkpoint = network(backbone, **settings)
+            known[key] = checkpoint, open_engine(checkpoint), tolerance
+        return known[key]
+
+    yield get
+    known.clear()
+
+
+def network(backbone: str, **settings: object) -> Checkpoint:
+    torch.manual_seed(0)
+    height, width = SIZES.get(backbone, (64, 32))
+    model = DaRe(build_backbone(backbone), embedding_dim=8, hidden_dim=16, **settings).eval()  # type: ignore[arg-type]
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):  # as after training: not the identity
+            for values in (module.running_mean, module.running_var, module.weight, module.bias):
+                values.data += 0.2 * torch.rand_like(values)  # type: ignore[union-attr]
+    costs = count_macs(model, height, width)
+    return Checkpoint(model, Architecture(), Preparation(height, width), costs, {}, "d" * 64)
+
+
+def pictures(checkpoint: Checkpoint, batch: int) -> np.ndarray:
+    size = checkpoint.preparation
+    return np.random.default_rng(batch).normal(size=(batch, 3, size.height, size.width)).astype(np.float32)
+
+
+def expected(checkpoint: Checkpoint, images: np.ndarray) -> list[np.ndarray]:
+    with torch.inference_mode():
+        return [vectors.numpy() for vectors in checkpoint.model.exits(torch.from_numpy(images))]
+
+
+def assert_near(found: np.ndarray, wanted: np.ndarray, tolerance: float) -> None:
+    assert found.dtype == np.float32
+    assert found.shape == wanted.shape
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance * max(1e-3, float(np.abs(wanted).max(initial=0))))
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_exits_are_those_of_torch(opened: Opened, backbone: str) -> None:
+    checkpoint, runner, tolerance = opened(backbone)
+    assert isinstance(runner, Runner)
+    assert (runner.digest, runner.costs, runner.preparation) == ("d" * 64, checkpoint.costs, checkpoint.preparation)
+    assert runner.exit_names == ("stage 1", "stage 2", "stage 3", "fusion")
+    for batch in (1, 5):
+        images = pictures(checkpoint, batch)
+        found = list(runner.exits(images))
+        assert len(found) == 4
+        for vectors, wanted in zip(found, expected(checkpoint, images), strict=True):
+            assert_near(vectors, wanted, tolerance)
+
+
+def test_all_stages_and_the_fusion_can_be_embedded(opened: Opened) -> None:
+    checkpoint, runner, tolerance = opened()
+    for batch in (1, 7, 0):
+        images = pictures(checkpoint, batch)
+        with torch.inference_mode():
+            wanted = checkpoint.model(torch.from_numpy(images))
+        stages, fused = runner.embed(images)
+        assert len(stages) == 4
+        assert fused is not None
+        for vectors, expected in zip((*stages, fused), (*wanted.stages, wanted.fused), strict=True):
+            assert_near(vectors, expected.numpy(), tolerance)
+
+
+def test_stages_without_a_head_and_networks_without_fusion_are_run_too(opened: Opened) -> None:
+    checkpoint, runner, tolerance = opened(taps=[2, 4], fusion=False)
+    images = pictures(checkpoint, 3)
+    for vectors, wanted in zip(runner.exits(images), expected(checkpoint, images), strict=True):
+        assert_near(vectors, wanted, tolerance)
+    assert len(runner.embed(images)[0]) == 2
+    assert runner.embed(images)[1] is None
+
+
+@pytest.mark.parametrize(
+    "kept", [([0, 2, 3], [1, 2], [0]), ([4, 1], [1, 0], [1]), ([0, 1, 2, 3, 4], [3], [0]), ([2, 2], [0, 1], [])]
+)
+def test_a_batch_may_shrink_on_the_way(opened: Opened, kept: tuple[list[int], ...]) -> None:
+    checkpoint, runner, tolerance = opened()
+    images = pictures(checkpoint, 5)
+    before = images.copy()
+    walk, rows = runner.walk(images), np.arange(5)
+    for wanted, keep in zip(expected(checkpoint, images), (*kept, []), strict=True):
+        vectors = walk.exit()
+        assert vectors is not None
+        assert_near(vectors, wanted[rows], tolerance)
+        rows = rows[keep]
+        walk.keep(keep)
+    assert walk.exit() is None
+    np.testing.assert_array_equal(images, before)
+
+
+def test_walks_do_not_disturb_each_other(opened: Opened) -> None:
+    checkpoint, runner, tolerance = opened()
+    batches = [pictures(checkpoint, batch) for batch in (1, 3, 4, 1)]
+    walks = [runner.walk(images) for images in batches]
+    found = [[walk.exit() for walk in walks] for _ in range(4)]
+    for place, images in enumerate(batches):
+        for vectors, wanted in zip(found, expected(checkpoint, images), strict=True):
+            assert vectors[place] is not None
+            assert_near(vectors[place], wanted, tolerance)
+
+
+def test_it_stops_when_it_is_told_to(opened: Opened) -> None:
+    checkpoint, runner, _ = opened()
+    images = pictures(checkpoint, 1)
+    assert list(runner.exits(images, lambda: True)) == []
+    walk = runner.walk(images)
+    assert walk.exit(lambda: False) is not None
+    assert walk.exit(lambda: True) is None
+    assert walk.exit() is None
+    assert len(list(runner.exits(images, lambda: False))) == 4
+
+
+def test_pictures_of_another_shape_are_refused(opened: Opened) -> None:
+    _, runner, _ = opened()
+    with pytest.raises(ValueError, match=r"expected images \(B, 3, H, W\)"):
+        list(runner.exits(np.zeros((3, 64, 32), np.float32)))
+    with pytest.raises(ValueError, match=r"expected images \(B, 3, H, W\)"):
+        runner.embed(np.zeros((1, 1, 64, 32), np.float32))
+
+
+def test_a_block_that_cannot_be_compiled_runs_as_it_is_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = network("slim")
+    images = pictures(checkpoint, 2)
+    wanted = expected(checkpoint, images)
+    trace = torch.jit.trace
+    traced = []
+
+    def second_fails(block: torch.nn.Module, *args: object, **settings: object) -> object:
+        traced.append(block)
+        if len(traced) == 2:
+            raise RuntimeError("unknown operation\nand a page of text")
+        return trace(block, *args, **settings)
+
+    monkeypatch.setattr(torch.jit, "trace", second_fails)
+    with pytest.warns(UserWarning, match=r"1 of 7 blocks as they are.*cannot be traced \(unknown operation\)"):
+        runner = open_runner(checkpoint, "prepacked")
+    assert "1 of 7 blocks as they are" in runner.description
+    for vectors, exit in zip(runner.exits(images), wanted, strict=True):
+        assert_near(vectors, exit, 1e-4)
+
+
+def test_other_numbers_from_the_compiler_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.jit, "freeze", lambda traced: lambda features: 1.01 * traced(features))
+    with pytest.warns(UserWarning, match="7 of 7 blocks as they are: gives other numbers when compiled, off by 1 %"):
+        runner = open_runner(network("slim"), "prepacked")
+    assert len(list(runner.exits(pictures(network("slim"), 1)))) == 4
+
+
+def test_opening_leaves_switches_of_torch_as_they_were() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        open_runner(network("slim"), "prepacked")
+    assert not torch.jit.onednn_fusion_enabled()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "tensorrt"}, "unknown runner 'tensorrt'; choose eager, prepacked, onnx, openvino"),
+        ({"name": "onnx"}, "runs what `dare export --format onnx` wrote, got a Checkpoint"),
+        ({"name": "prepacked", "precision": "int8"}, "fp32 or bf16, not in 'int8'"),
+        ({"name": "prepacked", "device": "cuda"}, "for the CPU, not for 'cuda'; choose the runner eager"),
+        ({"workers": 0}, "expected at least 1 worker, got 0"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        open_runner(network("slim"), **settings)  # type: ignore[arg-type]

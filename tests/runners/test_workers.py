@@ -1,0 +1,209 @@
+"""Processes that run a network: the same answers in the same order, and what happens when one is gone."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import save_picture
+
+from dare import (
+    Chance,
+    Entry,
+    ExitPolicy,
+    MemoryGallery,
+    RunningQuantile,
+    Sample,
+    Steered,
+    embed,
+    geometric_shares,
+    identify_stream,
+    open_runner,
+)
+from dare.images import Preparation
+from dare.models.checkpoints import Architecture, Checkpoint, save_checkpoint
+from dare.models.macs import count_macs
+from dare.runners.runner import Runner
+from dare.runners.workers import WorkerError, Workers
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    architecture = Architecture("slim", embedding_dim=8, hidden_dim=16)
+    network = architecture.build().eval()
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    save_checkpoint(path, Checkpoint(network, architecture, Preparation(64, 32), count_macs(network, 64, 32)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def two(model: Path) -> Iterator[Runner]:
+    runner = open_runner(model, workers=2)
+    yield runner
+    assert isinstance(runner, Workers)
+    runner.close()
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("pictures")
+    return [save_picture(folder / f"{number}.jpg", number) for number in range(50)]
+
+
+IMAGES = np.random.default_rng(0).normal(size=(3, 3, 64, 32)).astype(np.float32)
+
+
+def processes(runner: Runner) -> list[int]:
+    """The workers' process numbers."""
+    assert isinstance(runner, Workers)
+    process = runner._end.peek()[2][0]  # type: ignore[index]
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    return [int(number) for number in children.split()]
+
+
+@pytest.mark.parametrize("policy", ["quantile", "chance"])
+def test_a_stream_over_two_workers_has_the_answers_and_order_of_one(
+    model: Path, two: Runner, pictures: list[Path], policy: str
+) -> None:
+    one = open_runner(model)
+    gallery = MemoryGallery(one.digest, [8] * 4)
+    found = embed(one, [Sample((path,), 0, 0) for path in pictures[30:]])
+    gallery.add(found.exits(), [Entry(path.name, number % 5) for number, path in enumerate(pictures[30:])])
+
+    def build() -> ExitPolicy:
+        shares = geometric_shares(one.costs, 0.6 * one.costs.macs[-1])
+        return RunningQuantile(shares) if policy == "quantile" else Chance(shares, seed=3)
+
+    settings = {"micro_batch": 3, "count": 5}
+    alone = list(identify_stream(pictures[:30], one, gallery, build(), **settings))  # type: ignore[arg-type]
+    together = list(identify_stream(pictures[:30], two, gallery, build(), workers=2, **settings))  # type: ignore[arg-type]
+    assert [answer.exit for answer in together] == [answer.exit for answer in alone]
+    for answer, expected in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(answer.hits.ids, expected.hits.ids)
+        np.testing.assert_allclose(answer.vector, expected.vector, atol=1e-5)
+
+
+def test_a_steered_stream_over_two_workers_meets_its_budget(two: Runner, pictures: list[Path]) -> None:
+    gallery = MemoryGallery(two.digest, [8] * 4)
+    found = embed(two, [Sample((path,), 0, 0) for path in pictures], workers=2)
+    gallery.add(found.exits(), [Entry(path.name, number % 5) for number, path in enumerate(pictures)])
+    budget = 0.5 * two.costs.macs[-1]
+    stream = list(identify_stream(pictures * 20, two, gallery, Steered(two.costs, budget), workers=2))
+    assert np.mean([answer.macs for answer in stream]) == pytest.approx(budget, rel=0.01)
+
+
+def test_unreadable_pictures_and_errors_keep_their_place(two: Runner, pictures: list[Path], tmp_path: Path) -> None:
+    gallery = MemoryGallery(two.digest, [8] * 4)
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no picture")
+    queries = [*pictures[:5], bad, *pictures[5:9]]
+    shares = [0.25] * 4
+    stream = list(identify_stream(queries, two, gallery, RunningQuantile(shares), workers=2, micro_batch=2))
+    assert [bool(answer.problem) for answer in stream] == [path == bad for path in queries]
+
+    class Fails:
+        def stops(self, exit: int, confidence: float) -> bool:
+            raise ZeroDivisionError("of the policy")
+
+    with pytest.raises(ZeroDivisionError, match="of the policy"):
+        list(identify_stream(queries, two, gallery, Fails(), workers=2))
+
+
+def test_embedding_with_two_workers_keeps_the_order(model: Path, two: Runner, pictures: list[Path]) -> None:
+    samples = [Sample((path,), 0, 0) for path in pictures]
+    done: list[int] = []
+    together = embed(two, samples, batch_size=4, workers=2, on_progress=lambda now, _: done.append(now))
+    alone = embed(open_runner(model), samples, batch_size=4)
+    assert done == sorted(done)
+    for vectors, expected in zip(together.exits(), alone.exits(), strict=True):
+        np.testing.assert_allclose(vectors, expected, atol=1e-5)
+
+
+def test_work_is_shared_out(two: Runner) -> None:
+    walks = [two.walk(IMAGES) for _ in range(4)]
+    assert isinstance(two, Workers)
+    assert [worker.load for worker in two._workers] == [2, 2]
+    for walk in walks[:2]:
+        while walk.exit() is not None:
+            pass
+    assert [worker.load for worker in two._workers] == [1, 1]
+    del walk, walks
+    assert [worker.load for worker in two._workers] == [0, 0]
+
+
+def test_who_waits_is_answered_at_once_when_it_is_time_to_stop(two: Runner) -> None:
+    """A worker that is slow to notice holds nobody up, and answers the next question."""
+    pids = processes(two)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    asked = []
+    try:
+        walk = two.walk(IMAGES)
+        assert walk.exit(lambda: asked.append(0) or len(asked) > 3) is None  # type: ignore[func-returns-value]
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    assert len(asked) == 4
+    assert [len(vectors) for vectors in two.exits(IMAGES)] == [3] * 4
+    assert [len(vectors) for vectors in two.exits(IMAGES)] == [3] * 4
+
+
+def test_threads_may_share_the_workers(model: Path, two: Runner) -> None:
+    expected = list(open_runner(model).exits(IMAGES))
+    wrong: list[int] = []
+
+    def ask() -> None:
+        for _ in range(20):
+            for vectors, wanted in zip(two.exits(IMAGES), expected, strict=True):
+                if not np.allclose(vectors, wanted, atol=1e-5):
+                    wrong.append(1)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_a_killed_worker_is_told(model: Path) -> None:
+    runner = open_runner(model, workers=2)
+    for pid in processes(runner):
+        os.kill(pid, signal.SIGKILL)
+    with pytest.raises(WorkerError, match="a worker process is gone.*open the runner again"):
+        list(runner.exits(IMAGES))
+    with pytest.raises(WorkerError, match="gone"):
+        runner.embed(IMAGES)
+
+
+def test_a_network_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no checkpoint at"):
+        open_runner(tmp_path / "nothing", workers=2)
+    with pytest.raises(ValueError, match="fp32 or bf16, not in 'int8'"):
+        open_runner(tmp_path / "nothing", "prepacked", precision="int8", workers=2)
+
+
+def test_workers_end_with_the_program_even_if_it_is_killed(model: Path) -> None:
+    code = (
+        "import sys, time; from dare import open_runner; runner = open_runner(sys.argv[1], workers=2);"
+        "print(runner._end.peek()[2][0].pid, flush=True); time.sleep(60)"
+    )
+    program = subprocess.Popen([sys.executable, "-c", code, str(model)], stdout=subprocess.PIPE)
+    assert program.stdout is not None
+    first = int(program.stdout.readline())
+    program.kill()
+    program.wait()
+    program.stdout.close()
+    for _ in range(500):
+        if not Path(f"/proc/{first}").exists():
+            return
+        time.sleep(0.02)
+    raise AssertionError("the worker processes are still there")

@@ -196,10 +196,11 @@ def test_opening_leaves_switches_of_torch_as_they_were() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"name": "tensorrt"}, "unknown runner 'tensorrt'; choose eager, prepacked, onnx, openvino"),
+        ({"name": "tensorrt"}, "unknown runner 'tensorrt'; choose eager, prepacked, captured, onnx, openvino"),
         ({"name": "onnx"}, "runs what `dare export --format onnx` wrote, got a Checkpoint"),
         ({"name": "prepacked", "precision": "int8"}, "fp32 or bf16, not in 'int8'"),
         ({"name": "prepacked", "device": "cuda"}, "for the CPU, not for 'cuda'; choose the runner eager"),
+        ({"name": "captured"}, "for NVIDIA's GPUs, not for 'cpu'; choose the runner prepacked"),
         ({"workers": 0}, "expected at least 1 worker, got 0"),
     ],
 )

@@ -178,7 +178,7 @@ def test_a_killed_worker_is_told(model: Path) -> None:
     runner = open_runner(model, workers=2)
     for pid in processes(runner):
         os.kill(pid, signal.SIGKILL)
-    with pytest.raises(WorkerError, match="a worker process is gone.*open the runner again"):
+    with pytest.raises(WorkerError, match=r"a worker process is gone.*open the runner again"):
         list(runner.exits(IMAGES))
     with pytest.raises(WorkerError, match="gone"):
         runner.embed(IMAGES)

@@ -46,10 +46,10 @@ class Engine:
     """What a network is run by."""
 
     runner: Annotated[
-        Literal["eager", "prepacked", "onnx", "openvino"] | None,
+        Literal["eager", "prepacked", "captured", "onnx", "openvino"] | None,
         Parameter(
-            help="eager is torch as it is; prepacked, folded and fused for the CPU, is the default there; onnx and "
-            "openvino run what `dare export` wrote, and are the default for it."
+            help="eager is torch as it is; prepacked, folded and fused for the CPU, is the default there; captured "
+            "launches whole steps on a GPU; onnx and openvino run what `dare export` wrote, and are the default for it."
         ),
     ] = None
     precision: Annotated[

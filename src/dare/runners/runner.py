@@ -70,6 +70,7 @@ class Runner(Protocol):
 RUNNERS = {
     "eager": "dare.runners.eager:EagerRunner",
     "prepacked": "dare.runners.prepacked:PrepackedRunner",
+    "captured": "dare.runners.captured:CapturedRunner",
     "onnx": "dare.runners.onnx:OnnxRunner",
     "openvino": "dare.runners.openvino:OpenvinoRunner",
 }

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from cyclopts import App
 
 from dare import __version__
+from dare.cli.bench import bench
 from dare.cli.calibration import calibrate
 from dare.cli.choice import choose_exits
 from dare.cli.datasets import data_app
@@ -18,7 +19,7 @@ from dare.cli.galleries import forget, index
 from dare.cli.reproduction import reproduce_app
 from dare.cli.search import search
 from dare.cli.stream import stream
-from dare.cli.terminal import console, message
+from dare.cli.terminal import console, message, one_line
 from dare.cli.training import train
 from dare.training.alarm import TrainingStoppedError
 
@@ -38,6 +39,7 @@ app.command(index)
 app.command(search)
 app.command(stream)
 app.command(calibrate)
+app.command(bench)
 app.command(forget)
 app.command(choose_exits)
 app.command(reproduce_app)
@@ -52,6 +54,7 @@ def main(words: Sequence[str] | None = None) -> None:
     # What is wrong with a picture is said by its name; Pillow's own words, which name none, would only come on top.
     for words_of_pillow in ("Image size .* exceeds limit", ".*[Cc]orrupt EXIF data", "Tag data larger than file"):
         warnings.filterwarnings("ignore", message=words_of_pillow)
+    warnings.showwarning = lambda text, *_, **__: console.print(f"note: {one_line(text)}")
     try:
         app(_with_json(sys.argv[1:] if words is None else words))
     except (ValueError, OSError, ImportError, TrainingStoppedError) as error:
@@ -73,7 +76,7 @@ def main(words: Sequence[str] | None = None) -> None:
 def _with_json(words: Sequence[str]) -> list[str]:
     """A bare `--json` of the commands that can print it becomes `--json -`."""
     words = list(words)
-    if words[:1] not in (["search"], ["stream"]):
+    if words[:1] not in (["search"], ["stream"], ["bench"]):
         return words
     for place in range(len(words) - 1, 0, -1):
         following = words[place + 1] if place + 1 < len(words) else ""

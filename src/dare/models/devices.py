@@ -24,4 +24,5 @@ def describe_device(device: torch.device) -> str:
     """What computes: the GPU's name, or the processor's and the number of torch's threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device.type}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{device.type}, {threads} thread{'s' if threads > 1 else ''}"

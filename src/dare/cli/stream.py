@@ -118,6 +118,7 @@ def stream(
             "confidence": confidence,
             "allowed": chosen,
             "micro_batch": micro_batch,
+            "runner": runner.description,
         }
         if json != STDOUT:
             _show(figures, store.count())

@@ -1,0 +1,118 @@
+"""Engines and workers on the command line: the same answers, and what they cost in time."""
+
+import contextlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+from conftest import make_market
+from test_cli import TINY, run
+
+from dare import Embeddings, cli
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_market(tmp_path_factory.mktemp("data") / "market", train_people=6, test_people=5)
+
+
+@pytest.fixture(scope="module")
+def model(market: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    with contextlib.suppress(SystemExit):
+        cli.main(["train", str(market), str(folder), *TINY])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gallery(market: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    gallery = tmp_path_factory.mktemp("galleries") / "gallery"
+    with contextlib.suppress(SystemExit):
+        cli.main(["index", str(gallery), "--model", str(model), "--images", str(market)])
+    return gallery
+
+
+def test_every_engine_and_number_of_workers_embeds_alike(
+    capsys: pytest.CaptureFixture[str], market: Path, model: Path, tmp_path: Path
+) -> None:
+    found = []
+    for number, words in enumerate((["--runner", "eager"], ["--runner", "prepacked"], ["--workers", "2"])):
+        out = tmp_path / f"{number}.npz"
+        status, _, err = run(capsys, "embed", market, out, "--model", model, "--batch-size", "3", *words)
+        assert (status, "note" in err) == (0, False)
+        found.append(Embeddings.load(out))
+    for other in found[1:]:
+        assert other.ids == found[0].ids
+        for vectors, expected in zip(other.exits(), found[0].exits(), strict=True):
+            assert vectors == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_stream_and_a_search_over_two_workers_answer_as_over_one(
+    capsys: pytest.CaptureFixture[str], market: Path, gallery: Path
+) -> None:
+    words = ["stream", gallery, "--queries", market, "--mean-macs", "0.4M", "--policy", "quantile", "--json"]
+    one, two = (json.loads(run(capsys, *words, *more)[1]) for more in ([], ["--workers", "2"]))
+    assert {name: one[name] for name in ("queries", "exits", "rank1", "mAP")} == {
+        name: two[name] for name in ("queries", "exits", "rank1", "mAP")
+    }
+    queries = sorted((market / "query").iterdir())
+    words = ["search", gallery, *queries, "--json"]
+    one, two = (json.loads(run(capsys, *words, *more)[1]) for more in ([], ["--workers", "2"]))
+    for answer, expected in zip(two, one, strict=True):
+        assert answer["query"] == expected["query"]
+        assert [hit["id"] for hit in answer["hits"]] == [hit["id"] for hit in expected["hits"]]
+
+
+def test_bench_times_every_exit_by_every_engine(
+    capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
+) -> None:
+    words = ["bench", model, "--batch", "1", "--batch", "3", "--repeats", "2"]
+    status, out, _ = run(capsys, *words, "--json", tmp_path / "bench.json", "--plot", tmp_path / "bench.png")
+    assert status == 0
+    for name in ("batch 1", "batch 3", "eager, fp32", "eager, bf16", "prepacked, fp32", "prepacked, bf16", "fusion"):
+        assert name in out
+    figures = json.loads((tmp_path / "bench.json").read_text())
+    assert len(figures) == 8
+    for row in figures:
+        ms = [exit["ms"] for exit in row["exits"]]
+        assert ms == sorted(ms)
+        for exit in row["exits"]:
+            assert exit["images_per_second"] == pytest.approx(1000 * row["batch"] / exit["ms"])
+    assert (tmp_path / "bench.png").stat().st_size > 1000
+    drawing = (tmp_path / "bench.svg").read_text()
+    assert len(re.findall("<!-- (eager|prepacked), ", drawing)) == 8
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["bench"], "give at least one network"),
+        (["bench", "MODEL", "--threads", "0"], "threads must be at least 1, got 0"),
+        (["bench", "MODEL", "--batch", "0"], "batch and repeats must be at least 1, got 0"),
+        (["embed", "ROOT", "OUT.npz", "--model", "MODEL", "--workers", "0"], "workers must be at least 1, got 0"),
+        (
+            ["embed", "ROOT", "OUT.npz", "--model", "MODEL", "--workers", "2", "--threads", "2"],
+            "each worker has one thread; give --threads or --workers",
+        ),
+        (
+            ["embed", "ROOT", "OUT.npz", "--model", "MODEL", "--runner", "onnx"],
+            "the runner onnx runs what `dare export --format onnx` wrote, got",
+        ),
+        (
+            ["embed", "ROOT", "OUT.npz", "--model", "MODEL", "--precision", "int8"],
+            "the prepacked runner computes in fp32 or bf16, not in 'int8'",
+        ),
+        (["embed", "ROOT", "OUT.npz", "--model", "MODEL", "--runner", "captured"], "for NVIDIA's GPUs, not for 'cpu'"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line(
+    capsys: pytest.CaptureFixture[str], market: Path, model: Path, tmp_path: Path, words: list[str], message: str
+) -> None:
+    places = {"MODEL": str(model), "ROOT": str(market), "OUT.npz": str(tmp_path / "out.npz")}
+    status, _, err = run(capsys, *(places.get(word, word) for word in words))
+    assert status == 2
+    lines = [line for line in err.splitlines() if line.startswith("dare:")]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert not (tmp_path / "out.npz").exists()

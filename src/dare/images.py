@@ -126,8 +126,9 @@ def prepare(pictures: NDArray[np.uint8], preparation: Preparation) -> NDArray[np
     """Pictures of the network's size, (B, H, W, 3), as its input (B, 3, H, W)."""
     from dare.pixels import normalise
 
-    scale = np.float32(1) / (np.float32(255) * np.asarray(preparation.std, np.float32))
-    shift = np.asarray(preparation.mean, np.float32) / np.asarray(preparation.std, np.float32)
+    mean, std = np.asarray(preparation.mean, np.float32), np.asarray(preparation.std, np.float32)
+    scale: NDArray[np.float32] = np.float32(1) / (np.float32(255) * std)
+    shift: NDArray[np.float32] = mean / std
     return normalise(pictures, scale, shift)
 
 

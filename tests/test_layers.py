@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "dare"
 ROWS = [
     {"files"},
     {"datasets"},
+    {"jpeg", "pixels"},
     {"images"},
     {"thumbnails"},
     {"retrieval"},
@@ -30,6 +31,8 @@ LEVEL = {name: level for level, row in enumerate(ROWS) for name in row}
 WITHOUT_TORCH = {
     "files",
     "datasets",
+    "jpeg",
+    "pixels",
     "images",
     "retrieval",
     "gallery",

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from dare.jpeg import decode, plain_size
+
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 MAX_BYTES = 10_000_000
 MAX_PIXELS = 4_000_000
@@ -103,19 +105,31 @@ def read(path: Path) -> NDArray[np.uint8]:
         UnreadableImageError: not a regular file, empty, truncated, not JPEG, PNG, WebP or BMP, animated, more
             than 8 bits a channel, CMYK, under 16 pixels a side, over 4 megapixels or 10 MB.
     """
-    return np.asarray(_open(path))
+    data = _bytes(path)
+    size = plain_size(data)
+    if size and min(size) >= MIN_SIDE and size[0] * size[1] <= MAX_PIXELS:
+        pixels = decode(data)
+        if pixels is not None:
+            return pixels
+    # Whatever is not plain, and who is to say what is wrong with it.
+    return np.asarray(_open(path, data))
 
 
 def read_resized(path: Path, height: int, width: int) -> NDArray[np.uint8]:
-    """A picture as (height, width, 3), read as by `read`, resized by an antialiased bilinear filter."""
-    return np.asarray(_open(path).resize((width, height), Image.Resampling.BILINEAR))
+    """A picture as (height, width, 3), read as by `read`, resized by Pillow's antialiased bilinear filter."""
+    from dare.pixels import resize  # numba takes a while to import
+
+    return resize(read(path), height, width)
 
 
 def prepare(pictures: NDArray[np.uint8], preparation: Preparation) -> NDArray[np.float32]:
     """Pictures of the network's size, (B, H, W, 3), as its input (B, 3, H, W)."""
-    scale = np.float32(1) / (np.float32(255) * np.asarray(preparation.std, np.float32))
-    shift = np.asarray(preparation.mean, np.float32) / np.asarray(preparation.std, np.float32)
-    return np.ascontiguousarray((pictures * scale - shift).transpose(0, 3, 1, 2))
+    from dare.pixels import normalise
+
+    mean, std = np.asarray(preparation.mean, np.float32), np.asarray(preparation.std, np.float32)
+    scale: NDArray[np.float32] = np.float32(1) / (np.float32(255) * std)
+    shift: NDArray[np.float32] = mean / std
+    return normalise(pictures, scale, shift)
 
 
 def ten_crops(pictures: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
@@ -146,8 +160,7 @@ def unreadable(paths: Iterable[Path]) -> list[UnreadableImageError]:
     return problems
 
 
-def _open(path: Path) -> Image.Image:
-    data = _bytes(path)
+def _open(path: Path, data: bytes) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from dare.anytime.costs import ExitCosts, ExitTimes
 
@@ -35,6 +34,8 @@ def geometric_shares(costs: Costs, mean_macs: float) -> NDArray[np.float64]:
     if mean_macs == macs[0] or mean_macs >= macs[-1]:
         shares[0 if mean_macs == macs[0] else -1] = 1
         return shares
+    from scipy.optimize import brentq  # slow to import, and deadlines and thresholds do without
+
     excess = macs / mean_macs - 1  # their sign changes once, so the polynomial in a has one positive root (Descartes)
     powers = np.arange(len(macs))
 

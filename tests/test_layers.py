@@ -21,7 +21,7 @@ ROWS = [
     {"checking", "evaluation"},
     {"answer"},
     {"calibration", "indexing"},
-    {"training", "identification", "streaming", "export"},
+    {"training", "identification", "streaming", "exporting"},
     {"report", "search_page", "experiments", "web"},
     {"cli"},
 ]
@@ -48,7 +48,7 @@ WITHOUT_TORCH = {
 }
 TORCH = {"torch", "torchvision", "timm"}
 # Serving exported steps must not need the networks that they were made from.
-FREE_OF_MODELS = {"runners/runner.py", "runners/onnx.py", "runners/openvino.py"}
+FREE_OF_MODELS = {f"runners/{name}.py" for name in ("runner", "steps", "exported", "onnx", "openvino")}
 # The command catches its errors before torch is loaded.
 PLAIN = {"training/alarm.py"}
 

@@ -6,6 +6,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+SLICES = (4, 2, 1)
+"""Batch sizes that engines compile for; larger batches are put together from them. More at once is hardly faster on a
+CPU, and each size costs memory for packed weights."""
+
 Vectors = NDArray[np.float32]
 Stop = Callable[[], bool]
 
@@ -105,3 +109,12 @@ def to_front(features: Any, rows: Sequence[int]) -> Any:
         if row != place:
             features[place] = features[row]
     return features[: len(rows)]
+
+
+def slices(batch: int) -> list[int]:
+    """7 -> [4, 2, 1]; of an empty batch [0]."""
+    sizes, left = [], batch
+    for size in SLICES:
+        sizes += [size] * (left // size)
+        left %= size
+    return sizes or [0]

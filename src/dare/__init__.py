@@ -49,6 +49,7 @@ _HOME = {
     "draw_benchmark": "dare.datasets.synthetic",
     "embed": "dare.embedding",
     "evaluate": "dare.evaluation",
+    "export": "dare.exporting.writing",
     "folder": "dare.datasets",
     "geometric_shares": "dare.anytime.budgets",
     "identify": "dare.identification",
@@ -87,6 +88,10 @@ def missing_extra(error: ModuleNotFoundError) -> str | None:
     package = (error.name or "").partition(".")[0]
     if package in {"torch", "torchvision", "timm"}:
         return "install it with: pip install 'dare-reid[torch]'"
+    if package in {"onnxruntime", "openvino"}:
+        return f"install it with: pip install 'dare-reid[{package.removesuffix('runtime')}]'"
+    if package in {"onnx", "onnxscript", "nncf"}:
+        return "install it with: pip install 'dare-reid[export]'"
     if package == "matplotlib":
         return "install it with: pip install 'dare-reid[plots]'"
     return None

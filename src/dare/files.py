@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,31 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         aside.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno and error.filename is None:
             raise OSError(error.errno, f"{error.strerror} while writing", str(path)) from error
+        raise
+    sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A new folder that takes `path`'s place when the block ends, and vanishes with all that is in it if it fails."""
+    path = path.absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield aside
+        for file in aside.iterdir():
+            with file.open("rb") as content:
+                os.fsync(content.fileno())
+        aside.chmod(0o777 & ~_umask())
+        if path.exists():
+            before = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+            path.replace(before)  # an empty folder may be replaced, a full one not
+            aside.replace(path)
+            shutil.rmtree(before)
+        else:
+            aside.replace(path)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
         raise
     sync_folder(path.parent)
 

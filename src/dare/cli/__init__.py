@@ -15,6 +15,7 @@ from dare.cli.choice import choose_exits
 from dare.cli.datasets import data_app
 from dare.cli.embedding import embed
 from dare.cli.evaluation import evaluate
+from dare.cli.export import export
 from dare.cli.galleries import forget, index
 from dare.cli.reproduction import reproduce_app
 from dare.cli.search import search
@@ -40,6 +41,7 @@ app.command(search)
 app.command(stream)
 app.command(calibrate)
 app.command(bench)
+app.command(export)
 app.command(forget)
 app.command(choose_exits)
 app.command(reproduce_app)

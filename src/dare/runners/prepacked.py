@@ -24,11 +24,7 @@ from dare.models.dare import DaRe, Step, blocks_of
 from dare.models.devices import describe_device
 from dare.runners.heads import FoldedHead
 from dare.runners.network import Network, as_tensor
-from dare.runners.steps import StepWalk, Stop, Vectors, exits, to_front
-
-SLICES = (4, 2, 1)
-"""Batch sizes that blocks are compiled for; larger batches are put together from them. More at once is hardly faster
-on a CPU, and each size costs memory for packed weights."""
+from dare.runners.steps import SLICES, StepWalk, Stop, Vectors, exits, slices, to_front
 
 FUSED = "oneDNNFusionGroup"
 """What a compiled graph calls operations that became one."""
@@ -122,7 +118,7 @@ class PrepackedSteps:
             if len(features) in SLICES:
                 return self._run(step, features, stop)
             parts = []
-            for part in torch.split(features, _slices(len(features))):
+            for part in torch.split(features, slices(len(features))):
                 if (result := self._run(step, part, stop)) is None:
                     return None
                 parts.append(result)
@@ -236,15 +232,6 @@ def _joined(parts: Iterator[nn.Module]) -> Iterator[nn.Module]:
         block.append(part)
     if block:
         yield nn.Sequential(*block)
-
-
-def _slices(batch: int) -> list[int]:
-    """7 -> [4, 2, 1]."""
-    sizes, left = [], batch
-    for size in SLICES:
-        sizes += [size] * (left // size)
-        left %= size
-    return sizes or [0]
 
 
 def _first_line(error: BaseException) -> str:

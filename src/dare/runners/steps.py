@@ -8,6 +8,10 @@ from numpy.typing import NDArray
 
 from dare.runners.runner import Walk
 
+SLICES = (4, 2, 1)
+"""Batch sizes that engines compile for; larger batches are put together from them. More at once is hardly faster on a
+CPU, and each size costs memory for packed weights."""
+
 Vectors = NDArray[np.float32]
 Stop = Callable[[], bool]
 
@@ -107,3 +111,12 @@ def to_front(features: Any, rows: Sequence[int]) -> Any:
         if row != place:
             features[place] = features[row]
     return features[: len(rows)]
+
+
+def slices(batch: int) -> list[int]:
+    """7 -> [4, 2, 1]; of an empty batch [0]."""
+    sizes, left = [], batch
+    for size in SLICES:
+        sizes += [size] * (left // size)
+        left %= size
+    return sizes or [0]

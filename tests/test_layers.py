@@ -53,8 +53,7 @@ WITHOUT_TORCH = {
 TORCH = {"torch", "torchvision", "timm"}
 # Serving exported steps must not need the networks that they were made from.
 FREE_OF_MODELS = {
-    f"runners/{name}.py"
-    for name in ("runner", "steps", "timing", "worker", "workers", "exported", "onnx", "openvino")
+    f"runners/{name}.py" for name in ("runner", "steps", "timing", "worker", "workers", "exported", "onnx", "openvino")
 }
 # The command catches its errors before torch is loaded.
 PLAIN = {"training/alarm.py"}

@@ -1,0 +1,202 @@
+"""The nearest rows of queries, exactly: a scan over coarse copies, and true distances where those leave a doubt.
+
+A row is passed over only if even its lower bound (see `quantised`) is beyond the k-th smallest distance so far; so no
+row that belongs among the nearest is lost, whatever the copies are like. True distances are sums in float64, in an
+order that is the same for all rows, so that equal rows are equally far. Memory is that of the answer.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from dare.gallery.dots import dots
+from dare.gallery.quantised import CoarseQueries, Copies
+
+TILE = 256
+"""Rows that all queries look at while they are in the cache."""
+SAMPLE = 1024
+"""Rows, spread over all, whose distances are computed first: many fewer seem near then, whatever their order is."""
+EVERYBODY = -1
+"""In place of a mask's number."""
+ROUNDING = 2.0**-48
+"""More than the roundings of a copy's squared distance in float64, as a share of t^2 |b|^2 + s^2 |a|^2."""
+WIDENED = 1 + 2.0**-30
+"""More than the roundings of true distances and of bounds, relatively."""
+
+
+class Nearest(NamedTuple):
+    """Per query: places (Q, k) int64 and distances (Q, k) float64 of its `found` (Q,) nearest rows, nearest first."""
+
+    places: Any
+    distances: Any
+    found: Any
+
+
+def nearest_rows(
+    queries: NDArray[np.float32],
+    rows: NDArray[np.float32],
+    copies: Copies,
+    coarse: CoarseQueries,
+    masks: NDArray[np.bool_],
+    mask_numbers: NDArray[np.int64],
+    k: int,
+) -> Nearest:
+    """The k nearest rows of each query, by Euclidean distance; ties in order of the rows.
+
+    Args:
+        queries: (Q, D).
+        rows: (N, D).
+        copies: of the rows.
+        coarse: of the queries, around the same centre.
+        masks: (M, N), which rows count.
+        mask_numbers: (Q,), each query's mask, or `EVERYBODY`.
+        k: how many, at least 1.
+    """
+    k = min(k, len(rows))
+    shape = (len(queries), k)
+    nearest = Nearest(np.empty(shape, np.int64), np.empty(shape), np.zeros(len(queries), np.int64))
+    if k:
+        _scan(queries, rows, copies, coarse, masks, mask_numbers, nearest)
+    for number, found in enumerate(nearest.found):
+        order = np.lexsort((nearest.places[number, :found], nearest.distances[number, :found]))
+        for array in (nearest.places, nearest.distances):
+            array[number, :found] = array[number, order]
+    return nearest
+
+
+@njit(nogil=True, cache=True)
+def _scan(queries: Any, rows: Any, copies: Any, coarse: Any, masks: Any, mask_numbers: Any, nearest: Any) -> None:
+    limits = np.full(len(queries), np.inf)
+    _look_at_sample(queries, rows, masks, mask_numbers, nearest, limits)
+    tile = _Tile(np.empty(TILE), np.empty(TILE), np.empty(TILE), np.empty(TILE, np.int32))
+    for start in range(0, len(rows), TILE):
+        stop = min(start + TILE, len(rows))
+        _prepare(copies, start, stop, tile)
+        for query in range(len(queries)):
+            mask = mask_numbers[query]
+            if mask != EVERYBODY and not masks[mask, start:stop].any():
+                continue
+            dots(copies.codes, start, stop, coarse.codes, query, tile.sums)
+            square, step, error = coarse.squares[query] * (1 - ROUNDING), 2 * coarse.steps[query], coarse.errors[query]
+            reach = (limits[query] + error) * WIDENED
+            if not _count(tile, stop - start, square, step, reach):
+                continue
+            for place in range(start, stop):
+                if mask != EVERYBODY and not masks[mask, place]:
+                    continue
+                if _may_reach(tile, place - start, square, step, reach):
+                    distance = _distance(queries[query], rows[place])
+                    if distance <= limits[query]:
+                        limits[query] = min(limits[query], _offer(distance, place, query, nearest))
+                        reach = (limits[query] + error) * WIDENED
+
+
+class _Tile(NamedTuple):
+    """Of a tile's rows, (n,) each: s, s^2 |a|^2 less its rounding, e, and b.a with a query."""
+
+    scales: Any
+    squares: Any
+    errors: Any
+    sums: Any
+
+
+@njit(nogil=True, cache=True)
+def _prepare(copies: Any, start: int, stop: int, tile: Any) -> None:
+    for row in range(stop - start):
+        scale = np.float64(copies.scales[start + row])
+        tile.scales[row], tile.errors[row] = scale, copies.errors[start + row]
+        tile.squares[row] = scale * scale * copies.squares[start + row] * (1 - ROUNDING)
+
+
+@njit(nogil=True, cache=True)
+def _count(tile: Any, count: int, square: Any, step: Any, reach: Any) -> Any:
+    """How many rows of a tile may reach; no branch, so that several are compared at a time."""
+    total = np.int32(0)
+    for row in range(count):
+        total = np.int32(total + np.int32(_may_reach(tile, row, square, step, reach)))
+    return total
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _may_reach(tile: Any, row: int, square: Any, step: Any, reach: Any) -> Any:
+    """Whether |t b - s a| <= reach + e, unless rounding decides: then too."""
+    furthest = reach + tile.errors[row]
+    return square + (tile.squares[row] - tile.scales[row] * (step * tile.sums[row])) <= furthest * furthest
+
+
+@njit(nogil=True, cache=True)
+def _look_at_sample(queries: Any, rows: Any, masks: Any, mask_numbers: Any, nearest: Any, limits: Any) -> None:
+    """Lower limits to the k-th smallest distances of a sample; those of all rows are no larger."""
+    stride = len(rows) // SAMPLE
+    if stride < 2:
+        return
+    for place in range(0, len(rows), stride):
+        for query in range(len(queries)):
+            if mask_numbers[query] == EVERYBODY or masks[mask_numbers[query], place]:
+                distance = _distance(queries[query], rows[place])
+                if distance < limits[query]:
+                    limits[query] = _offer(distance, place, query, nearest)
+    nearest.found[:] = 0
+
+
+@njit(nogil=True, cache=True)
+def _distance(query: Any, row: Any) -> Any:
+    """Euclidean. Four sums side by side, because an addition has to wait for the one before."""
+    first = second = third = fourth = 0.0
+    whole = len(query) // 4 * 4
+    for d in range(0, whole, 4):
+        first += _square(query[d], row[d])
+        second += _square(query[d + 1], row[d + 1])
+        third += _square(query[d + 2], row[d + 2])
+        fourth += _square(query[d + 3], row[d + 3])
+    for d in range(whole, len(query)):
+        first += _square(query[d], row[d])
+    return np.sqrt((first + second) + (third + fourth))
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _square(one: Any, other: Any) -> Any:
+    difference = np.float64(one) - np.float64(other)
+    return difference * difference
+
+
+@njit(nogil=True, cache=True)
+def _offer(distance: Any, place: int, query: int, nearest: Any) -> Any:
+    """Keep a row that comes after all before it, if it is among the k nearest; returns the k-th smallest distance.
+
+    The rows so far are a heap with the farthest on top, the last of those equally far.
+    """
+    places, distances = nearest.places[query], nearest.distances[query]
+    found, k = nearest.found[query], len(places)
+    if found < k:
+        hole = found
+        nearest.found[query] = found + 1
+        while hole > 0:
+            parent = (hole - 1) // 2
+            if distances[parent] > distance:
+                break
+            distances[hole], places[hole] = distances[parent], places[parent]
+            hole = parent
+    else:
+        if distance >= distances[0]:
+            return distances[0]
+        hole = 0
+        while True:
+            child = 2 * hole + 1
+            if child >= k:
+                break
+            if child + 1 < k and _farther(distances, places, child + 1, child):
+                child += 1
+            if distances[child] <= distance:
+                break
+            distances[hole], places[hole] = distances[child], places[child]
+            hole = child
+    distances[hole], places[hole] = distance, place
+    return distances[0] if nearest.found[query] == k else np.inf
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _farther(distances: Any, places: Any, one: int, other: int) -> Any:
+    return distances[one] > distances[other] or (distances[one] == distances[other] and places[one] > places[other])

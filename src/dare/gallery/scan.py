@@ -17,7 +17,7 @@ from dare.gallery.quantised import CoarseQueries, Copies
 TILE = 256
 """Rows that all queries look at while they are in the cache."""
 SAMPLE = 1024
-"""Rows, spread over all, whose distances are computed first: many fewer seem near then, whatever their order is."""
+"""Of so many rows one has its distance computed first: many fewer of the others seem near then, in whatever order."""
 EVERYBODY = -1
 """In place of a mask's number."""
 ROUNDING = 2.0**-48
@@ -129,10 +129,7 @@ def _may_reach(tile: Any, row: int, square: Any, step: Any, reach: Any) -> Any:
 @njit(nogil=True, cache=True)
 def _look_at_sample(queries: Any, rows: Any, masks: Any, mask_numbers: Any, nearest: Any, limits: Any) -> None:
     """Lower limits to the k-th smallest distances of a sample; those of all rows are no larger."""
-    stride = len(rows) // SAMPLE
-    if stride < 2:
-        return
-    for place in range(0, len(rows), stride):
+    for place in range(SAMPLE // 2, len(rows), SAMPLE):
         for query in range(len(queries)):
             if mask_numbers[query] == EVERYBODY or masks[mask_numbers[query], place]:
                 distance = _distance(queries[query], rows[place])

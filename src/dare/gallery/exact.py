@@ -44,7 +44,8 @@ def search_rows(
     complete = np.zeros(len(queries), np.bool_)
     for start in range(0, len(queries), TOGETHER):
         part = slice(start, start + TOGETHER)
-        for nearest, away, all_found in _search(queries[part], matrix, columns, ids, count, where[part]):
+        own = queries[part].copy()  # a caller's may be read-only, which the scan would be compiled for once more
+        for nearest, away, all_found in _search(own, matrix, columns, ids, count, where[part]):
             complete[len(lists)] = all_found
             lists.append((nearest, away))
     k = max((len(nearest) for nearest, _ in lists), default=0)

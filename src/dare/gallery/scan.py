@@ -16,6 +16,8 @@ from dare.gallery.quantised import CoarseQueries, Copies
 
 TILE = 256
 """Rows that all queries look at while they are in the cache."""
+PIECE = 32
+"""Rows that are looked at one by one where one of them may be near."""
 SAMPLE = 1024
 """Of so many rows one has its distance computed first: many fewer of the others seem near then, in whatever order."""
 EVERYBODY = -1
@@ -81,16 +83,20 @@ def _scan(queries: Any, rows: Any, copies: Any, coarse: Any, masks: Any, mask_nu
             dots(copies.codes, start, stop, coarse.codes, query, tile.sums)
             square, step, error = coarse.squares[query] * (1 - ROUNDING), 2 * coarse.steps[query], coarse.errors[query]
             reach = (limits[query] + error) * WIDENED
-            if not _count(tile, stop - start, square, step, reach):
+            if not _count(tile, 0, stop - start, square, step, reach):
                 continue
-            for place in range(start, stop):
-                if mask != EVERYBODY and not masks[mask, place]:
+            for piece in range(start, stop, PIECE):
+                end = min(piece + PIECE, stop)
+                if not _count(tile, piece - start, end - start, square, step, reach):
                     continue
-                if _may_reach(tile, place - start, square, step, reach):
-                    distance = _distance(queries[query], rows[place])
-                    if distance <= limits[query]:
-                        limits[query] = min(limits[query], _offer(distance, place, query, nearest))
-                        reach = (limits[query] + error) * WIDENED
+                for place in range(piece, end):
+                    if mask != EVERYBODY and not masks[mask, place]:
+                        continue
+                    if _may_reach(tile, place - start, square, step, reach):
+                        distance = _distance(queries[query], rows[place])
+                        if distance <= limits[query]:
+                            limits[query] = min(limits[query], _offer(distance, place, query, nearest))
+                            reach = (limits[query] + error) * WIDENED
 
 
 class _Tile(NamedTuple):
@@ -111,10 +117,10 @@ def _prepare(copies: Any, start: int, stop: int, tile: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
-def _count(tile: Any, count: int, square: Any, step: Any, reach: Any) -> Any:
-    """How many rows of a tile may reach; no branch, so that several are compared at a time."""
+def _count(tile: Any, start: int, stop: int, square: Any, step: Any, reach: Any) -> Any:
+    """How many of a tile's rows may reach; no branch, so that several are compared at a time."""
     total = np.int32(0)
-    for row in range(count):
+    for row in range(start, stop):
         total = np.int32(total + np.int32(_may_reach(tile, row, square, step, reach)))
     return total
 
@@ -136,27 +142,17 @@ def _look_at_sample(queries: Any, rows: Any, masks: Any, mask_numbers: Any, near
                 if distance < limits[query]:
                     limits[query] = _offer(distance, place, query, nearest)
     nearest.found[:] = 0
+    limits *= WIDENED  # compiled in two places, the sums might be in two orders
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, fastmath={"reassoc"})  # one loop, so the order is the same for all rows nevertheless
 def _distance(query: Any, row: Any) -> Any:
-    """Euclidean. Four sums side by side, because an addition has to wait for the one before."""
-    first = second = third = fourth = 0.0
-    whole = len(query) // 4 * 4
-    for d in range(0, whole, 4):
-        first += _square(query[d], row[d])
-        second += _square(query[d + 1], row[d + 1])
-        third += _square(query[d + 2], row[d + 2])
-        fourth += _square(query[d + 3], row[d + 3])
-    for d in range(whole, len(query)):
-        first += _square(query[d], row[d])
-    return np.sqrt((first + second) + (third + fourth))
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _square(one: Any, other: Any) -> Any:
-    difference = np.float64(one) - np.float64(other)
-    return difference * difference
+    """Euclidean."""
+    total = 0.0
+    for d in range(len(query)):
+        difference = np.float64(query[d]) - np.float64(row[d])
+        total += difference * difference
+    return np.sqrt(total)
 
 
 @njit(nogil=True, cache=True)

@@ -170,13 +170,13 @@ class LanceGallery:
     ) -> Hits:
         """As `Gallery.search`."""
         queries = check_exit(self, exit, vectors)
-        stored, squares, columns, labels = self._read(lambda rows: (*rows.vectors(exit), rows.columns(), rows.labels()))
+        matrix, columns, labels = self._read(lambda rows: (rows.vectors(exit).matrix(), rows.columns(), rows.labels()))
 
         def ids(places: NDArray[np.int64]) -> list[str]:
             names: list[str] = labels["id"].take(pa.array(places)).to_pylist()
             return names
 
-        return search_rows(queries, stored, squares, columns, ids, count, where)
+        return search_rows(queries, matrix, columns, ids, count, where)
 
     def get(self, ids: Iterable[str]) -> dict[str, Entry]:
         """As `Gallery.get`."""
@@ -198,7 +198,7 @@ class LanceGallery:
         """As `Gallery.vectors`; not to be written to."""
         if not 0 <= exit < len(self.dimensions):
             raise ValueError(f"the gallery's exits are 0 to {len(self.dimensions) - 1}, got {exit}")
-        return self._read(lambda rows: rows.vectors(exit)[0])
+        return self._read(lambda rows: rows.vectors(exit).all())
 
     def labels(self) -> GalleryLabels:
         """As `Gallery.labels`."""

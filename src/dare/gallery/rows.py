@@ -1,18 +1,22 @@
 """A table's rows in memory, in the order they were added: read when asked for, then kept up with the table."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from lancedb.table import Table
 from numpy.typing import NDArray
 
 from dare.gallery.columns import UNKNOWN, Columns
+from dare.gallery.kept import KeptRows
 from dare.gallery.table import LABELS, read, schema
 from dare.gallery.vectors import Vectors
+
+if TYPE_CHECKING:
+    from lancedb.table import Table
 
 MOST_CHUNKS = 64
 """Taking a row out of an arrow column gets slower with the number of its chunks."""
@@ -24,15 +28,21 @@ class Rows:
     What it hands out never changes: later versions are read into other memory.
 
     Args:
-        table: a handle that nobody else uses.
+        open_table: gives a handle that nobody else uses; asked only if the table itself is to be read.
         versions: the folder in which the table's versions are.
         dimensions: (E,), of the vectors of each exit.
+        kept: the rows of the table as it is now, if there is a file of them.
     """
 
-    def __init__(self, table: Table, versions: Path, dimensions: Sequence[int]) -> None:
-        self._table, self._versions, self._dimensions = table, versions, tuple(dimensions)
-        self._names: list[str] = []
-        self._version, self.count = table.version, table.count_rows()
+    def __init__(
+        self, open_table: "Callable[[], Table]", versions: Path, dimensions: Sequence[int], kept: KeptRows | None
+    ) -> None:
+        self._open_table, self._versions, self._dimensions = open_table, versions, tuple(dimensions)
+        self._kept = kept
+        self._table: Table | None = None
+        self._names: list[str] = [] if kept is None else kept.versions
+        self._version = -1
+        self.count = 0 if kept is None else kept.count
         self._labels: pa.Table | None = None
         self._sequences = np.zeros(0, np.int64)
         self._columns: Columns | None = None
@@ -44,7 +54,10 @@ class Rows:
         # Each version is a file with a name of its own. To list them takes a tenth of the time that LanceDB takes.
         if (names := os.listdir(self._versions)) == self._names:  # noqa: PTH208 - names are enough
             return
-        self._table.checkout_latest()  # type: ignore[no-untyped-call]
+        if self._table is None:
+            self._table, self._kept = self._open_table(), None
+        else:
+            self._table.checkout_latest()  # type: ignore[no-untyped-call]
         self._names = names
         if self._table.version == self._version:
             return
@@ -82,7 +95,7 @@ class Rows:
         if exit not in self._exits:
             vectors = Vectors(self._dimensions[exit], self.count)
             sequences = [np.zeros(0, np.int64)]
-            for batch in read(self._table, ("sequence", f"exit_{exit}")):
+            for batch in self._read(("sequence", f"exit_{exit}")):
                 self._append(vectors, exit, batch)
                 sequences.append(batch["sequence"].to_numpy())
             _sort(vectors, 0, np.concatenate(sequences))
@@ -95,7 +108,7 @@ class Rows:
         before, last = len(self._sequences), max(self._sequences[-1:], default=-1)
         wanted = [*LABELS, *(f"exit_{exit}" for exit in self._exits)]
         batches = []
-        for batch in read(self._table, wanted, None if last < 0 else f"sequence > {last}"):
+        for batch in self._read(wanted, None if last < 0 else f"sequence > {last}"):
             for exit, vectors in self._exits.items():
                 self._append(vectors, exit, batch)
             batches.append(batch.select(LABELS))
@@ -107,7 +120,7 @@ class Rows:
             order = np.argsort(sequences)
             added, sequences = added.take(order), sequences[order]
         if before + len(added) != self.count:
-            left = [batch["sequence"].to_numpy() for batch in read(self._table, ("sequence",))]
+            left = [batch["sequence"].to_numpy() for batch in self._read(("sequence",))]
             kept = np.isin(self._sequences, np.concatenate([np.zeros(0, np.int64), *left]), assume_unique=True)
             self._labels, self._sequences = self._labels.filter(pa.array(kept)), self._sequences[kept]
             for vectors in self._exits.values():
@@ -117,6 +130,13 @@ class Rows:
         self._sequences = np.concatenate([self._sequences, sequences])
         self._columns = self._places = None
         assert len(self._sequences) == self.count
+
+    def _read(self, columns: Sequence[str], where: str | None = None) -> Iterator[pa.RecordBatch]:
+        if self._kept is not None:
+            assert where is None
+            return self._kept.read(columns)
+        assert self._table is not None
+        return read(self._table, columns, where)
 
     def _append(self, vectors: Vectors, exit: int, batch: pa.RecordBatch) -> None:
         rows = batch[f"exit_{exit}"].flatten().to_numpy().reshape(-1, self._dimensions[exit])

@@ -7,7 +7,6 @@ Whoever forgets entries removes it with the table.
 
 import contextlib
 import hashlib
-import logging
 import os
 import zlib
 from collections.abc import Iterator, Sequence
@@ -25,8 +24,6 @@ PICTURE_BYTES = 300
 """Room for an entry's labels, roughly."""
 DIGEST = b"manifest"
 CHECKSUM_BYTES = 4
-
-logger = logging.getLogger(__name__)
 
 
 class KeptRows:
@@ -66,7 +63,7 @@ def open_kept(gallery: Path, table: str, dimensions: Sequence[int]) -> KeptRows 
 def keep(gallery: Path, table: str, dimensions: Sequence[int], batches: Iterator[pa.RecordBatch], count: int) -> None:
     """Write the rows of the table, of its newest version: for the one who holds the lock, when nothing else changes.
 
-    A table that is too large has none; where it cannot be written, that is logged.
+    A table that is too large has none.
 
     Args:
         batches: all columns of all rows, in any order; not read where none is written.
@@ -82,12 +79,9 @@ def keep(gallery: Path, table: str, dimensions: Sequence[int], batches: Iterator
     with pa.ipc.new_file(content, columns) as writer:
         writer.write_table(rows.cast(columns))
     whole = content.getvalue()
-    try:
-        with replacing(path) as file:
-            file.write(whole)
-            file.write(_checksum(whole))
-    except OSError as error:
-        logger.warning("%s could not be written (%s); the gallery is complete, but opens more slowly", path, error)
+    with replacing(path) as file:
+        file.write(whole)
+        file.write(_checksum(whole))
 
 
 def discard(gallery: Path, table: str) -> None:

@@ -8,6 +8,7 @@ removed, which takes it back to before that change; a program that had it open m
 """
 
 import contextlib
+import logging
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from lancedb.table import Table
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 ATTEMPTS = 5
 """Each fails only if somebody forgets entries during it."""
@@ -214,11 +217,20 @@ class LanceGallery:
         """As `Gallery.close`; what is asked afterwards opens the gallery again."""
         with self._changes, self._reads:
             try:
-                if (writer := self._writer) is not None and self._lock.is_held():
-                    to_the_end(lambda: writer.keep(self.dimensions))
+                if self._lock.is_held():
+                    to_the_end(self._keep_rows)
             finally:
                 self._writer = self._rows = None
                 self._lock.release()
+
+    def _keep_rows(self) -> None:
+        try:
+            with plain_errors(self.path, "read"):
+                content = self._current_content()
+                writer = self._writer or Writer(self.path, content, self._open(content))
+                writer.keep(self.dimensions)
+        except (GalleryError, OSError) as error:
+            logger.warning("%s; what was changed is safe, but the gallery opens more slowly", error)
 
     def _texts(self, column: str) -> list[str]:
         texts: list[str] = self._read(lambda rows: rows.labels())[column].to_pylist()

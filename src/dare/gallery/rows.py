@@ -51,6 +51,8 @@ class Rows:
 
     def refresh(self) -> None:
         """Become what the table is now."""
+        if self._table is None and self._kept is None:
+            self._table = self._open_table()
         # Each version is a file with a name of its own. To list them takes a tenth of the time that LanceDB takes.
         if (names := os.listdir(self._versions)) == self._names:  # noqa: PTH208 - names are enough
             return

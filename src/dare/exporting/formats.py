@@ -22,7 +22,8 @@ class Format:
     """One kind of files.
 
     Attributes:
-        write: a step's ONNX graph, where to (without a suffix), whether it takes pictures -> files, the graph first.
+        write: a step's ONNX graph, where to (without a suffix), whether it takes pictures, precision -> files, the
+            graph first.
         write_int8: those files, what the step takes (N, ...), where to -> files.
         handed_over: shape of a feature map of torch -> of the engine, both without the batch.
         runner: opens a folder of such files.
@@ -30,7 +31,7 @@ class Format:
         int8_tools: packages that int8 needs besides.
     """
 
-    write: Callable[[Any, Path, bool], list[Path]]
+    write: Callable[[Any, Path, bool, str], list[Path]]
     write_int8: Callable[[list[Path], NDArray[np.float32], Path], list[Path]]
     handed_over: Callable[[tuple[int, ...]], tuple[int, ...]]
     runner: Callable[[Path], ExportedRunner]

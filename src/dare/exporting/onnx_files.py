@@ -25,7 +25,7 @@ def handed_over(features: tuple[int, ...]) -> tuple[int, ...]:
     return features
 
 
-def write_step(graph: Any, path: Path, is_first: bool) -> list[Path]:
+def write_step(graph: Any, path: Path, is_first: bool, precision: str) -> list[Path]:
     """Write a step's graph; returns the files, the graph first."""
     if graph.ByteSize() > MOST_BYTES:
         raise ExportError(

@@ -94,7 +94,7 @@ def export(
     images, compared = _images(pictures.calibration, network, seed)
     with replacing_folder(out) as folder:
         files = _Files(folder, format, network)
-        files.write_steps(on_progress)
+        files.write_steps(precision, on_progress)
         if chosen:
             files.write_int8(chosen, images, on_progress)
         judge = _Judge(reference, files, precision, images[:COMPARED_PICTURES], pictures.validation, on_progress)
@@ -105,7 +105,7 @@ def export(
         parity = Parity(f"{min(len(images), COMPARED_PICTURES)} {compared}", scored, exits)
         manifest = files.manifest(precision, chosen, asdict(parity))
         files.keep_only(manifest)
-        return replace(manifest, folder=out)
+        return replace(read_manifest(folder), folder=out)
 
 
 def _check_place(out: Path) -> None:
@@ -151,8 +151,8 @@ class _Files:
         self._steps: list[ExportedStep] = []
         self._int8: dict[int, dict[str, str]] = {}
 
-    def write_steps(self, on_progress: Progress) -> None:
-        """All steps in fp32."""
+    def write_steps(self, precision: str, on_progress: Progress) -> None:
+        """All steps, each whole."""
         model, size = self._network.model, self._network.preparation
         for number, graph in enumerate(step_graphs(model, size.height, size.width), start=1):
             shapes = [_shape(port) for port in (*graph.graph.input, *graph.graph.output)]
@@ -162,7 +162,7 @@ class _Files:
             )
             features = results[0] if number < len(model.steps) else None
             dimensions = results[-1][0] if number in model.taps else None
-            paths = self._engine.write(graph, self._folder / f"step-{number}", number == 1)
+            paths = self._engine.write(graph, self._folder / f"step-{number}", number == 1, precision)
             self._steps.append(ExportedStep(_digests(paths), "fp32", given, features, dimensions))
             on_progress("exporting", number, len(model.steps))
 

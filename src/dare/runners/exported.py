@@ -162,7 +162,7 @@ def _typed(fields: dict[str, Any]) -> dict[str, Any]:
     typed["costs"] = ExitCosts(**{k: _tuple(v) for k, v in fields["costs"].items()})
     typed["steps"] = tuple(ExportedStep(**{k: _tuple(v) for k, v in step.items()}) for step in fields["steps"])
     for step in typed["steps"]:
-        if not step.files or any(Path(name).name != name for name in step.files):
+        if not step.files or any(name in ("", "..") or Path(name).name != name for name in step.files):
             raise ValueError(f"expected names of files in the folder, got {list(step.files)}")
     return typed
 
@@ -191,13 +191,16 @@ class ExportedRunner:
 
     Args:
         words: engine and threads.
+
+    Attributes:
+        folder: where the steps are.
     """
 
     def __init__(self, manifest: Manifest, steps: Steps, words: str) -> None:
         self.exit_names, self.stage_names = manifest.exit_names, manifest.stage_names
         self.preparation, self.costs = manifest.preparation, manifest.costs
         self.digest, self.precision = manifest.digest, manifest.precision
-        self.steps, self._words = steps, words
+        self.folder, self.steps, self._words = manifest.folder, steps, words
 
     @property
     def description(self) -> str:

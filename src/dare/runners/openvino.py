@@ -110,6 +110,8 @@ class OpenvinoSteps:
         except IndexError:
             request = self._compiled[key].create_infer_request()
         tensor = self._openvino.Tensor
+        if not features.flags.writeable:
+            features = features.copy()  # OpenVINO borrows writable arrays alone; pictures are read-only
         request.set_input_tensor(0, tensor(features, shared_memory=True))
         for number, result in enumerate(results):
             request.set_output_tensor(number, tensor(result, shared_memory=True))

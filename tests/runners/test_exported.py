@@ -1,0 +1,349 @@
+"""Exported steps: the same vectors as the network in every engine, folders that are refused, no torch."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import save_picture
+from exports import ENGINES, HEIGHT, WIDTH, export_slim, images, network, same, slim, with_graphs
+from torchvision.models.densenet import DenseNet
+
+from dare import Runner, export, measure, open_runner
+from dare.exporting.graphs import step_graphs
+from dare.images import prepare, read_resized
+from dare.models import Stage
+from dare.models.checkpoints import Architecture, Checkpoint
+from dare.models.densenet import cut
+from dare.runners.eager import EagerRunner
+from dare.runners.exported import ExportError, read_manifest
+from dare.runners.runner import MANIFEST
+
+every_engine = pytest.mark.parametrize("engine", ENGINES)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("exports")
+    for engine in ENGINES:
+        export_slim(root / engine, engine)
+    return {engine: root / engine for engine in ENGINES}
+
+
+@pytest.fixture(scope="module")
+def runners(folders: dict[str, Path]) -> dict[str, Runner]:
+    return {engine: open_runner(folder) for engine, folder in folders.items()}
+
+
+@pytest.fixture(scope="module")
+def reference() -> EagerRunner:
+    return EagerRunner(slim())
+
+
+@every_engine
+@pytest.mark.parametrize("batch", [1, 3, 5])
+def test_vectors_are_those_of_the_network(
+    engine: str, batch: int, runners: dict[str, Runner], reference: EagerRunner
+) -> None:
+    pictures = images(batch)
+    for found, expected in zip(runners[engine].exits(pictures), reference.exits(pictures), strict=True):
+        assert found.dtype == np.float32
+        same(found, expected)
+    stages, fused = runners[engine].embed(pictures)
+    expected_stages, expected_fused = reference.embed(pictures)
+    for found, expected in zip([*stages, fused], [*expected_stages, expected_fused], strict=True):
+        same(found, expected)
+
+
+@every_engine
+def test_a_runner_knows_its_network(engine: str, runners: dict[str, Runner], reference: EagerRunner) -> None:
+    runner = runners[engine]
+    assert isinstance(runner, Runner)
+    for name in ("exit_names", "stage_names", "preparation", "costs", "digest", "precision"):
+        assert getattr(runner, name) == getattr(reference, name)
+    assert engine in runner.description
+    assert "fp32" in runner.description
+    assert "1 thread" in runner.description
+    assert len(measure(runner, repeats=2).median) == 4
+
+
+@every_engine
+def test_a_step_runs_only_when_its_exit_is_asked_for(engine: str, runners: dict[str, Runner]) -> None:
+    ran: list[int] = []
+    exits = runners[engine].exits(images(1), lambda: bool(ran.append(1)))
+    assert ran == []
+    for number in range(1, 5):
+        next(exits)
+        assert len(ran) == number
+    assert next(exits, None) is None
+
+
+@every_engine
+@pytest.mark.parametrize("allowed", range(5))
+def test_a_stop_between_steps_ends_the_exits(engine: str, allowed: int, runners: dict[str, Runner]) -> None:
+    asked = 0
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > allowed
+
+    walk = runners[engine].walk(images(2))
+    found = 0
+    while walk.exit(stop) is not None:
+        found += 1
+    assert found == min(allowed, 4)
+    assert walk.exit() is None
+
+
+@every_engine
+@pytest.mark.parametrize("kept", [([0, 2, 3], [2, 1], [0]), ([4, 0], [1, 0], [1]), ([3], [], []), ([1, 1, 0], [2], [])])
+def test_a_batch_may_shrink_on_the_way(
+    engine: str, kept: tuple[list[int], ...], runners: dict[str, Runner], reference: EagerRunner
+) -> None:
+    pictures = images(5)
+    before = pictures.copy()
+    full = list(reference.exits(pictures))
+    walk, rows = runners[engine].walk(pictures), list(range(5))
+    for expected, keep in zip(full, (*kept, []), strict=True):
+        found = walk.exit()
+        assert found is not None
+        same(found, expected[rows])
+        rows = [rows[row] for row in keep]
+        walk.keep(keep)
+    assert walk.exit() is None
+    np.testing.assert_array_equal(pictures, before)
+
+
+@every_engine
+def test_pictures_left_behind_before_the_first_exit_stay_as_they_were(
+    engine: str, runners: dict[str, Runner], reference: EagerRunner
+) -> None:
+    pictures = images(4)
+    before = pictures.copy()
+    walk = runners[engine].walk(pictures)
+    walk.keep([1, 3])
+    same(walk.exit(), next(reference.exits(before[[1, 3]])))
+    np.testing.assert_array_equal(pictures, before)
+
+
+@every_engine
+def test_walks_may_be_interleaved(engine: str, runners: dict[str, Runner], reference: EagerRunner) -> None:
+    batches = [images(count, seed) for seed, count in enumerate((2, 1, 5, 2))]
+    walks = [runners[engine].walk(batch) for batch in batches]
+    expected = [list(reference.exits(batch)) for batch in batches]
+    found = [[walk.exit() for walk in walks] for _ in range(4)]
+    for exit in range(4):
+        for number in range(len(batches)):
+            same(found[exit][number], expected[number][exit])
+
+
+@every_engine
+def test_threads_may_share_a_runner(engine: str, runners: dict[str, Runner], reference: EagerRunner) -> None:
+    batches = [images(1 + seed % 3, seed) for seed in range(12)]
+    found: dict[int, list[np.ndarray]] = {}
+
+    def work(first: int) -> None:
+        for number in range(first, len(batches), 3):
+            found[number] = list(runners[engine].exits(batches[number]))
+
+    workers = [threading.Thread(target=work, args=(first,)) for first in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    for number, batch in enumerate(batches):
+        for vectors, expected in zip(found[number], reference.exits(batch), strict=True):
+            same(vectors, expected)
+
+
+@every_engine
+def test_pictures_of_any_memory_layout_are_taken_and_of_another_size_refused(
+    engine: str, runners: dict[str, Runner], reference: EagerRunner
+) -> None:
+    mirrored = images(2)[:, :, :, ::-1]
+    same(next(runners[engine].exits(mirrored)), next(reference.exits(mirrored)))
+    with pytest.raises(ValueError, match=rf"expected images \(B, 3, {HEIGHT}, {WIDTH}\), got shape \(1, 3, 32, 32\)"):
+        runners[engine].walk(np.zeros((1, 3, 32, 32), np.float32))
+
+
+def dense() -> list[Stage]:
+    """DenseNet-201's cut of a network with fewer and narrower layers."""
+    return cut(DenseNet(4, (2, 3, 2, 2), 8))
+
+
+BACKBONES: dict[str, Callable[[], Checkpoint]] = {
+    "resnet18": lambda: network(Architecture("resnet18", embedding_dim=8, hidden_dim=16)),
+    "densenet": lambda: network(Architecture(embedding_dim=8, hidden_dim=16), dense()),
+    "mobilenet": lambda: network(Architecture("timm/mobilenetv3_small_050", embedding_dim=8, hidden_dim=16)),
+    "convnext": lambda: network(Architecture("timm/convnext_atto", embedding_dim=8, hidden_dim=16)),
+    "some taps, no fusion": lambda: network(
+        Architecture("tiny", taps=(1, 3), fusion=False, embedding_dim=8, hidden_dim=16)
+    ),
+}
+
+
+@pytest.mark.parametrize("build", BACKBONES.values(), ids=BACKBONES)
+def test_every_backbone_can_be_exported(build: Callable[[], Checkpoint], tmp_path: Path) -> None:
+    checkpoint = build()
+    graphs = tuple(step_graphs(checkpoint.model, HEIGHT, WIDTH))
+    reference = EagerRunner(checkpoint)
+    for engine in ENGINES:
+        with with_graphs(graphs):
+            export(checkpoint, tmp_path / engine, engine)
+        runner = open_runner(tmp_path / engine)
+        assert runner.exit_names == reference.exit_names
+        for batch in (1, 5):
+            pictures = images(batch)
+            for found, expected in zip(runner.exits(pictures), reference.exits(pictures), strict=True):
+                same(found, expected)
+        assert (runner.embed(pictures)[1] is None) == (checkpoint.model.fusion is None)
+
+
+@every_engine
+def test_exported_steps_run_without_torch(engine: str, folders: dict[str, Path], tmp_path: Path) -> None:
+    picture = save_picture(tmp_path / "a.jpg")
+    code = """
+import sys
+class Nothing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "torchvision", "timm"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Nothing())
+from pathlib import Path
+import numpy as np
+from dare import open_runner, embed, Sample
+found = embed(open_runner(Path(sys.argv[1])), [Sample((Path(sys.argv[2]),), 1, 1)])
+np.save(sys.argv[3], found.fused)
+"""
+    out = tmp_path / "vectors.npy"
+    words = [sys.executable, "-W", "error", "-c", code, folders[engine], picture, out]
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    pixels = read_resized(picture, HEIGHT, WIDTH)[None]
+    same(np.load(out), EagerRunner(slim()).embed(prepare(pixels, slim().preparation))[1])
+
+
+@every_engine
+def test_a_missing_engine_names_its_extra(
+    engine: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime" if engine == "onnx" else "openvino", None)
+    with pytest.raises(ImportError, match=rf"dare-reid\[{engine}\]"):
+        open_runner(folders[engine])
+
+
+@pytest.fixture
+def copy(folders: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
+    def make(engine: str) -> Path:
+        out = tmp_path / f"copy of {engine}"
+        out.mkdir()
+        for path in folders[engine].iterdir():
+            (out / path.name).write_bytes(path.read_bytes())
+        return out
+
+    return make
+
+
+def change(folder: Path, **fields: object) -> None:
+    file = folder / MANIFEST
+    file.write_text(json.dumps({**json.loads(file.read_text()), **fields}))
+
+
+@every_engine
+def test_another_precision_than_the_exports_own_is_refused(engine: str, folders: dict[str, Path]) -> None:
+    assert open_runner(folders[engine], precision="fp32").precision == "fp32"
+    with pytest.raises(ValueError, match="was exported in fp32, got precision 'bf16'"):
+        open_runner(folders[engine], precision="bf16")
+    with pytest.raises(ValueError, match="threads must be at least 1"):
+        open_runner(folders[engine], threads=0)
+
+
+@every_engine
+def test_damaged_and_missing_files_are_refused(engine: str, copy: Callable[[str], Path]) -> None:
+    folder = copy(engine)
+    file = folder / list(read_manifest(folder).steps[1].files)[-1]
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(ExportError, match="damaged or of another export: its SHA-256"):
+        open_runner(folder)
+    file.unlink()
+    with pytest.raises(ExportError, match="cannot be read"):
+        open_runner(folder)
+
+
+def test_a_damaged_manifest_is_refused(copy: Callable[[str], Path]) -> None:
+    folder = copy("onnx")
+    file = folder / MANIFEST
+    good = file.read_text()
+    for bad in (good[:-20], "[]", "{}", "\0", "7"):
+        file.write_text(bad)
+        with pytest.raises(ExportError, match="damaged, or not of `dare export`"):
+            read_manifest(folder)
+    file.write_text(good)
+    change(folder, format=2)
+    with pytest.raises(ExportError, match="has format 2, this version reads 1"):
+        open_runner(folder)
+    file.unlink()
+    with pytest.raises(ExportError, match=r"no manifest\.json in"):
+        read_manifest(folder)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"engine": "tensorrt"},
+        {"engine": []},
+        {"precision": "fp8"},
+        {"steps": []},
+        {"steps": 7},
+        {"fusion": [1.0]},
+        {"stage_names": ["stage 1"]},
+        {"exit_names": None},
+        {"costs": {"macs": [1], "source": ""}},
+        {"costs": {"macs": [3, 2, 1, 0], "source": ""}},
+        {"preparation": {"height": 128, "width": 64}},
+        {"preparation": {"height": 8}},
+        {"surprise": 1},
+    ],
+    ids=str,
+)
+def test_a_manifest_whose_parts_do_not_fit_is_refused(fields: dict[str, object], copy: Callable[[str], Path]) -> None:
+    folder = copy("onnx")
+    change(folder, **fields)
+    with pytest.raises(ExportError, match="does not describe an export"):
+        open_runner(folder)
+
+
+@every_engine
+@pytest.mark.parametrize("name", ["../evil.onnx", "/evil.onnx", "..", ""])
+def test_files_outside_the_folder_are_not_opened(engine: str, name: str, copy: Callable[[str], Path]) -> None:
+    folder = copy(engine)
+    steps = json.loads((folder / MANIFEST).read_text())["steps"]
+    steps[0]["files"] = {name: "0" * 64}
+    change(folder, steps=steps)
+    with pytest.raises(ExportError, match="expected names of files in the folder"):
+        open_runner(folder)
+
+
+@every_engine
+def test_files_that_do_not_have_the_shapes_of_the_manifest_are_refused(
+    engine: str, copy: Callable[[str], Path]
+) -> None:
+    folder = copy(engine)
+    steps = json.loads((folder / MANIFEST).read_text())["steps"]
+    steps[1]["dimensions"] = 9
+    change(folder, steps=steps)
+    with pytest.raises(ExportError, match="does not fit manifest"):
+        open_runner(folder)
+
+
+def test_a_folder_is_opened_by_the_engine_it_is_for(folders: dict[str, Path]) -> None:
+    with pytest.raises(ExportError, match="was exported for onnx, not for openvino"):
+        open_runner(folders["onnx"], "openvino")
+    with pytest.raises(ValueError, match="holds exported steps, which the runner eager does not run"):
+        open_runner(folders["onnx"], "eager")

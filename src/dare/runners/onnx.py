@@ -66,6 +66,15 @@ class OnnxSteps:
         return keep_rows(features, rows)
 
 
+def session_options(threads: int) -> Any:
+    """How each session runs."""
+    options = _onnxruntime().SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning threads stall other workers
+    options.log_severity_level = 3
+    return options
+
+
 def _onnxruntime() -> Any:
     try:
         import onnxruntime
@@ -77,14 +86,9 @@ def _onnxruntime() -> Any:
 
 
 def _session(manifest: Manifest, step: ExportedStep, threads: int) -> Any:
-    onnxruntime = _onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning threads stall other workers
-    options.log_severity_level = 3
     (content,) = manifest.content(step)
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = _onnxruntime().InferenceSession(content, session_options(threads), providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has a kind of its own for each way to fail
         raise manifest.misfit(step, error) from error
     shapes = [tuple(port.shape[1:]) for port in (*session.get_inputs(), *session.get_outputs())]

@@ -17,10 +17,13 @@ from dare.runners.exported import (
     open_export,
     thread_words,
 )
-from dare.runners.steps import Stop, Vectors, slices
+from dare.runners.steps import SLICES, Stop, Vectors, slices
 
 HINTS = {"fp32": "f32", "int8": "f32", "bf16": "bf16"}
 """Precision -> what OpenVINO is told to compute in; left to itself it takes bfloat16 where the processor has it."""
+
+SPARES = 4
+"""Feature maps of a step and batch size that are kept for the next walk: as many walks are seldom under way at once."""
 
 
 class OpenvinoRunner(ExportedRunner):
@@ -73,6 +76,7 @@ class OpenvinoSteps:
         self._models = [self._read(step) for step in manifest.steps]
         self._compiled: dict[tuple[int, int], Any] = {}
         self._idle: dict[tuple[int, int], list[Any]] = {}
+        self._spares: dict[tuple[int, int], list[NDArray[np.float32]]] = {}
         self._compiling = threading.Lock()
         for number in range(len(self._models)):
             self._compile(number, 1)
@@ -86,18 +90,38 @@ class OpenvinoSteps:
             return None
         if not len(features):
             return nothing(self._steps[step])
-        results = [np.empty((len(features), *shape), np.float32) for shape in self._steps[step].outputs]
+        shape = self._steps[step]
+        results = [self._array(step, len(features))] if shape.features else []
+        if shape.dimensions:
+            results.append(np.empty((len(features), shape.dimensions), np.float32))
         start = 0
         for size in slices(len(features)):
             here = slice(start, start + size)
             self._infer(step, features[here], [result[here] for result in results])
             start += size
-        shape = self._steps[step]
+        self._spare(step - 1, features)
         return results[0] if shape.features else None, results[-1] if shape.dimensions else None
 
     def keep(self, features: NDArray[np.float32], rows: Sequence[int]) -> NDArray[np.float32]:
         """As `Steps.keep`."""
         return keep_rows(features, rows)
+
+    def _array(self, step: int, batch: int) -> NDArray[np.float32]:
+        """For a feature map; a used one if there is one, as memory that is new to the process is slow to write."""
+        try:
+            return self._spares[step, batch].pop()
+        except (KeyError, IndexError):
+            return np.empty((batch, *(self._steps[step].features or ())), np.float32)
+
+    def _spare(self, step: int, features: NDArray[np.float32]) -> None:
+        """Keep a feature map that has been used up."""
+        whole = features if features.base is None else features.base
+        if step < 0 or not isinstance(whole, np.ndarray) or not 0 < len(whole) <= SLICES[0]:
+            return
+        if whole.dtype == np.float32 and whole.shape[1:] == self._steps[step].features and whole.flags.c_contiguous:
+            spares = self._spares.setdefault((step, len(whole)), [])
+            if len(spares) < SPARES:
+                spares.append(whole)
 
     def _infer(self, step: int, features: NDArray[np.float32], results: list[NDArray[np.float32]]) -> None:
         """Compute into arrays that belong to the caller; OpenVINO only borrows them, and only here."""
@@ -115,7 +139,7 @@ class OpenvinoSteps:
         request.set_input_tensor(0, tensor(features, shared_memory=True))
         for number, result in enumerate(results):
             request.set_output_tensor(number, tensor(result, shared_memory=True))
-        request.infer()
+        request.infer(share_outputs=True)  # without it all results would be copied once more
         idle.append(request)
 
     def _read(self, step: ExportedStep) -> Any:

@@ -31,7 +31,10 @@ class Steps(Protocol):
     def fusion(self) -> NDArray[np.float32] | None: ...
 
     def run(self, step: int, features: Any, stop: Stop | None) -> tuple[Any, Vectors | None] | None:
-        """Feature maps (images at step 0) -> the next ones and (B, D) of a tapped step; None if `stop` said True."""
+        """Feature maps (images at step 0) -> the next ones and (B, D) of a tapped step; None if `stop` said True.
+
+        Feature maps that were given are used up: the next call may overwrite them. Images stay as they are.
+        """
         ...
 
     def keep(self, features: Any, rows: Sequence[int]) -> Any:

@@ -10,15 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import save_picture
-from exports import ENGINES, HEIGHT, WIDTH, export_slim, images, network, same, slim, with_graphs
-from torchvision.models.densenet import DenseNet
+from exports import ENGINES, HEIGHT, WIDTH, export_slim, images, same, slim
 
-from dare import Runner, export, measure, open_runner
-from dare.exporting.graphs import step_graphs
+from dare import Runner, measure, open_runner
 from dare.images import prepare, read_resized
-from dare.models import Stage
-from dare.models.checkpoints import Architecture, Checkpoint
-from dare.models.densenet import cut
 from dare.runners.eager import EagerRunner
 from dare.runners.exported import ExportError, read_manifest
 from dare.runners.runner import MANIFEST
@@ -42,21 +37,6 @@ def runners(folders: dict[str, Path]) -> dict[str, Runner]:
 @pytest.fixture(scope="module")
 def reference() -> EagerRunner:
     return EagerRunner(slim())
-
-
-@every_engine
-@pytest.mark.parametrize("batch", [1, 3, 5])
-def test_vectors_are_those_of_the_network(
-    engine: str, batch: int, runners: dict[str, Runner], reference: EagerRunner
-) -> None:
-    pictures = images(batch)
-    for found, expected in zip(runners[engine].exits(pictures), reference.exits(pictures), strict=True):
-        assert found.dtype == np.float32
-        same(found, expected)
-    stages, fused = runners[engine].embed(pictures)
-    expected_stages, expected_fused = reference.embed(pictures)
-    for found, expected in zip([*stages, fused], [*expected_stages, expected_fused], strict=True):
-        same(found, expected)
 
 
 @every_engine
@@ -101,25 +81,6 @@ def test_a_stop_between_steps_ends_the_exits(engine: str, allowed: int, runners:
 
 
 @every_engine
-@pytest.mark.parametrize("kept", [([0, 2, 3], [2, 1], [0]), ([4, 0], [1, 0], [1]), ([3], [], []), ([1, 1, 0], [2], [])])
-def test_a_batch_may_shrink_on_the_way(
-    engine: str, kept: tuple[list[int], ...], runners: dict[str, Runner], reference: EagerRunner
-) -> None:
-    pictures = images(5)
-    before = pictures.copy()
-    full = list(reference.exits(pictures))
-    walk, rows = runners[engine].walk(pictures), list(range(5))
-    for expected, keep in zip(full, (*kept, []), strict=True):
-        found = walk.exit()
-        assert found is not None
-        same(found, expected[rows])
-        rows = [rows[row] for row in keep]
-        walk.keep(keep)
-    assert walk.exit() is None
-    np.testing.assert_array_equal(pictures, before)
-
-
-@every_engine
 def test_pictures_left_behind_before_the_first_exit_stay_as_they_were(
     engine: str, runners: dict[str, Runner], reference: EagerRunner
 ) -> None:
@@ -129,17 +90,6 @@ def test_pictures_left_behind_before_the_first_exit_stay_as_they_were(
     walk.keep([1, 3])
     same(walk.exit(), next(reference.exits(before[[1, 3]])))
     np.testing.assert_array_equal(pictures, before)
-
-
-@every_engine
-def test_walks_may_be_interleaved(engine: str, runners: dict[str, Runner], reference: EagerRunner) -> None:
-    batches = [images(count, seed) for seed, count in enumerate((2, 1, 5, 2))]
-    walks = [runners[engine].walk(batch) for batch in batches]
-    expected = [list(reference.exits(batch)) for batch in batches]
-    found = [[walk.exit() for walk in walks] for _ in range(4)]
-    for exit in range(4):
-        for number in range(len(batches)):
-            same(found[exit][number], expected[number][exit])
 
 
 @every_engine
@@ -169,39 +119,6 @@ def test_pictures_of_any_memory_layout_are_taken_and_of_another_size_refused(
     same(next(runners[engine].exits(mirrored)), next(reference.exits(mirrored)))
     with pytest.raises(ValueError, match=rf"expected images \(B, 3, {HEIGHT}, {WIDTH}\), got shape \(1, 3, 32, 32\)"):
         runners[engine].walk(np.zeros((1, 3, 32, 32), np.float32))
-
-
-def dense() -> list[Stage]:
-    """DenseNet-201's cut of a network with fewer and narrower layers."""
-    return cut(DenseNet(4, (2, 3, 2, 2), 8))
-
-
-BACKBONES: dict[str, Callable[[], Checkpoint]] = {
-    "resnet18": lambda: network(Architecture("resnet18", embedding_dim=8, hidden_dim=16)),
-    "densenet": lambda: network(Architecture(embedding_dim=8, hidden_dim=16), dense()),
-    "mobilenet": lambda: network(Architecture("timm/mobilenetv3_small_050", embedding_dim=8, hidden_dim=16)),
-    "convnext": lambda: network(Architecture("timm/convnext_atto", embedding_dim=8, hidden_dim=16)),
-    "some taps, no fusion": lambda: network(
-        Architecture("tiny", taps=(1, 3), fusion=False, embedding_dim=8, hidden_dim=16)
-    ),
-}
-
-
-@pytest.mark.parametrize("build", BACKBONES.values(), ids=BACKBONES)
-def test_every_backbone_can_be_exported(build: Callable[[], Checkpoint], tmp_path: Path) -> None:
-    checkpoint = build()
-    graphs = tuple(step_graphs(checkpoint.model, HEIGHT, WIDTH))
-    reference = EagerRunner(checkpoint)
-    for engine in ENGINES:
-        with with_graphs(graphs):
-            export(checkpoint, tmp_path / engine, engine)
-        runner = open_runner(tmp_path / engine)
-        assert runner.exit_names == reference.exit_names
-        for batch in (1, 5):
-            pictures = images(batch)
-            for found, expected in zip(runner.exits(pictures), reference.exits(pictures), strict=True):
-                same(found, expected)
-        assert (runner.embed(pictures)[1] is None) == (checkpoint.model.fusion is None)
 
 
 @every_engine

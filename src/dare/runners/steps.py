@@ -79,7 +79,9 @@ class StepWalk:
 
     def keep(self, rows: Sequence[int]) -> None:
         """As `Walk.keep`."""
-        if not self._is_last():
+        if self._at == 0:
+            self._features = self._features[list(rows)]  # pictures are the caller's
+        elif not self._is_last():
             self._features = self._steps.keep(self._features, rows)
         self.vectors = [vectors[list(rows)] for vectors in self.vectors]
 

@@ -17,6 +17,7 @@ from dare.anytime.nearest import Allowed
 from dare.files import replacing
 from dare.gallery.entry import Where
 from dare.gallery.store import Gallery
+from dare.images import prepare
 from dare.runners.runner import Runner
 from dare.runners.timing import measure
 
@@ -51,12 +52,17 @@ def measure_answers(
     return measure(runner, batch=batch, repeats=repeats, search=search, searched=searched)
 
 
-def warm_up(runner: Runner, gallery: Gallery) -> None:
-    """Answer once for nobody, so that the first query need not wait for a gallery to be read."""
+def warm_up(runner: Runner, gallery: Gallery, first: int = 0) -> None:
+    """Answer once for nobody, so that the first query need not wait for a gallery to be read or code to be loaded.
+
+    Args:
+        first: the first exit that will answer.
+    """
     size = runner.preparation
-    blank = np.zeros((1, 3, size.height, size.width), np.float32)
+    blank = prepare(np.zeros((1, size.height, size.width, 3), np.uint8), size)
     for exit, vectors in enumerate(runner.exits(blank)):
-        look_up(gallery, exit, vectors, 1, [None], "nearness")
+        if exit >= first:
+            look_up(gallery, exit, vectors, 1, [None], "nearness")
 
 
 def save_times(path: Path, times: ExitTimes, runner: Runner) -> None:

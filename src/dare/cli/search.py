@@ -96,7 +96,8 @@ def search(
     store, runner = open_with_network(gallery, model, engine)
     try:
         leave_at = None if exit is None else exit_number(exit, runner.exit_names)
-        warm_up(runner, store)
+        last = len(runner.exit_names) - 1
+        warm_up(runner, store, 0 if within is not None else last if leave_at is None else leave_at)
         measured = None if within is None else exit_times(times, runner, store, settings)
         limits = {"deadline": within, "times": measured, "allow_late": allow_late}
         found = _ask(query, runner, store, leave_at, limits, settings, engine.workers)

@@ -1,26 +1,24 @@
-"""Exact nearest neighbours of a few queries: candidates by a float32 product, their order in float64."""
+"""Exact search in vectors in memory, filters included: from rows that were found to ranked lists."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from dare.gallery.columns import Columns
 from dare.gallery.entry import Where
+from dare.gallery.quantised import copy_queries
+from dare.gallery.scan import EVERYBODY, nearest_rows
 from dare.gallery.store import Hits
+from dare.gallery.vectors import Matrix
 
-FLOAT32_ROUNDING = 2.0**-24
-BLOCK_VALUES = 16 * 2**20
-"""Products of queries and rows that are held at once, unless one query has more."""
-TINY = float(np.finfo(np.float32).tiny)
+TOGETHER = 64
+"""Queries that share a scan; also the most masks that are held at once."""
 
 
 def search_rows(
     queries: NDArray[np.float32],
-    rows: NDArray[np.float32],
-    squares: NDArray[np.float32],
+    matrix: Matrix,
     columns: Columns,
     ids: Callable[[NDArray[np.int64]], Sequence[str]],
     count: int,
@@ -30,8 +28,7 @@ def search_rows(
 
     Args:
         queries: (Q, D).
-        rows: (N, D), in the order they were added.
-        squares: (N,), the rows' squared lengths, float32.
+        matrix: N rows in the order they were added.
         columns: of the rows.
         ids: of rows by their places.
         count: how many entries per query, at most.
@@ -43,26 +40,14 @@ def search_rows(
         where = [where] * len(queries)
     if len(where) != len(queries):
         raise ValueError(f"expected one filter for each of {len(queries)} queries, got {len(where)}")
-    masks = {w: columns.matching(w) for w in set(where) if w is not None}
     lists: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
     complete = np.zeros(len(queries), np.bool_)
-    together = max(1, BLOCK_VALUES // max(1, len(rows)))
-    for start in range(0, len(queries), together):
-        products = queries[start : start + together] @ rows.T
-        products *= -2
-        products += squares  # orders as the distances of one query do
-        for number, row in enumerate(products, start):
-            allowed, left_out, mask = len(rows), 0, None
-            if (w := where[number]) is not None:
-                mask = masks[w]
-                row[~mask] = np.inf
-                allowed, left_out = int(mask.sum()), len(w.not_ids)
-            nearest, away = _nearest(queries[number], rows, squares, row, mask, min(count + left_out, allowed))
-            if w is not None and left_out:
-                others = ~np.isin(np.asarray(ids(nearest), object), w.not_ids)
-                nearest, away = nearest[others], away[others]
-            complete[number] = allowed <= count + left_out and len(nearest) <= count
-            lists.append((nearest[:count], away[:count]))
+    for start in range(0, len(queries), TOGETHER):
+        part = slice(start, start + TOGETHER)
+        own = queries[part].copy()  # a caller's may be read-only, which the scan would be compiled for once more
+        for nearest, away, all_found in _search(own, matrix, columns, ids, count, where[part]):
+            complete[len(lists)] = all_found
+            lists.append((nearest, away))
     k = max((len(nearest) for nearest, _ in lists), default=0)
     places, distances = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.inf)
     for number, (nearest, away) in enumerate(lists):
@@ -75,52 +60,32 @@ def search_rows(
     return Hits(names.astype(str), people, cameras, distances, complete)
 
 
-def _nearest(
-    query: NDArray[np.float32],
-    rows: NDArray[np.float32],
-    squares: NDArray[np.float32],
-    products: NDArray[np.float32],
-    mask: NDArray[np.bool_] | None,
-    k: int,
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The k nearest rows and their Euclidean distances, nearest first; ties in order of the rows."""
-    if not k:
-        return np.zeros(0, np.int64), np.zeros(0)
-    length = float(np.linalg.norm(query.astype(np.float64)))
-    bound = float(_kth(products, k))
-    # Of the rows below the bound none is longer than this, since |g|^2 - 2 q.g >= |g|^2 - 2 |q| |g|.
-    longest = length + np.sqrt(length**2 + max(bound, 0.0))
-    longest = min(float(np.sqrt(squares.max())), 1.05 * longest)
-    # Each sum of D products is off by at most D roundings of the terms' total size (Higham 2002, 3.1).
-    slack = 2 * (len(query) + 8) * (FLOAT32_ROUNDING * (2 * length * longest + longest**2) + TINY)
-    candidates = np.flatnonzero(products <= bound + 2 * slack)
-    if mask is not None:
-        candidates = candidates[mask[candidates]]  # whatever the bound is
-    exact = np.linalg.norm(rows[candidates].astype(np.float64) - query, axis=1)
-    order = np.argsort(exact, kind="stable")[:k]
-    return candidates[order], exact[order]
-
-
-@njit(nogil=True, cache=True)
-def _kth(values: Any, k: int) -> Any:
-    """The k-th smallest value, by a heap of the smallest so far with the largest of them on top."""
-    heap = values[:k].copy()
-    heap.sort()
-    heap = heap[::-1].copy()
-    for place in range(k, len(values)):
-        value = values[place]
-        if value >= heap[0]:
-            continue
-        parent = 0
-        while True:
-            child = 2 * parent + 1
-            if child >= k:
-                break
-            if child + 1 < k and heap[child + 1] > heap[child]:
-                child += 1
-            if heap[child] <= value:
-                break
-            heap[parent] = heap[child]
-            parent = child
-        heap[parent] = value
-    return heap[0]
+def _search(
+    queries: NDArray[np.float32],
+    matrix: Matrix,
+    columns: Columns,
+    ids: Callable[[NDArray[np.int64]], Sequence[str]],
+    count: int,
+    where: Sequence[Where | None],
+) -> list[tuple[NDArray[np.int64], NDArray[np.float64], bool]]:
+    """Per query the places of at most `count` rows, their distances, and whether there are no others."""
+    filters = [w for w in dict.fromkeys(where) if w is not None]
+    masks = np.empty((len(filters), len(matrix.rows)), np.bool_)
+    for mask, w in zip(masks, filters, strict=True):
+        mask[:] = columns.matching(w)
+    numbers = np.asarray([EVERYBODY if w is None else filters.index(w) for w in where], np.int64)
+    allowed = np.append(masks.sum(1), len(matrix.rows))[numbers]  # the last for everybody
+    left_out = [() if w is None else w.not_ids for w in where]
+    k = count + max((len(others) for others in left_out), default=0)
+    coarse = copy_queries(queries, matrix.centre)
+    nearest = nearest_rows(queries, matrix.rows, matrix.copies, coarse, masks, numbers, k)
+    lists = []
+    for query, others in enumerate(left_out):
+        found = slice(nearest.found[query])
+        places, distances = nearest.places[query, found], nearest.distances[query, found]
+        if others:
+            kept = ~np.isin(np.asarray(ids(places), object), others)
+            places, distances = places[kept], distances[kept]
+        all_found = allowed[query] <= count + len(others) and len(places) <= count
+        lists.append((places[:count], distances[:count], bool(all_found)))
+    return lists

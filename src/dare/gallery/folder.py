@@ -21,6 +21,10 @@ DESCRIPTION = "gallery.json"
 LOCK = "gallery.lock"
 HOLDER = "gallery.pid"
 TABLE = re.compile(r"entries-(\d+)-[0-9a-f]{8}")
+TABLE_SUFFIX = ".lance"
+ROWS = ".rows"
+"""Of the file that `kept` writes beside a table."""
+ROWS_FILE = re.compile(rf"{TABLE.pattern}\{ROWS}|\.{TABLE.pattern}\{ROWS}\..*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +186,11 @@ def check_free(folder: Path) -> None:
 
 def sweep(folder: Path) -> None:
     """Remove what the gallery's description does not name: for the one who holds the lock."""
-    keep = f"{parse(read_content(folder), folder).table}.lance"
+    table = parse(read_content(folder), folder).table
     for path in _inside(folder):
-        if path.name.startswith(f".{DESCRIPTION}."):
+        if path.name.startswith(f".{DESCRIPTION}.") or (_is_rows(path) and path.name != f"{table}{ROWS}"):
             path.unlink()
-        elif path.name != keep and _is_ours(path) and path.is_dir():
+        elif path.suffix == TABLE_SUFFIX and path.stem != table and _is_ours(path) and path.is_dir():
             shutil.rmtree(path)
     sync_folder(folder)
 
@@ -206,10 +210,22 @@ def sync_below(folder: Path, known: set[str]) -> set[str]:
     return found
 
 
+def connect(folder: Path) -> Any:
+    """LanceDB's handle on a folder. Only who reads or writes a table itself waits for LanceDB to be imported."""
+    import lancedb
+
+    return lancedb.connect(folder)
+
+
 def _inside(folder: Path) -> Iterator[Path]:
     yield from folder.iterdir() if folder.is_dir() else ()
 
 
 def _is_ours(path: Path) -> bool:
-    table = path.suffix == ".lance" and TABLE.fullmatch(path.stem) is not None
-    return table or path.name in (LOCK, HOLDER) or path.name.startswith(f".{DESCRIPTION}.")
+    table = path.suffix == TABLE_SUFFIX and TABLE.fullmatch(path.stem) is not None
+    return table or _is_rows(path) or path.name in (LOCK, HOLDER) or path.name.startswith(f".{DESCRIPTION}.")
+
+
+def _is_rows(path: Path) -> bool:
+    """Whether it is a table's file of rows, or one that was being written."""
+    return ROWS_FILE.fullmatch(path.name) is not None

@@ -8,17 +8,16 @@ removed, which takes it back to before that change; a program that had it open m
 """
 
 import contextlib
+import logging
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import lancedb
 import numpy as np
 import pyarrow as pa
-from lancedb.table import Table
 from numpy.typing import NDArray
 
 from dare.files import sync_folder
@@ -27,12 +26,18 @@ from dare.gallery.checks import check_exit, check_vectors
 from dare.gallery.entry import Entry, Where, many
 from dare.gallery.errors import GalleryChangedError, GalleryError
 from dare.gallery.exact import search_rows
+from dare.gallery.kept import open_kept
 from dare.gallery.rows import Rows
 from dare.gallery.store import GalleryLabels, Hits
 from dare.gallery.table import batch_of, plain_errors, schema
 from dare.gallery.writer import Writer
 
+if TYPE_CHECKING:
+    from lancedb.table import Table
+
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 ATTEMPTS = 5
 """Each fails only if somebody forgets entries during it."""
@@ -63,7 +68,7 @@ def _make(path: Path, description: folder.Description) -> None:
         folder.check_free(path)  # somebody may have been quicker
         try:
             with plain_errors(path, "made"):
-                lancedb.connect(path).create_table(description.table, schema=schema(description.dimensions))
+                folder.connect(path).create_table(description.table, schema=schema(description.dimensions))
             folder.sync_below(path, set())
             folder.write(description, path)
             sync_folder(path.parent)
@@ -170,13 +175,13 @@ class LanceGallery:
     ) -> Hits:
         """As `Gallery.search`."""
         queries = check_exit(self, exit, vectors)
-        stored, squares, columns, labels = self._read(lambda rows: (*rows.vectors(exit), rows.columns(), rows.labels()))
+        matrix, columns, labels = self._read(lambda rows: (rows.vectors(exit).matrix(), rows.columns(), rows.labels()))
 
         def ids(places: NDArray[np.int64]) -> list[str]:
             names: list[str] = labels["id"].take(pa.array(places)).to_pylist()
             return names
 
-        return search_rows(queries, stored, squares, columns, ids, count, where)
+        return search_rows(queries, matrix, columns, ids, count, where)
 
     def get(self, ids: Iterable[str]) -> dict[str, Entry]:
         """As `Gallery.get`."""
@@ -198,7 +203,7 @@ class LanceGallery:
         """As `Gallery.vectors`; not to be written to."""
         if not 0 <= exit < len(self.dimensions):
             raise ValueError(f"the gallery's exits are 0 to {len(self.dimensions) - 1}, got {exit}")
-        return self._read(lambda rows: rows.vectors(exit)[0])
+        return self._read(lambda rows: rows.vectors(exit).all())
 
     def labels(self) -> GalleryLabels:
         """As `Gallery.labels`."""
@@ -211,8 +216,21 @@ class LanceGallery:
     def close(self) -> None:
         """As `Gallery.close`; what is asked afterwards opens the gallery again."""
         with self._changes, self._reads:
-            self._writer = self._rows = None
-            self._lock.release()
+            try:
+                if self._lock.is_held():
+                    to_the_end(self._keep_rows)
+            finally:
+                self._writer = self._rows = None
+                self._lock.release()
+
+    def _keep_rows(self) -> None:
+        try:
+            with plain_errors(self.path, "read"):
+                content = self._current_content()
+                writer = self._writer or Writer(self.path, content, self._open(content))
+                writer.keep(self.dimensions)
+        except (GalleryError, OSError) as error:
+            logger.warning("%s; what was changed is safe, but the gallery opens more slowly", error)
 
     def _texts(self, column: str) -> list[str]:
         texts: list[str] = self._read(lambda rows: rows.labels())[column].to_pylist()
@@ -243,8 +261,12 @@ class LanceGallery:
     def _newest(self, rows: Rows | None) -> Rows:
         content = self._current_content()
         if rows is None or content != self._content:
-            table = self._open(content)
-            rows = Rows(table, self.path / f"{table.name}.lance" / "_versions", self.dimensions)
+            table = folder.parse(content, self.path).table
+            kept = open_kept(self.path, table, self.dimensions)
+            versions = self.path / f"{table}.lance" / "_versions"
+            rows = Rows(lambda: self._open(content), versions, self.dimensions, kept)
+            if kept is None:
+                rows.refresh()
             self._content = content
         else:
             rows.refresh()
@@ -263,11 +285,11 @@ class LanceGallery:
             )
         return content
 
-    def _open(self, content: bytes) -> Table:
+    def _open(self, content: bytes) -> "Table":
         table = folder.parse(content, self.path).table
         if not (self.path / f"{table}.lance").is_dir():
             raise GalleryError(f"{self.path} lacks its table {table}.lance; put a backup in its place or index again")
-        opened = lancedb.connect(self.path).open_table(table)
+        opened: Table = folder.connect(self.path).open_table(table)
         if not opened.schema.equals(schema(self.dimensions)):
             raise GalleryError(
                 f"{self.path / folder.DESCRIPTION} tells of exits with {self.dimensions} dimensions, {table}.lance has "

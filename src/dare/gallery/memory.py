@@ -10,6 +10,7 @@ from dare.gallery.columns import Columns
 from dare.gallery.entry import Entry, Where, many
 from dare.gallery.exact import search_rows
 from dare.gallery.store import GalleryLabels, Hits
+from dare.gallery.vectors import Vectors
 
 
 class MemoryGallery:
@@ -23,8 +24,7 @@ class MemoryGallery:
     def __init__(self, model: str, dimensions: Sequence[int]) -> None:
         self.model, self.dimensions = model, tuple(dimensions)
         self._entries: dict[str, Entry] = {}
-        self._vectors = [np.zeros((0, size), np.float32) for size in self.dimensions]
-        self._squares = [np.zeros(0, np.float32) for _ in self.dimensions]
+        self._vectors = [Vectors(size) for size in self.dimensions]
         self._ids: list[str] = []
         self._columns = Columns([])
 
@@ -32,16 +32,15 @@ class MemoryGallery:
         """As `Gallery.add`."""
         arrays = check_vectors(self, vectors, entries)
         new = {entry.id: entry for entry in entries}
-        kept = self._without(new)
-        added = [np.concatenate([rows[kept], more]) for rows, more in zip(self._vectors, arrays, strict=True)]
-        self._become(added, {id: entry for id, entry in self._entries.items() if id not in new} | new)
+        self._keep({id: entry for id, entry in self._entries.items() if id not in new})
+        for stored, more in zip(self._vectors, arrays, strict=True):
+            stored.append(more)
+        self._become(self._entries | new)
 
     def remove(self, ids: Iterable[str]) -> int:
         """As `Gallery.remove`."""
         gone = set(many(ids)) & self._entries.keys()
-        kept = self._without(gone)
-        left = {id: entry for id, entry in self._entries.items() if id not in gone}
-        self._become([rows[kept] for rows in self._vectors], left)
+        self._keep({id: entry for id, entry in self._entries.items() if id not in gone})
         return len(gone)
 
     def forget(self, *, people: Iterable[int] = (), ids: Iterable[str] = ()) -> int:
@@ -63,7 +62,7 @@ class MemoryGallery:
         def ids(places: NDArray[np.int64]) -> list[str]:
             return [self._ids[place] for place in places]
 
-        return search_rows(queries, self._vectors[exit], self._squares[exit], self._columns, ids, count, where)
+        return search_rows(queries, self._vectors[exit].matrix(), self._columns, ids, count, where)
 
     def get(self, ids: Iterable[str]) -> dict[str, Entry]:
         """As `Gallery.get`."""
@@ -81,7 +80,7 @@ class MemoryGallery:
         """As `Gallery.vectors`; not to be written to."""
         if not 0 <= exit < len(self.dimensions):
             raise ValueError(f"the gallery's exits are 0 to {len(self.dimensions) - 1}, got {exit}")
-        return self._vectors[exit]
+        return self._vectors[exit].all()
 
     def labels(self) -> GalleryLabels:
         """As `Gallery.labels`."""
@@ -94,13 +93,13 @@ class MemoryGallery:
     def close(self) -> None:
         """As `Gallery.close`; there is nothing to let go of."""
 
-    def _without(self, ids: Iterable[str]) -> NDArray[np.bool_]:
-        gone = set(ids)
-        return np.asarray([id not in gone for id in self._ids], bool)
+    def _keep(self, left: dict[str, Entry]) -> None:
+        if len(left) == len(self._entries):
+            return
+        kept = np.asarray([id in left for id in self._ids], bool)
+        for vectors in self._vectors:
+            vectors.keep(kept)
+        self._become(left)
 
-    def _become(self, vectors: list[NDArray[np.float32]], entries: dict[str, Entry]) -> None:
-        self._vectors, self._entries = vectors, entries
-        for rows in vectors:
-            rows.flags.writeable = False
-        self._squares = [np.einsum("nd,nd->n", rows, rows) for rows in vectors]
-        self._ids, self._columns = list(entries), Columns(list(entries.values()))
+    def _become(self, entries: dict[str, Entry]) -> None:
+        self._entries, self._ids, self._columns = entries, list(entries), Columns(list(entries.values()))

@@ -1,18 +1,22 @@
 """A table's rows in memory, in the order they were added: read when asked for, then kept up with the table."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from lancedb.table import Table
 from numpy.typing import NDArray
 
 from dare.gallery.columns import UNKNOWN, Columns
+from dare.gallery.kept import KeptRows
 from dare.gallery.table import LABELS, read, schema
+from dare.gallery.vectors import Vectors
+
+if TYPE_CHECKING:
+    from lancedb.table import Table
 
 MOST_CHUNKS = 64
 """Taking a row out of an arrow column gets slower with the number of its chunks."""
@@ -24,27 +28,38 @@ class Rows:
     What it hands out never changes: later versions are read into other memory.
 
     Args:
-        table: a handle that nobody else uses.
+        open_table: gives a handle that nobody else uses; asked only if the table itself is to be read.
         versions: the folder in which the table's versions are.
         dimensions: (E,), of the vectors of each exit.
+        kept: the rows of the table as it is now, if there is a file of them.
     """
 
-    def __init__(self, table: Table, versions: Path, dimensions: Sequence[int]) -> None:
-        self._table, self._versions, self._dimensions = table, versions, tuple(dimensions)
-        self._names: list[str] = []
-        self._version, self.count = table.version, table.count_rows()
+    def __init__(
+        self, open_table: "Callable[[], Table]", versions: Path, dimensions: Sequence[int], kept: KeptRows | None
+    ) -> None:
+        self._open_table, self._versions, self._dimensions = open_table, versions, tuple(dimensions)
+        self._kept = kept
+        self._table: Table | None = None
+        self._names: list[str] = [] if kept is None else kept.versions
+        self._version = -1
+        self.count = 0 if kept is None else kept.count
         self._labels: pa.Table | None = None
         self._sequences = np.zeros(0, np.int64)
         self._columns: Columns | None = None
         self._places: dict[str, int] | None = None
-        self._exits: dict[int, _Vectors] = {}
+        self._exits: dict[int, Vectors] = {}
 
     def refresh(self) -> None:
         """Become what the table is now."""
+        if self._table is None and self._kept is None:
+            self._table = self._open_table()
         # Each version is a file with a name of its own. To list them takes a tenth of the time that LanceDB takes.
         if (names := os.listdir(self._versions)) == self._names:  # noqa: PTH208 - names are enough
             return
-        self._table.checkout_latest()  # type: ignore[no-untyped-call]
+        if self._table is None:
+            self._table, self._kept = self._open_table(), None
+        else:
+            self._table.checkout_latest()  # type: ignore[no-untyped-call]
         self._names = names
         if self._table.version == self._version:
             return
@@ -76,18 +91,18 @@ class Rows:
             self._places = {id: place for place, id in enumerate(self.labels()["id"].to_pylist())}
         return self._places
 
-    def vectors(self, exit: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(N, D) vectors of one exit and (N,) their squared lengths."""
+    def vectors(self, exit: int) -> Vectors:
+        """Those of one exit."""
         self.labels()
         if exit not in self._exits:
-            vectors = _Vectors(self._dimensions[exit], self.count)
+            vectors = Vectors(self._dimensions[exit], self.count)
             sequences = [np.zeros(0, np.int64)]
-            for batch in read(self._table, ("sequence", f"exit_{exit}")):
-                vectors.append(batch[f"exit_{exit}"])
+            for batch in self._read(("sequence", f"exit_{exit}")):
+                self._append(vectors, exit, batch)
                 sequences.append(batch["sequence"].to_numpy())
-            vectors.sort(0, np.concatenate(sequences))
+            _sort(vectors, 0, np.concatenate(sequences))
             self._exits[exit] = vectors
-        return self._exits[exit].all()
+        return self._exits[exit]
 
     def _catch_up(self) -> None:
         """Read what was added since, forget what was removed."""
@@ -95,19 +110,19 @@ class Rows:
         before, last = len(self._sequences), max(self._sequences[-1:], default=-1)
         wanted = [*LABELS, *(f"exit_{exit}" for exit in self._exits)]
         batches = []
-        for batch in read(self._table, wanted, None if last < 0 else f"sequence > {last}"):
+        for batch in self._read(wanted, None if last < 0 else f"sequence > {last}"):
             for exit, vectors in self._exits.items():
-                vectors.append(batch[f"exit_{exit}"])
+                self._append(vectors, exit, batch)
             batches.append(batch.select(LABELS))
         added = pa.Table.from_batches(batches, schema(()))
         sequences = added["sequence"].to_numpy()
         for vectors in self._exits.values():
-            vectors.sort(before, sequences)
+            _sort(vectors, before, sequences)
         if not _increasing(sequences):
             order = np.argsort(sequences)
             added, sequences = added.take(order), sequences[order]
         if before + len(added) != self.count:
-            left = [batch["sequence"].to_numpy() for batch in read(self._table, ("sequence",))]
+            left = [batch["sequence"].to_numpy() for batch in self._read(("sequence",))]
             kept = np.isin(self._sequences, np.concatenate([np.zeros(0, np.int64), *left]), assume_unique=True)
             self._labels, self._sequences = self._labels.filter(pa.array(kept)), self._sequences[kept]
             for vectors in self._exits.values():
@@ -118,47 +133,25 @@ class Rows:
         self._columns = self._places = None
         assert len(self._sequences) == self.count
 
+    def _read(self, columns: Sequence[str], where: str | None = None) -> Iterator[pa.RecordBatch]:
+        if self._kept is not None:
+            assert where is None
+            return self._kept.read(columns)
+        assert self._table is not None
+        return read(self._table, columns, where)
 
-class _Vectors:
-    """Vectors and their squared lengths in arrays with room for more."""
-
-    def __init__(self, size: int, room: int) -> None:
-        self._rows, self._squares = np.empty((room, size), np.float32), np.empty(room, np.float32)
-        self._count = 0
-
-    def append(self, column: Any) -> None:
-        rows = column.flatten().to_numpy().reshape(-1, self._rows.shape[1])
-        end = self._count + len(rows)
-        if end > len(self._rows):
-            room = max(end, len(self._rows) * 3 // 2)
-            self._rows, self._squares = _moved(self._rows, self._count, room), _moved(self._squares, self._count, room)
-        self._rows[self._count : end] = rows
+    def _append(self, vectors: Vectors, exit: int, batch: pa.RecordBatch) -> None:
+        rows = batch[f"exit_{exit}"].flatten().to_numpy().reshape(-1, self._dimensions[exit])
         squares = np.einsum("nd,nd->n", rows, rows)
         if not ((squares > 0) & np.isfinite(squares)).all():
             raise ValueError("a vector is zero or not finite, so a file is damaged")
-        self._squares[self._count : end] = squares
-        self._count = end
-
-    def sort(self, start: int, sequences: NDArray[np.int64]) -> None:
-        """Put the rows from `start` on in order; nobody has seen them yet."""
-        if not _increasing(sequences):
-            order, part = np.argsort(sequences), slice(start, self._count)
-            self._rows[part], self._squares[part] = self._rows[part][order], self._squares[part][order]
-
-    def keep(self, kept: NDArray[np.bool_]) -> None:
-        self._rows, self._squares = self._rows[: self._count][kept], self._squares[: self._count][kept]
-        self._count = len(self._rows)
-
-    def all(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        rows, squares = self._rows[: self._count], self._squares[: self._count]
-        rows.flags.writeable = squares.flags.writeable = False
-        return rows, squares
+        vectors.append(rows)
 
 
-def _moved(array: NDArray[np.float32], count: int, room: int) -> NDArray[np.float32]:
-    larger = np.empty((room, *array.shape[1:]), np.float32)
-    larger[:count] = array[:count]
-    return larger
+def _sort(vectors: Vectors, start: int, sequences: NDArray[np.int64]) -> None:
+    """Put the vectors from `start` on in order; nobody has seen them yet."""
+    if not _increasing(sequences):
+        vectors.sort(start, np.argsort(sequences))
 
 
 def _increasing(numbers: NDArray[np.int64]) -> bool:

@@ -5,14 +5,17 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-from lancedb.table import Table
 from numpy.typing import NDArray
 
 from dare.gallery.entry import Entry
 from dare.gallery.errors import GalleryError
+
+if TYPE_CHECKING:
+    from lancedb.table import Table
 
 LABELS = ("id", "person", "camera", "time", "picture", "name", "sequence")
 BATCH_ROWS = 4096
@@ -39,7 +42,7 @@ def schema(dimensions: Sequence[int]) -> pa.Schema:
     return pa.schema(labels + exits)
 
 
-def read(table: Table, columns: Sequence[str], where: str | None = None) -> Iterator[pa.RecordBatch]:
+def read(table: "Table", columns: Sequence[str], where: str | None = None) -> Iterator[pa.RecordBatch]:
     """Columns of all rows, in no order that means anything."""
     query = table.search().select(list(columns))
     if where is not None:

@@ -2,21 +2,22 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import lancedb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from lancedb.table import Table
 
 from dare.files import sync_folder
-from dare.gallery import folder
+from dare.gallery import folder, kept
 from dare.gallery.errors import GalleryError
 from dare.gallery.table import plain_errors, read, schema
+
+if TYPE_CHECKING:
+    from lancedb.table import Table
 
 MANY_COMMITS = 64
 TOO_MANY_COMMITS = 1024
@@ -40,7 +41,7 @@ class Writer:
         following: the sequence of the next entry.
     """
 
-    def __init__(self, path: Path, content: bytes, table: Table) -> None:
+    def __init__(self, path: Path, content: bytes, table: "Table") -> None:
         self._path, self.content, self._table = path, content, table
         self._folder = path / f"{table.name}.lance"
         self._sequences: dict[str, int] = {}
@@ -93,7 +94,7 @@ class Writer:
                 yield renumbered.filter(pa.array(~out))
 
         reader = pa.RecordBatchReader.from_batches(columns, kept())
-        lancedb.connect(self._path).create_table(description.table, reader)
+        folder.connect(self._path).create_table(description.table, reader)
         folder.sync_below(self._path / f"{description.table}.lance", set())
         sync_folder(self._path)
         return gone
@@ -116,8 +117,14 @@ class Writer:
         except (GalleryError, OSError) as error:
             logger.warning("%s; the gallery is as it was, and will be tidied up later", error)
 
+    def keep(self, dimensions: Sequence[int]) -> None:
+        """Write a file of the rows, which is quicker to open, if the table is small."""
+        batches = read(self._table, schema(dimensions).names)
+        kept.keep(self._path, self._table.name, dimensions, batches, len(self._sequences))
+
     def _commit(self, change: Callable[[], object]) -> None:
         before = self._table.version
+        kept.discard(self._path, self._table.name)
         try:
             change()
             self._flushed = folder.sync_below(self._folder, self._flushed)

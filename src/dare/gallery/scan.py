@@ -1,0 +1,195 @@
+"""The nearest rows of queries, exactly: a scan over coarse copies, and true distances where those leave a doubt.
+
+A row is passed over only if even its lower bound (see `quantised`) is beyond the k-th smallest distance so far; so no
+row that belongs among the nearest is lost, whatever the copies are like. True distances are sums in float64, in an
+order that is the same for all rows, so that equal rows are equally far. Memory is that of the answer.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from dare.gallery.dots import dots
+from dare.gallery.quantised import CoarseQueries, Copies
+
+TILE = 256
+"""Rows that all queries look at while they are in the cache."""
+PIECE = 32
+"""Rows that are looked at one by one where one of them may be near."""
+SAMPLE = 1024
+"""Of so many rows one has its distance computed first: many fewer of the others seem near then, in whatever order."""
+EVERYBODY = -1
+"""In place of a mask's number."""
+ROUNDING = 2.0**-48
+"""More than the roundings of a copy's squared distance in float64, as a share of t^2 |b|^2 + s^2 |a|^2."""
+WIDENED = 1 + 2.0**-30
+"""More than the roundings of true distances and of bounds, relatively."""
+
+
+class Nearest(NamedTuple):
+    """Per query: places (Q, k) int64 and distances (Q, k) float64 of its `found` (Q,) nearest rows, nearest first."""
+
+    places: Any
+    distances: Any
+    found: Any
+
+
+def nearest_rows(
+    queries: NDArray[np.float32],
+    rows: NDArray[np.float32],
+    copies: Copies,
+    coarse: CoarseQueries,
+    masks: NDArray[np.bool_],
+    mask_numbers: NDArray[np.int64],
+    k: int,
+) -> Nearest:
+    """The k nearest rows of each query, by Euclidean distance; ties in order of the rows.
+
+    Args:
+        queries: (Q, D).
+        rows: (N, D).
+        copies: of the rows.
+        coarse: of the queries, around the same centre.
+        masks: (M, N), which rows count.
+        mask_numbers: (Q,), each query's mask, or `EVERYBODY`.
+        k: how many, at least 1.
+    """
+    k = min(k, len(rows))
+    shape = (len(queries), k)
+    nearest = Nearest(np.empty(shape, np.int64), np.empty(shape), np.zeros(len(queries), np.int64))
+    if k:
+        _scan(queries, rows, copies, coarse, masks, mask_numbers, nearest)
+    for number, found in enumerate(nearest.found):
+        order = np.lexsort((nearest.places[number, :found], nearest.distances[number, :found]))
+        for array in (nearest.places, nearest.distances):
+            array[number, :found] = array[number, order]
+    return nearest
+
+
+@njit(nogil=True, cache=True)
+def _scan(queries: Any, rows: Any, copies: Any, coarse: Any, masks: Any, mask_numbers: Any, nearest: Any) -> None:
+    limits = np.full(len(queries), np.inf)
+    _look_at_sample(queries, rows, masks, mask_numbers, nearest, limits)
+    tile = _Tile(np.empty(TILE), np.empty(TILE), np.empty(TILE), np.empty(TILE, np.int32))
+    for start in range(0, len(rows), TILE):
+        stop = min(start + TILE, len(rows))
+        _prepare(copies, start, stop, tile)
+        for query in range(len(queries)):
+            mask = mask_numbers[query]
+            if mask != EVERYBODY and not masks[mask, start:stop].any():
+                continue
+            dots(copies.codes, start, stop, coarse.codes, query, tile.sums)
+            square, step, error = coarse.squares[query] * (1 - ROUNDING), 2 * coarse.steps[query], coarse.errors[query]
+            reach = (limits[query] + error) * WIDENED
+            if not _count(tile, 0, stop - start, square, step, reach):
+                continue
+            for piece in range(start, stop, PIECE):
+                end = min(piece + PIECE, stop)
+                if not _count(tile, piece - start, end - start, square, step, reach):
+                    continue
+                for place in range(piece, end):
+                    if mask != EVERYBODY and not masks[mask, place]:
+                        continue
+                    if _may_reach(tile, place - start, square, step, reach):
+                        distance = _distance(queries[query], rows[place])
+                        if distance <= limits[query]:
+                            limits[query] = min(limits[query], _offer(distance, place, query, nearest))
+                            reach = (limits[query] + error) * WIDENED
+
+
+class _Tile(NamedTuple):
+    """Of a tile's rows, (n,) each: s, s^2 |a|^2 less its rounding, e, and b.a with a query."""
+
+    scales: Any
+    squares: Any
+    errors: Any
+    sums: Any
+
+
+@njit(nogil=True, cache=True)
+def _prepare(copies: Any, start: int, stop: int, tile: Any) -> None:
+    for row in range(stop - start):
+        scale = np.float64(copies.scales[start + row])
+        tile.scales[row], tile.errors[row] = scale, copies.errors[start + row]
+        tile.squares[row] = scale * scale * copies.squares[start + row] * (1 - ROUNDING)
+
+
+@njit(nogil=True, cache=True)
+def _count(tile: Any, start: int, stop: int, square: Any, step: Any, reach: Any) -> Any:
+    """How many of a tile's rows may reach; no branch, so that several are compared at a time."""
+    total = np.int32(0)
+    for row in range(start, stop):
+        total = np.int32(total + np.int32(_may_reach(tile, row, square, step, reach)))
+    return total
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _may_reach(tile: Any, row: int, square: Any, step: Any, reach: Any) -> Any:
+    """Whether |t b - s a| <= reach + e, unless rounding decides: then too."""
+    furthest = reach + tile.errors[row]
+    return square + (tile.squares[row] - tile.scales[row] * (step * tile.sums[row])) <= furthest * furthest
+
+
+@njit(nogil=True, cache=True)
+def _look_at_sample(queries: Any, rows: Any, masks: Any, mask_numbers: Any, nearest: Any, limits: Any) -> None:
+    """Lower limits to the k-th smallest distances of a sample; those of all rows are no larger."""
+    for place in range(SAMPLE // 2, len(rows), SAMPLE):
+        for query in range(len(queries)):
+            if mask_numbers[query] == EVERYBODY or masks[mask_numbers[query], place]:
+                distance = _distance(queries[query], rows[place])
+                if distance < limits[query]:
+                    limits[query] = _offer(distance, place, query, nearest)
+    nearest.found[:] = 0
+    limits *= WIDENED  # compiled in two places, the sums might be in two orders
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc"})  # one loop, so the order is the same for all rows nevertheless
+def _distance(query: Any, row: Any) -> Any:
+    """Euclidean."""
+    total = 0.0
+    for d in range(len(query)):
+        difference = np.float64(query[d]) - np.float64(row[d])
+        total += difference * difference
+    return np.sqrt(total)
+
+
+@njit(nogil=True, cache=True)
+def _offer(distance: Any, place: int, query: int, nearest: Any) -> Any:
+    """Keep a row that comes after all before it, if it is among the k nearest; returns the k-th smallest distance.
+
+    The rows so far are a heap with the farthest on top, the last of those equally far.
+    """
+    places, distances = nearest.places[query], nearest.distances[query]
+    found, k = nearest.found[query], len(places)
+    if found < k:
+        hole = found
+        nearest.found[query] = found + 1
+        while hole > 0:
+            parent = (hole - 1) // 2
+            if distances[parent] > distance:
+                break
+            distances[hole], places[hole] = distances[parent], places[parent]
+            hole = parent
+    else:
+        if distance >= distances[0]:
+            return distances[0]
+        hole = 0
+        while True:
+            child = 2 * hole + 1
+            if child >= k:
+                break
+            if child + 1 < k and _farther(distances, places, child + 1, child):
+                child += 1
+            if distances[child] <= distance:
+                break
+            distances[hole], places[hole] = distances[child], places[child]
+            hole = child
+    distances[hole], places[hole] = distance, place
+    return distances[0] if nearest.found[query] == k else np.inf
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _farther(distances: Any, places: Any, one: int, other: int) -> Any:
+    return distances[one] > distances[other] or (distances[one] == distances[other] and places[one] > places[other])

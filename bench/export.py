@@ -3,8 +3,9 @@
     python bench/export.py [MODEL] [--calibrate DATA] [--rounds 30] [--batch 1]
 
 Without MODEL a ResNet-50 with random weights at 256x128 is timed. On one thread, in rounds in which every engine has
-its turn, once untimed, so that what else the machine does meets all; medians of CPU time. "one graph" is the whole network as
-one graph of the engine, which gives all vectors: it cannot stop, and is what the steps in a row are compared with.
+its turn, once untimed, so that what else the machine does meets all of them; medians of CPU time. "one graph" is the
+whole network as one graph of the engine, which gives all vectors: it cannot stop, and is what the steps in a row are
+compared with.
 """
 
 import argparse

@@ -1,7 +1,5 @@
 """torchvision's DenseNet-201, cut before each of its transitions."""
 
-from typing import Any
-
 from torch import nn
 
 from dare.models.stage import GlobalAveragePool, Stage
@@ -18,11 +16,6 @@ def densenet201(weights: Weights = None) -> list[Stage]:
 
     network = densenet.densenet201()
     initialise(network, densenet.DenseNet201_Weights.IMAGENET1K_V1, weights)
-    return cut(network)
-
-
-def cut(network: Any) -> list[Stage]:
-    """The stages of any of torchvision's DenseNets."""
     parts = network.features
     bodies = [
         nn.Sequential(parts.conv0, parts.norm0, parts.relu0, parts.pool0, parts.denseblock1),
@@ -30,8 +23,7 @@ def cut(network: Any) -> list[Stage]:
         nn.Sequential(parts.transition2, parts.denseblock3),
         nn.Sequential(parts.transition3, parts.denseblock4),
     ]
-    widths = [parts.transition1.norm.num_features, parts.transition2.norm.num_features]
-    widths += [parts.transition3.norm.num_features, parts.norm5.num_features]
+    widths = [256, 512, 1792, 1920]
     norms = [*(nn.BatchNorm2d(width) for width in widths[:3]), parts.norm5]
     taps = [nn.Sequential(norm, nn.ReLU(), GlobalAveragePool()) for norm in norms]
     return [Stage(body, tap, width) for body, tap, width in zip(bodies, taps, widths, strict=True)]

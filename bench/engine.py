@@ -1,12 +1,14 @@
 """The live engine: how late answers are, and how much of the computation that early exits save becomes time.
 
-    python bench/engine.py MODEL GALLERY --queries DATA [--pictures 300] [--rounds 5]
+    python bench/engine.py MODEL GALLERY --queries DATA [--pictures 300] [--rounds 5] [--runner eager]
+    python bench/engine.py resnet50 --pictures 60
 
 On one thread, with pictures that are read and prepared before the clock starts. Deadlines from half to one and a half
 of the full network's median time are tried in turn; overshoot is by how much `identify` returned later than its
 deadline, and is compared with the longest block (95th percentile), the time between two chances to stop. Then streams
 with budgets are timed beside the full network in turn, and the time saved is compared with the multiply-adds saved:
-for the network alone, and with the search.
+for the network alone, and with the search. Without a gallery the network alone is timed, on noise; a backbone's name
+stands for one with random weights.
 """
 
 import argparse
@@ -20,6 +22,8 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from dare import (
+    BACKBONES,
+    DaRe,
     ExitTimes,
     Gallery,
     MemoryGallery,
@@ -47,14 +51,24 @@ class Nobody(MemoryGallery):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("gallery", type=Path)
-    parser.add_argument("--queries", type=Path, required=True)
+    parser.add_argument("model")
+    parser.add_argument("gallery", type=Path, nargs="?")
+    parser.add_argument("--queries", type=Path)
+    parser.add_argument("--runner")
     parser.add_argument("--pictures", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    runner = open_runner(options.model)
+    model = DaRe(BACKBONES[options.model]()) if options.model in BACKBONES else options.model
+    runner = open_runner(model, options.runner)
+    if options.gallery is None:
+        print(runner.description)
+        size = runner.preparation
+        noise = np.random.default_rng(0).normal(size=(options.pictures, 3, size.height, size.width))
+        nobody = Nobody(runner.digest, [vectors.shape[1] for vectors in runner.exits(noise[:1].astype(np.float32))])
+        for micro_batch in (1, 4):
+            savings("network alone", list(noise.astype(np.float32)), runner, nobody, micro_batch, options.rounds)
+        return
     samples = open_benchmark(options.queries).query
     chosen = np.random.default_rng(0).permutation(len(samples))[: options.pictures]
     pictures = [prepared(samples[row].images[0], runner) for row in chosen]

@@ -1,6 +1,6 @@
 """Exported steps: how long each exit takes in every engine, and what handing over between steps costs.
 
-    python bench/export.py [MODEL] [--calibrate DATA] [--rounds 30] [--batch 1]
+    python bench/export.py [MODEL] [--calibrate DATA] [--peer NETWORK.xml ...] [--rounds 30] [--batch 1]
 
 Without MODEL a ResNet-50 with random weights at 256x128 is timed. On one thread, in rounds in which every engine has
 its turn, once untimed, so that what else the machine does meets all of them; medians of CPU time. "one graph" is the
@@ -47,6 +47,9 @@ def main() -> None:
     parser.add_argument("--calibrate", type=Path, help="pictures for int8; noise without it")
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument(
+        "--peer", type=Path, nargs="*", default=[], help="OpenVINO's networks, timed in the same rounds"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -66,7 +69,8 @@ def main() -> None:
         print(f"{size.size}, batch {options.batch}, medians of {options.rounds} rounds in turn, CPU ms to each exit")
         for name, runner in runners.items():
             print(f"  {name}: {runner.description}")
-        show(*timed(runners, wholes, images, options.rounds))
+        peers = {f"{path.stem} {hint}": peer(path, hint) for path in options.peer for hint in ("f32", "bf16")}
+        show(*timed(runners, wholes | peers, images, options.rounds))
 
 
 def noise(folder: Path) -> Path:
@@ -121,6 +125,17 @@ def openvino_whole(core: Any, content: bytes, settings: dict[str, Any]) -> Calla
     return run
 
 
+def peer(path: Path, hint: str) -> Callable[[np.ndarray], object]:
+    """A network of somebody else's, on a picture of its own size."""
+    import openvino
+
+    core = openvino.Core()
+    settings = {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
+    compiled = core.compile_model(core.read_model(path), "CPU", settings)
+    request, picture = compiled.create_infer_request(), np.zeros(tuple(compiled.input(0).shape), np.float32)
+    return lambda images: request.infer({0: picture}, share_inputs=True)
+
+
 def timed(
     runners: dict[str, Runner], wholes: dict[str, Callable[[np.ndarray], object]], images: np.ndarray, rounds: int
 ) -> tuple[dict[str, list[float]], dict[str, float]]:
@@ -135,12 +150,12 @@ def timed(
                 seconds.append(time.process_time() - start)
             if number >= 0:
                 exits[name].append(seconds)
-            if name in wholes:
-                wholes[name](images)
-                start = time.process_time()
-                wholes[name](images)
-                if number >= 0:
-                    graphs[name].append(time.process_time() - start)
+        for name, whole in wholes.items():
+            whole(images)
+            start = time.process_time()
+            whole(images)
+            if number >= 0:
+                graphs[name].append(time.process_time() - start)
     return (
         {name: [statistics.median(exit) for exit in zip(*found, strict=True)] for name, found in exits.items()},
         {name: statistics.median(found) for name, found in graphs.items()},
@@ -157,6 +172,8 @@ def show(exits: dict[str, list[float]], graphs: dict[str, float]) -> None:
         if name in graphs:
             line += f"{1000 * graphs[name]:12.2f}{100 * (seconds[-1] / graphs[name] - 1):+9.1f}%"
         print(line)
+    for name in (name for name in graphs if name not in exits):
+        print(f"{name:45}{1000 * graphs[name]:8.2f} ms, batch 1")
 
 
 if __name__ == "__main__":

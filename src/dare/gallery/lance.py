@@ -39,6 +39,9 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
+FEW = 64
+"""So many ids are quicker to get one by one."""
+
 ATTEMPTS = 5
 """Each fails only if somebody forgets entries during it."""
 
@@ -178,7 +181,10 @@ class LanceGallery:
         matrix, columns, labels = self._read(lambda rows: (rows.vectors(exit).matrix(), rows.columns(), rows.labels()))
 
         def ids(places: NDArray[np.int64]) -> list[str]:
-            names: list[str] = labels["id"].take(pa.array(places)).to_pylist()
+            column = labels["id"]
+            if len(places) <= FEW:
+                return [column[place].as_py() for place in places.tolist()]
+            names: list[str] = column.take(pa.array(places)).to_pylist()
             return names
 
         return search_rows(queries, matrix, columns, ids, count, where)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from dare.runners.runner import Walk
 
-SLICES = (4, 2, 1)
+SLICES = (4, 3, 2, 1)
 """Batch sizes that engines compile for; larger batches are put together from them. More at once is hardly faster on a
 CPU, and each size costs memory for packed weights."""
 
@@ -119,7 +119,7 @@ def to_front(features: Any, rows: Sequence[int]) -> Any:
 
 
 def slices(batch: int) -> list[int]:
-    """7 -> [4, 2, 1]; of an empty batch [0]."""
+    """7 -> [4, 3]; of an empty batch [0]."""
     sizes, left = [], batch
     for size in SLICES:
         sizes += [size] * (left // size)

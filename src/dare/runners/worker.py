@@ -15,7 +15,7 @@ from dare.runners.runner import Runner, Walk, engine_of, open_runner
 COPIED_COLD = ("openvino",)
 """Engines with threads of their own, which a copy of the process would lack: each worker opens them for itself."""
 
-BATCHES = (1, 2, 4)
+BATCHES = (1, 2, 3, 4)
 """Run once before processes are copied, so that what is prepared for these sizes is shared too."""
 
 

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from exports import ENGINES, export_slim, images, same, saved_slim, slim, slim_g
 
 from dare import cli, export, open_runner
 from dare.exporting import writing
+from dare.exporting.formats import FORMATS
 from dare.exporting.parity import Accuracy, ExitParity, LossError
 from dare.exporting.pictures import choose_pictures
 from dare.images import UnreadableImageError
 from dare.runners.eager import EagerRunner
-from dare.runners.exported import read_manifest
+from dare.runners.exported import ExportError, read_manifest
 from dare.runners.runner import MANIFEST
 
 every_engine = pytest.mark.parametrize("engine", ENGINES)
@@ -155,6 +157,40 @@ def test_an_unlike_fp32_export_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         export_slim(tmp_path / "out", "onnx")
     assert list(tmp_path.iterdir()) == []
     assert export_slim(tmp_path / "out", "onnx", force=True).parity["exits"][1]["cosine_min"] == 0.9
+
+
+def test_bfloat16_is_judged_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "compare", lambda *_: (ExitParity("fusion", 0.9, 0.62),))
+    with pytest.raises(LossError, match=r"under 0\.99: fusion 0\.620000;"):
+        export_slim(tmp_path / "out", "openvino", precision="bf16")
+
+
+@every_engine
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("iostream error\nand more")])
+def test_what_cannot_be_written_names_the_file(
+    engine: str, error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setitem(FORMATS, engine, replace(FORMATS[engine], write=fail))
+    with pytest.raises((OSError, ExportError)) as refusal:
+        export_slim(tmp_path / "new" / "out", engine)
+    assert "step-1" in str(refusal.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_one_works_in_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for place in (Path(), tmp_path.parent):
+        with pytest.raises(ValueError, match="give an export a folder of its own"):
+            export_slim(place, "onnx")
+
+
+def test_an_export_is_no_network(tmp_path: Path) -> None:
+    export_slim(tmp_path / "out", "onnx")
+    with pytest.raises(ValueError, match="is an export already; give the checkpoint"):
+        export(tmp_path / "out", tmp_path / "again")
 
 
 @every_engine

@@ -96,6 +96,8 @@ def prepared(image: Picture, runner: Runner) -> NDArray[np.float32]:
     if isinstance(image, np.ndarray):
         if image.shape != (3, size.height, size.width):
             raise ValueError(f"expected a prepared picture (3, {size.height}, {size.width}), got {image.shape}")
+        if not np.isfinite(image).all():
+            raise ValueError("expected a prepared picture of finite numbers, got NaN or infinity; prepare it again")
         return image
     pixels: NDArray[np.float32] = prepare(read_resized(Path(image), size.height, size.width)[None], size)[0]
     return pixels

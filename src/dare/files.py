@@ -37,7 +37,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """A new folder that takes `path`'s place when the block ends, and vanishes with all that is in it if it fails."""
-    path = path.absolute()
+    path = path.resolve()
+    missing = [place for place in path.parents if not place.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
@@ -45,18 +46,38 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         for file in aside.iterdir():
             with file.open("rb") as content:
                 os.fsync(content.fileno())
+        sync_folder(aside)
         aside.chmod(0o777 & ~_umask())
-        if path.exists():
-            before = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-            path.replace(before)  # an empty folder may be replaced, a full one not
-            aside.replace(path)
-            shutil.rmtree(before)
-        else:
-            aside.replace(path)
-    except BaseException:
+        _swap(aside, path)
+    except BaseException as error:
         shutil.rmtree(aside, ignore_errors=True)
+        with contextlib.suppress(OSError):  # somebody put something there meanwhile
+            for place in missing:
+                place.rmdir()
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            raise OSError(error.errno, f"{error.strerror} while writing", str(path)) from error
         raise
     sync_folder(path.parent)
+
+
+def _swap(aside: Path, path: Path) -> None:
+    """Put a folder in the place of another one, which is put back if that fails."""
+    if not path.exists():
+        aside.replace(path)
+        return
+    before = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        path.replace(before)  # an empty folder may be replaced, a full one not
+        try:
+            aside.replace(path)
+        except BaseException:
+            before.replace(path)
+            raise
+    except BaseException:
+        if before.exists() and path.exists():
+            before.rmdir()
+        raise
+    shutil.rmtree(before)
 
 
 def check_writable(path: Path) -> None:

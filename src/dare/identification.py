@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count as count_up
 from itertools import islice
 
 import numpy as np
@@ -177,13 +178,23 @@ def identify_stream(
             yield from run(place, batch)
         return
     ahead: deque[Future[list[Answer]]] = deque()
+    failure: Exception | None = None
     with ThreadPoolExecutor(workers) as pool:
-        for place, batch in enumerate(batches):
+        for place in count_up():
+            try:
+                batch = next(batches)
+            except StopIteration:
+                break
+            except Exception as error:  # of whoever gives the pictures: what came before is answered first
+                failure = error
+                break
             ahead.append(pool.submit(run, place, batch))
             if len(ahead) > workers:
                 yield from ahead.popleft().result()
         while ahead:
             yield from ahead.popleft().result()
+    if failure is not None:
+        raise failure
 
 
 def _numbered(images: Iterable[Picture], micro_batch: int) -> Iterator[Batch]:

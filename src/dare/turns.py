@@ -19,12 +19,16 @@ class Turns:
         self._next = [0 for _ in range(exits)]
         self._finished: set[int] = set()
         self._changed = threading.Condition()
+        self._broken = False
 
     @contextmanager
     def of(self, place: int) -> Iterator[Turn]:
         """What a batch at this place of the order asks at exits; behind it the batch has left, or failed."""
         try:
             yield lambda exit: self._at(place, exit)
+        except BaseException:
+            self._broken = True
+            raise
         finally:
             with self._changed:
                 self._finished.add(place)
@@ -42,6 +46,8 @@ class Turns:
             return
         with self._changed:
             self._changed.wait_for(lambda: self._next[exit] == place)
+        if self._broken:
+            raise RuntimeError("a batch before this one failed, so nothing is decided any more")
         try:
             yield
         finally:

@@ -1,5 +1,6 @@
 """Every gallery answers as a slow loop over all pairs does."""
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -321,3 +322,30 @@ def test_labels_that_cannot_be_kept_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=r"id|numbered|time|UTF-8|NUL"):
             wrong()
+
+
+def test_searches_beside_changes_see_one_state_or_another(gallery: Gallery) -> None:
+    vectors, entries = random_vectors(300), random_entries(300)
+    gallery.add([rows[:200] for rows in vectors], entries[:200])
+    problems: list[BaseException] = []
+    done = threading.Event()
+
+    def search() -> None:
+        try:
+            while not done.is_set():
+                hits = gallery.search(1, vectors[1][:3], 5)
+                assert all(distance < 20 for distance in hits.distances.ravel())
+        except BaseException as problem:
+            problems.append(problem)
+
+    threads = [threading.Thread(target=search) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for start in range(200, 300, 20):
+        gallery.add([rows[start : start + 20] for rows in vectors], entries[start : start + 20])
+        gallery.remove([entry.id for entry in entries[start - 100 : start - 90]])
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert not problems
+    assert gallery.count() == 250

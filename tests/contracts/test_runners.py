@@ -220,6 +220,31 @@ def test_other_numbers_from_the_compiler_are_noticed(monkeypatch: pytest.MonkeyP
     assert len(list(runner.exits(pictures(network("slim"), 1)))) == 4
 
 
+@pytest.mark.parametrize("name", ["enable_onednn_fusion", "trace", "last_executed_optimized_graph"])
+def test_a_torch_that_lacks_what_this_needs_runs_everything_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delattr(torch.jit, name)
+    checkpoint = network("slim")
+    with pytest.warns(UserWarning, match="7 of 7 blocks as they are"):
+        runner = open_runner(checkpoint, "prepacked")
+    images = pictures(checkpoint, 2)
+    for vectors, wanted in zip(runner.exits(images), expected(checkpoint, images), strict=True):
+        assert_near(vectors, wanted, 1e-4)
+
+
+def test_a_block_that_cannot_be_compiled_for_a_later_size_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = network("slim")
+    runner = open_runner(checkpoint, "prepacked")
+    monkeypatch.delattr(torch.jit, "enable_onednn_fusion")
+    images = pictures(checkpoint, 3)
+    with pytest.warns(UserWarning, match="step 1 block 1 runs as it is from now on: it cannot be compiled"):
+        found = list(runner.exits(images))
+    assert "7 of 7 blocks as they are" in runner.description
+    for vectors, wanted in zip(found, expected(checkpoint, images), strict=True):
+        assert_near(vectors, wanted, 1e-4)
+
+
 def test_opening_leaves_switches_of_torch_as_they_were() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -236,6 +261,8 @@ def test_opening_leaves_switches_of_torch_as_they_were() -> None:
         ({"name": "prepacked", "device": "cuda"}, "for the CPU, not for 'cuda'; choose the runner eager"),
         ({"name": "captured"}, "for NVIDIA's GPUs, not for 'cpu'; choose the runner prepacked"),
         ({"workers": 0}, "expected at least 1 worker, got 0"),
+        ({"workers": 2, "device": "cuda"}, "share a CPU, not the device 'cuda'; take 1 worker"),
+        ({"workers": 2, "threads": 2}, "each worker has one thread, got 2 threads and 2 workers"),
     ],
 )
 def test_what_cannot_be_run_is_refused(settings: dict[str, object], message: str) -> None:

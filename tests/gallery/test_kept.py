@@ -160,3 +160,16 @@ def test_what_was_left_of_writing_is_swept(path: Path) -> None:
         gallery.take_lock()
     assert [place.name for place in path.glob("*.rows*")] == [file.name]
     assert not list(path.glob(".*"))
+
+
+def test_rows_of_a_version_that_was_taken_back_are_not_kept(path: Path) -> None:
+    with contextlib.closing(LanceGallery(path)) as gallery:
+        gallery.add(vectors(1, seed=4), [Entry("taken back", 1)])
+        min((path / f"{rows_table(path)}.lance" / "_versions").glob("*.manifest")).unlink()
+    assert not list(path.glob("*.rows"))
+    assert "taken back" not in open_gallery(path).ids()
+
+
+def rows_table(path: Path) -> str:
+    (table,) = path.glob("*.lance")
+    return table.stem

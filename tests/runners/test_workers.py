@@ -110,11 +110,33 @@ def test_unreadable_pictures_and_errors_keep_their_place(two: Runner, pictures: 
     assert [bool(answer.problem) for answer in stream] == [path == bad for path in queries]
 
     class Fails:
+        asked = 0
+
         def stops(self, exit: int, confidence: float) -> bool:
+            self.asked += 1
             raise ZeroDivisionError("of the policy")
 
+    fails = Fails()
     with pytest.raises(ZeroDivisionError, match="of the policy"):
-        list(identify_stream(queries, two, gallery, Fails(), workers=2))
+        list(identify_stream(queries, two, gallery, fails, workers=2))
+    assert fails.asked == 1
+
+
+def test_what_came_before_a_source_failed_is_answered(two: Runner, pictures: list[Path]) -> None:
+    gallery = MemoryGallery(two.digest, [8] * 4)
+
+    def source() -> Iterator[Path]:
+        yield from pictures[:7]
+        raise ConnectionError("the camera is gone")
+
+    found = []
+    stream = identify_stream(source(), two, gallery, RunningQuantile([0.25] * 4), workers=2, micro_batch=2)
+    with pytest.raises(ConnectionError, match="the camera is gone"):
+        found.extend(stream)
+    assert len(found) == 6
+    stream = identify_stream(pictures * 3, two, gallery, RunningQuantile([0.25] * 4), workers=2)
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
 
 
 def test_embedding_with_two_workers_keeps_the_order(model: Path, two: Runner, pictures: list[Path]) -> None:
@@ -130,13 +152,13 @@ def test_embedding_with_two_workers_keeps_the_order(model: Path, two: Runner, pi
 def test_work_is_shared_out(two: Runner) -> None:
     walks = [two.walk(IMAGES) for _ in range(4)]
     assert isinstance(two, Workers)
-    assert [worker.load for worker in two._workers] == [2, 2]
+    assert [worker.load - len(worker.forgotten) for worker in two._workers] == [2, 2]
     for walk in walks[:2]:
         while walk.exit() is not None:
             pass
-    assert [worker.load for worker in two._workers] == [1, 1]
+    assert [worker.load - len(worker.forgotten) for worker in two._workers] == [1, 1]
     del walk, walks
-    assert [worker.load for worker in two._workers] == [0, 0]
+    assert [worker.load - len(worker.forgotten) for worker in two._workers] == [0, 0]
 
 
 def test_who_waits_is_answered_at_once_when_it_is_time_to_stop(two: Runner) -> None:
@@ -154,6 +176,53 @@ def test_who_waits_is_answered_at_once_when_it_is_time_to_stop(two: Runner) -> N
     assert len(asked) == 4
     assert [len(vectors) for vectors in two.exits(IMAGES)] == [3] * 4
     assert [len(vectors) for vectors in two.exits(IMAGES)] == [3] * 4
+
+
+def test_a_walk_that_is_let_go_of_while_another_waits_disturbs_nothing(two: Runner) -> None:
+    held = [two.walk(IMAGES) for _ in range(4)]
+
+    def let_go() -> bool:
+        held.clear()
+        return False
+
+    for _ in range(3):
+        held += [two.walk(IMAGES) for _ in range(4)]
+        assert [len(vectors) for vectors in two.exits(IMAGES, let_go)] == [3] * 4
+
+
+def test_a_late_answer_that_nobody_heard_blocks_nothing(model: Path) -> None:
+    """More than a socket holds, both ways."""
+    runner = open_runner(model, workers=1)
+    many = np.zeros((3000, 3, 64, 32), np.float32)
+    pids, asked = processes(runner), []
+    walk = runner.walk(many)
+    os.kill(pids[0], signal.SIGSTOP)
+    try:
+        assert walk.exit(lambda: asked.append(0) or len(asked) > 3) is None  # type: ignore[func-returns-value]
+    finally:
+        os.kill(pids[0], signal.SIGCONT)
+    assert len(runner.embed(many)[0]) == 4
+    assert isinstance(runner, Workers)
+    runner.close()
+    runner.close()
+
+
+def test_who_waits_for_a_busy_worker_can_stop_too(model: Path, two: Runner) -> None:
+    pids = processes(two)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        threads = [threading.Thread(target=two.embed, args=(IMAGES,)) for _ in pids]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.05)
+        start = time.monotonic()
+        assert list(two.exits(IMAGES, lambda: time.monotonic() > start + 0.05)) == []
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    for thread in threads:
+        thread.join()
 
 
 def test_threads_may_share_the_workers(model: Path, two: Runner) -> None:
@@ -176,8 +245,16 @@ def test_threads_may_share_the_workers(model: Path, two: Runner) -> None:
 
 def test_a_killed_worker_is_told(model: Path) -> None:
     runner = open_runner(model, workers=2)
-    for pid in processes(runner):
-        os.kill(pid, signal.SIGKILL)
+    first, second = processes(runner)
+    os.kill(first, signal.SIGKILL)
+    outcomes = []
+    for _ in range(6):
+        try:
+            outcomes.append(len(list(runner.exits(IMAGES))))
+        except WorkerError:
+            outcomes.append(0)
+    assert sorted(outcomes) in ([0, 4, 4, 4, 4, 4], [4] * 6)  # the other one goes on
+    os.kill(second, signal.SIGKILL)
     with pytest.raises(WorkerError, match=r"a worker process is gone.*open the runner again"):
         list(runner.exits(IMAGES))
     with pytest.raises(WorkerError, match="gone"):

@@ -49,7 +49,7 @@ def bench(
     if threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}")
     if plot is not None:
-        check_writable(plot.with_suffix(".png"))
+        check_writable(plot)
     if json not in (None, STDOUT):
         check_writable(json)
     opened = [(path, runner) for path in model for runner in _runners(path, device, threads)]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 from rich.table import Table
 
-from dare.cli.options import Threads, limit_threads
+from dare.cli.options import limit_threads
 from dare.cli.terminal import output, progress
 
 
@@ -24,11 +24,12 @@ def export(
     int8_steps: str | None = None,
     force: Annotated[bool, Parameter(negative="")] = False,
     seed: int = 0,
-    threads: Threads = 1,
+    threads: Annotated[int, Parameter(help="CPU threads of torch.")] = 1,
 ) -> None:
     """Write a network's steps as files of ONNX or OpenVINO, which run without torch, and compare them with it.
 
-    A folder that fails its comparison is not written. All commands take an exported folder in place of a checkpoint.
+    A folder that fails its comparison is not written. What runs a network takes an exported folder in place of a
+    checkpoint.
 
     Parameters
     ----------

@@ -39,4 +39,5 @@ def write_times(figures: Sequence[Mapping[str, Any]], path: str | Path) -> list[
         axes.set_title(f"{batch} together")
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False, fontsize="small")
-    return write_figure(figure, path.parent, path.stem)
+    name = path.stem if path.suffix in (".png", ".svg") else path.name
+    return write_figure(figure, path.parent, name)

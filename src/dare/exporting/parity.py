@@ -12,8 +12,8 @@ from dare.evaluation import evaluate
 from dare.images import UnreadableImageError
 from dare.runners.runner import Runner
 
-LEAST_COSINE = 0.9999
-"""Of each picture's vectors in fp32: what rounding alone leaves."""
+LEAST_COSINES = {"fp32": 0.9999, "bf16": 0.99}
+"""Of each picture's vectors: what rounding alone leaves. int8 is judged by its mAP."""
 
 MOST_LOSS = 0.005
 """Of mAP, at any exit, through int8: half a point."""
@@ -109,13 +109,14 @@ def accuracy(runner: Runner, benchmark: Benchmark, on_progress: Callable[[int, i
     return [Accuracy(exit.scores.cmc(1), exit.scores.mean_average_precision) for exit in result.exits]
 
 
-def too_far(exits: Sequence[ExitParity]) -> str:
+def too_far(exits: Sequence[ExitParity], precision: str) -> str:
     """Exits whose vectors are not those of the network but for rounding, or ""."""
-    far = [exit for exit in exits if not exit.cosine_min >= LEAST_COSINE]
+    least = LEAST_COSINES[precision]
+    far = [exit for exit in exits if not exit.cosine_min >= least]
     if not far:
         return ""
     listed = ", ".join(f"{exit.name} {exit.cosine_min:.6f}" for exit in far)
-    return f"cosine with the network's vectors under {LEAST_COSINE}: {listed}"
+    return f"cosine with the network's vectors under {least}: {listed}"
 
 
 def too_inexact(exits: Sequence[ExitParity]) -> list[int]:

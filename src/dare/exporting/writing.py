@@ -1,7 +1,9 @@
 """From a network to a folder of exported steps that has been compared with it."""
 
+import errno
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -36,6 +38,7 @@ from dare.runners.network import Network
 from dare.runners.runner import MANIFEST
 
 COMPARED_PICTURES = 64
+BATCH = 8
 RANDOM_INPUTS = 16
 
 Progress = Callable[[str, int, int], None]
@@ -81,7 +84,10 @@ def export(
     out = Path(out)
     check_choice(format, precision, calibrate, int8_steps)
     _check_place(out)
-    model = load_checkpoint(model) if isinstance(model, str | Path) else model
+    if isinstance(model, str | Path):
+        if (Path(model) / MANIFEST).exists():
+            raise ValueError(f"{model} is an export already; give the checkpoint that it was made from")
+        model = load_checkpoint(model)
     reference = EagerRunner(model)
     network = Network.of(model)
     chosen = _chosen(int8_steps, len(network.model.steps)) if precision == "int8" else []
@@ -110,16 +116,18 @@ def export(
 
 def _check_place(out: Path) -> None:
     """Only an export, whole and with nothing else in its folder, may be replaced."""
+    if Path.cwd().is_relative_to(out.resolve()):
+        raise ValueError(f"{out} is the folder that this runs in, or above it; give an export a folder of its own")
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     try:
         listed = {name for step in read_manifest(out).steps for name in step.files}
-        strangers = {path.name for path in out.iterdir()} - listed - {MANIFEST}
+        strangers = sorted({path.name for path in out.iterdir()} - listed - {MANIFEST})
+        problem = f"holds {strangers[0]}" if strangers else ""
     except (ExportError, OSError):
-        strangers = {""}
-    if strangers:
-        what = f"holds {min(strangers)}" if "" not in strangers else "is no export"
-        raise FileExistsError(f"{out} exists and {what}, so it is not replaced; choose another folder, or remove it")
+        problem = "is no export"
+    if problem:
+        raise FileExistsError(f"{out} exists and {problem}, so it is not replaced; choose another folder, or remove it")
 
 
 def _chosen(int8_steps: Collection[int] | None, steps: int) -> list[int]:
@@ -138,7 +146,9 @@ def _images(paths: Sequence[Path], network: Network, seed: int) -> tuple[NDArray
 
 
 def _in_words(benchmark: Benchmark) -> str:
-    held = f", {benchmark.notes[-1]}" if benchmark.notes and "held out" in benchmark.notes[-1] else ""
+    held = ""
+    if benchmark.notes and "held out" in benchmark.notes[-1]:
+        held = f", {benchmark.notes[-1]} (of calibration; give --benchmark if the network was trained on them)"
     return f"{benchmark.name}: {len(benchmark.query)} queries, {len(benchmark.gallery)} gallery entries{held}"
 
 
@@ -162,7 +172,8 @@ class _Files:
             )
             features = results[0] if number < len(model.steps) else None
             dimensions = results[-1][0] if number in model.taps else None
-            paths = self._engine.write(graph, self._folder / f"step-{number}", number == 1, precision)
+            with _written(self._folder / f"step-{number}"):
+                paths = self._engine.write(graph, self._folder / f"step-{number}", number == 1, precision)
             self._steps.append(ExportedStep(_digests(paths), "fp32", given, features, dimensions))
             on_progress("exporting", number, len(model.steps))
 
@@ -173,12 +184,11 @@ class _Files:
         for number in range(1, chosen[-1] + 1):
             if number in chosen:
                 whole = [self._folder / name for name in self._steps[number - 1].files]
-                self._int8[number] = _digests(
-                    self._engine.write_int8(whole, features, self._folder / f"step-{number}-int8")
-                )
-            found = steps.run(number - 1, features, None)
-            assert found is not None
-            features = found[0]
+                with _written(self._folder / f"step-{number}-int8"):
+                    paths = self._engine.write_int8(whole, features, self._folder / f"step-{number}-int8")
+                self._int8[number] = _digests(paths)
+            if number < chosen[-1]:
+                features = _through(steps, number - 1, features)
             on_progress("calibrating", number, chosen[-1])
 
     def manifest(self, precision: str, chosen: Collection[int], parity: dict[str, Any]) -> Manifest:
@@ -222,6 +232,33 @@ class _Files:
                 path.unlink()
 
 
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Engines have errors of their own, and few names, for a file that cannot be written."""
+    try:
+        yield
+    except (ExportError, MemoryError):
+        raise
+    except OSError as error:
+        raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ExportError(
+            f"{path.name} could not be written ({type(error).__name__}: {first}); free some space, or export to "
+            "another disk; if that does not help, in another format"
+        ) from error
+
+
+def _through(steps: Any, number: int, features: Any) -> Any:
+    """Feature maps behind a step, a few pictures at a time: all at once would take gigabytes."""
+    parts = []
+    for start in range(0, len(features), BATCH):
+        found = steps.run(number, features[start : start + BATCH], None)
+        assert found is not None
+        parts.append(np.asarray(found[0]))
+    return np.concatenate(parts)
+
+
 def _shape(port: Any) -> tuple[int, ...]:
     """Of a graph's input or output, without the batch."""
     return tuple(side.dim_value for side in port.type.tensor_type.shape.dim[1:])
@@ -254,7 +291,7 @@ class _Judge:
 
     def refuse(self, exits: Sequence[ExitParity], chosen: Sequence[int]) -> None:
         """Raise `LossError` for an export that nobody should trust."""
-        if self.precision == "fp32" and (far := too_far(exits)):
+        if self.precision != "int8" and (far := too_far(exits, self.precision)):
             raise LossError(f"the export is not the network, {far}; export for another engine, or take --force")
         bad = too_inexact(exits) if self.precision == "int8" else []
         if bad:

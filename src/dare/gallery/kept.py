@@ -60,19 +60,29 @@ def open_kept(gallery: Path, table: str, dimensions: Sequence[int]) -> KeptRows 
         return None  # whoever reads the table itself will say what is wrong with it
 
 
-def keep(gallery: Path, table: str, dimensions: Sequence[int], batches: Iterator[pa.RecordBatch], count: int) -> None:
+def keep(
+    gallery: Path,
+    table: str,
+    dimensions: Sequence[int],
+    batches: Iterator[pa.RecordBatch],
+    count: int,
+    version: int,
+) -> None:
     """Write the rows of the table, of its newest version: for the one who holds the lock, when nothing else changes.
 
-    A table that is too large has none.
+    A table that is too large has none, and none is written where the newest version is another than was read.
 
     Args:
         batches: all columns of all rows, in any order; not read where none is written.
         count: of rows.
+        version: of the table, which the batches are of.
     """
     path = gallery / f"{table}{ROWS}"
     if count * (4 * sum(dimensions) + PICTURE_BYTES) > MOST_BYTES or open_kept(gallery, table, dimensions):
         return
     versions = os.listdir(gallery / f"{table}.lance" / "_versions")  # noqa: PTH208 - names are enough
+    if max(map(_number, _manifests(versions))) != version:
+        return
     columns = schema(dimensions).with_metadata({DIGEST: _digest(gallery, table, versions)})
     rows = pa.Table.from_batches(batches, schema(dimensions)).sort_by("sequence").combine_chunks()
     content = pa.BufferOutputStream()
@@ -96,9 +106,12 @@ def _checksum(content: pa.Buffer) -> bytes:
 
 def _digest(gallery: Path, table: str, versions: Sequence[str]) -> bytes:
     """Of the newest manifest. It names the data files, of which no two have the same name."""
-    manifests = {_number(name): name for name in versions if name.endswith(".manifest")}
-    newest = manifests[max(manifests)]
+    newest = max(_manifests(versions), key=_number)
     return hashlib.sha256((gallery / f"{table}.lance" / "_versions" / newest).read_bytes()).hexdigest().encode()
+
+
+def _manifests(versions: Sequence[str]) -> list[str]:
+    return [name for name in versions if name.endswith(".manifest")]
 
 
 def _number(name: str) -> int:

@@ -1,5 +1,6 @@
 """A gallery in memory, exact: for evaluation, for small galleries, and the measure for all others."""
 
+import threading
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ from dare.gallery.vectors import Vectors
 
 
 class MemoryGallery:
-    """Keeps everything in arrays; nothing is written.
+    """Keeps everything in arrays; nothing is written. Several threads may use it.
 
     Args:
         model: digest of the network.
@@ -27,26 +28,30 @@ class MemoryGallery:
         self._vectors = [Vectors(size) for size in self.dimensions]
         self._ids: list[str] = []
         self._columns = Columns([])
+        self._lock = threading.RLock()
 
     def add(self, vectors: Sequence[NDArray[np.floating]], entries: Sequence[Entry]) -> None:
         """As `Gallery.add`."""
         arrays = check_vectors(self, vectors, entries)
         new = {entry.id: entry for entry in entries}
-        self._keep({id: entry for id, entry in self._entries.items() if id not in new})
-        for stored, more in zip(self._vectors, arrays, strict=True):
-            stored.append(more)
-        self._become(self._entries | new)
+        with self._lock:
+            self._keep({id: entry for id, entry in self._entries.items() if id not in new})
+            for stored, more in zip(self._vectors, arrays, strict=True):
+                stored.append(more)
+            self._become(self._entries | new)
 
     def remove(self, ids: Iterable[str]) -> int:
         """As `Gallery.remove`."""
-        gone = set(many(ids)) & self._entries.keys()
-        self._keep({id: entry for id, entry in self._entries.items() if id not in gone})
+        with self._lock:
+            gone = set(many(ids)) & self._entries.keys()
+            self._keep({id: entry for id, entry in self._entries.items() if id not in gone})
         return len(gone)
 
     def forget(self, *, people: Iterable[int] = (), ids: Iterable[str] = ()) -> int:
         """As `Gallery.forget`."""
         whom = set(people)
-        return self.remove({*many(ids), *(entry.id for entry in self._entries.values() if entry.person in whom)})
+        with self._lock:
+            return self.remove({*many(ids), *(entry.id for entry in self._entries.values() if entry.person in whom)})
 
     def search(
         self,
@@ -59,10 +64,13 @@ class MemoryGallery:
         """As `Gallery.search`."""
         queries = check_exit(self, exit, vectors)
 
-        def ids(places: NDArray[np.int64]) -> list[str]:
-            return [self._ids[place] for place in places]
+        with self._lock:  # what belongs together; it never changes afterwards
+            matrix, columns, names = self._vectors[exit].matrix(), self._columns, self._ids
 
-        return search_rows(queries, self._vectors[exit].matrix(), self._columns, ids, count, where)
+        def ids(places: NDArray[np.int64]) -> list[str]:
+            return [names[place] for place in places]
+
+        return search_rows(queries, matrix, columns, ids, count, where)
 
     def get(self, ids: Iterable[str]) -> dict[str, Entry]:
         """As `Gallery.get`."""

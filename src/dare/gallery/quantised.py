@@ -68,8 +68,9 @@ def padded(dimensions: int) -> int:
 
 
 def centre_of(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(D,), a point amid the rows."""
-    return np.median(rows[:: max(1, len(rows) // CENTRE_ROWS)], axis=0).astype(np.float32)
+    """(D,), a point amid the rows, whose values are finite."""
+    some = rows[:: max(1, len(rows) // CENTRE_ROWS)].astype(np.float64)  # half a sum of float32 may be infinite
+    return np.median(some, axis=0).astype(np.float32)
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "nnan", "nsz"})  # the errors leave room for sums in any order

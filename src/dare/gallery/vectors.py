@@ -32,41 +32,45 @@ class Vectors:
         self._rows, self._count = np.empty((room, size), np.float32), 0
         self._copies, self._copied, self._centred = Copies.room(0, size), 0, 0
         self._centre = np.zeros(size, np.float32)
-        self._copying = threading.Lock()
+        self._lock = threading.RLock()
 
     def append(self, rows: NDArray[np.float32]) -> None:
         """Add rows behind the others."""
-        end = self._count + len(rows)
-        if end > len(self._rows):
-            larger = np.empty((max(end, len(self._rows) * 3 // 2), self._rows.shape[1]), np.float32)
-            larger[: self._count] = self._rows[: self._count]
-            self._rows = larger
-        self._rows[self._count : end] = rows
-        self._count = end
+        with self._lock:
+            end = self._count + len(rows)
+            if end > len(self._rows):
+                larger = np.empty((max(end, len(self._rows) * 3 // 2), self._rows.shape[1]), np.float32)
+                larger[: self._count] = self._rows[: self._count]
+                self._rows = larger
+            self._rows[self._count : end] = rows
+            self._count = end
 
     def sort(self, start: int, order: NDArray[np.int64]) -> None:
         """Put the rows from `start` on in order; nobody has seen them yet."""
-        assert self._copied <= start
-        part = slice(start, self._count)
-        self._rows[part] = self._rows[part][order]
+        with self._lock:
+            assert self._copied <= start
+            part = slice(start, self._count)
+            self._rows[part] = self._rows[part][order]
 
     def keep(self, kept: NDArray[np.bool_]) -> None:
         """Let go of all rows but some."""
-        self._rows, self._copies = (
-            self._rows[: self._count][kept],
-            self._copies.part(slice(self._copied)).part(kept[: self._copied]),
-        )
-        self._count, self._copied = len(self._rows), len(self._copies.codes)
+        with self._lock:
+            self._rows, self._copies = (
+                self._rows[: self._count][kept],
+                self._copies.part(slice(self._copied)).part(kept[: self._copied]),
+            )
+            self._count, self._copied = len(self._rows), len(self._copies.codes)
 
     def all(self) -> NDArray[np.float32]:
         """(N, D), not to be written to."""
-        rows = self._rows[: self._count]
+        with self._lock:
+            rows = self._rows[: self._count]
         rows.flags.writeable = False
         return rows
 
     def matrix(self) -> Matrix:
         """The rows with their copies."""
-        with self._copying:
+        with self._lock:
             rows = self.all()
             if len(rows) > 2 * self._centred:
                 self._centre, self._centred, self._copied = centre_of(rows), len(rows), 0

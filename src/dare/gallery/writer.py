@@ -120,7 +120,7 @@ class Writer:
     def keep(self, dimensions: Sequence[int]) -> None:
         """Write a file of the rows, which is quicker to open, if the table is small."""
         batches = read(self._table, schema(dimensions).names)
-        kept.keep(self._path, self._table.name, dimensions, batches, len(self._sequences))
+        kept.keep(self._path, self._table.name, dimensions, batches, len(self._sequences), self._table.version)
 
     def _commit(self, change: Callable[[], object]) -> None:
         before = self._table.version

@@ -1,5 +1,6 @@
 """Steps of a network recorded as graphs on a GPU: a step is one launch, however many kernels it has."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -103,12 +104,17 @@ class CapturedSteps:
         self.fusion = None if model.fusion is None else model.fusion.weights.detach().cpu().numpy().copy()
         self._mixed, self._record = mixed, record
         self._known: dict[tuple[int, torch.Size], Replay] = {}
+        self._one_at_a_time = threading.Lock()
 
     @torch.inference_mode()
     def run(self, step: int, features: Tensor, stop: Stop | None) -> tuple[Tensor, Vectors | None] | None:
         """As `Steps.run`."""
         if stop is not None and stop():
             return None
+        with self._one_at_a_time:  # inputs and outputs of a graph are at one place
+            return self._replayed(step, features)
+
+    def _replayed(self, step: int, features: Tensor) -> tuple[Tensor, Vectors | None]:
         key = step, features.shape
         if key not in self._known and len({size for _, size in self._known}) < MOST_SIZES * len(self._steps):
             self._known[key] = self._record(lambda inputs: self._run(step, inputs), features)

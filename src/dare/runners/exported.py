@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -89,8 +90,7 @@ class Manifest:
             raise ValueError("the last step must give vectors, and nothing else")
         tapped = sum(step.dimensions is not None for step in self.steps)
         weights = tapped if self.fusion is None else len(self.fusion)
-        exits = tapped
-        if not tapped == len(self.stage_names) == weights or not exits == len(self.exit_names) == len(self.costs.macs):
+        if {tapped} != {len(self.stage_names), weights, len(self.exit_names), len(self.costs.macs)}:
             raise ValueError(f"names, costs or fusion weights do not fit {tapped} tapped steps")
 
     def as_json(self) -> str:
@@ -157,6 +157,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 def _typed(fields: dict[str, Any]) -> dict[str, Any]:
     """JSON has lists and plain objects where the dataclasses have tuples and values."""
+    _check_kinds(fields)
     typed = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
     typed["preparation"] = Preparation(**{k: _tuple(v) for k, v in fields["preparation"].items()})
     typed["costs"] = ExitCosts(**{k: _tuple(v) for k, v in fields["costs"].items()})
@@ -165,6 +166,34 @@ def _typed(fields: dict[str, Any]) -> dict[str, Any]:
         if not step.files or any(name in ("", "..") or Path(name).name != name for name in step.files):
             raise ValueError(f"expected names of files in the folder, got {list(step.files)}")
     return typed
+
+
+def _check_kinds(fields: dict[str, Any]) -> None:
+    """Refuse values of another kind than they are written with."""
+
+    def are(kind: type | tuple[type, ...], values: Any) -> bool:
+        return isinstance(values, list) and all(isinstance(v, kind) and not isinstance(v, bool) for v in values)
+
+    def are_finite(values: Any) -> bool:
+        return are((int, float), values) and all(math.isfinite(v) for v in values)
+
+    preparation, costs, fusion = fields["preparation"], fields["costs"], fields["fusion"]
+    kinds = {
+        "digest": isinstance(fields["digest"], str),
+        "stage_names": are(str, fields["stage_names"]),
+        "exit_names": are(str, fields["exit_names"]),
+        "fusion": fusion is None or are_finite(fusion),
+        "preparation": are_finite(preparation["mean"]) and are_finite(preparation["std"]),
+        "costs": are(int, costs["macs"]) and isinstance(costs["source"], str),
+        "steps": all(
+            isinstance(step["files"], dict)
+            and all(isinstance(digest, str) for digest in step["files"].values())
+            and step["precision"] in PRECISIONS[fields["engine"]]
+            for step in fields["steps"]
+        ),
+    }
+    if wrong := [name for name, is_right in kinds.items() if not is_right]:
+        raise ValueError(f"{' and '.join(wrong)} of another kind than an export has")
 
 
 def _tuple(value: Any) -> Any:

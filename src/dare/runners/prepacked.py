@@ -7,7 +7,6 @@ fuses nothing or gives other numbers, the block runs as it is, and `description`
 """
 
 import contextlib
-import itertools
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -45,9 +44,6 @@ class PrepackedRunner:
         model: as of `EagerRunner`.
         precision: "fp32", or "bf16" for the trunk; heads stay in float32.
         device: only "cpu".
-
-    Attributes:
-        as_they_are: blocks that could not be compiled, and why.
     """
 
     def __init__(self, model: Checkpoint | Path | DaRe, *, precision: str = "fp32", device: str = "cpu") -> None:
@@ -60,14 +56,19 @@ class PrepackedRunner:
         self.exit_names, self.stage_names = network.model.exit_names, network.stage_names
         self.precision = precision
         self._steps = PrepackedSteps(network.model, (self.preparation.height, self.preparation.width), precision)
-        self.as_they_are = self._steps.as_they_are
-        if self.as_they_are:
-            warnings.warn(f"{self.description}: {'; '.join(sorted(set(self.as_they_are.values())))}", stacklevel=2)
+        if problems := self.as_they_are:
+            warnings.warn(f"{self.description}: {'; '.join(sorted(set(problems.values())))}", stacklevel=2)
+
+    @property
+    def as_they_are(self) -> dict[str, str]:
+        """Blocks that could not be compiled, and why."""
+        return self._steps.as_they_are()
 
     @property
     def description(self) -> str:
         """As in `Runner`."""
-        plain = f", {len(self.as_they_are)} of {self._steps.blocks} blocks as they are" if self.as_they_are else ""
+        problems = len(self.as_they_are)
+        plain = f", {problems} of {self._steps.blocks} blocks as they are" if problems else ""
         return f"prepacked, {self.precision}, {describe_device(torch.device('cpu'))}{plain}"
 
     def exits(self, images: NDArray[np.float32] | Tensor, stop: Stop | None = None) -> Iterator[Vectors]:
@@ -108,9 +109,11 @@ class PrepackedSteps:
                 features = body[-1](features)
             self._bodies.append(body)
             self._heads.append(None if step.head is None else FoldedHead(step))
-        compiled = list(itertools.chain(*self._bodies))
-        self.blocks = len(compiled)
-        self.as_they_are = {block.name: block.problem for block in compiled if block.problem}
+        self.blocks = sum(map(len, self._bodies))
+
+    def as_they_are(self) -> dict[str, str]:
+        """As in `PrepackedRunner`."""
+        return {block.name: block.problem for body in self._bodies for block in body if block.problem}
 
     def run(self, step: int, features: Tensor, stop: Stop | None) -> tuple[Tensor, Vectors | None] | None:
         """As `Steps.run`."""
@@ -164,6 +167,7 @@ class _Compiled:
                 self._meet(features)
             except _NotCompiledError as problem:
                 self._run, self.problem = self._as_it_is, str(problem)
+                warnings.warn(f"{self.name} runs as it is from now on: it {problem}", stacklevel=2)
         return self._run(features)
 
     def _as_it_is(self, features: Tensor) -> Tensor:
@@ -187,12 +191,12 @@ class _Compiled:
 
     def _meet(self, features: Tensor) -> None:
         """Compile for a batch size: the first call looks at the shapes, the second one compiles."""
-        with _compiling, _fusing(), torch.inference_mode():
-            try:
+        try:
+            with _compiling, _fusing(), torch.inference_mode():
                 self._run(features)
                 self._run(features)
-            except RuntimeError as error:
-                raise _NotCompiledError(f"cannot be compiled ({_first_line(error)})") from error
+        except (RuntimeError, AttributeError) as error:  # the latter where torch lacks what this needs
+            raise _NotCompiledError(f"cannot be compiled ({_first_line(error)})") from error
         self._known.add(features.shape)
 
     def _compare(self, features: Tensor) -> None:
@@ -202,7 +206,11 @@ class _Compiled:
             away = float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
             if not away <= TOLERANCE[self._precision]:
                 raise _NotCompiledError(f"gives other numbers when compiled, off by {100 * away:.2g} %")
-        if FUSED not in str(jit.last_executed_optimized_graph()):
+        try:
+            graph = str(jit.last_executed_optimized_graph())
+        except AttributeError as error:
+            raise _NotCompiledError(f"cannot be looked at ({error})") from error
+        if FUSED not in graph:
             raise _NotCompiledError("has nothing that can be fused")
 
 

@@ -51,9 +51,10 @@ class Runner(Protocol):
     def exits(
         self, images: NDArray[np.float32], stop: Callable[[], bool] | None = None
     ) -> Iterator[NDArray[np.float32]]:
-        """(B, 3, H, W) -> (B, D) per exit, each computed when it is asked for.
+        """(B, 3, H, W) -> (B, D) per exit, each computed when it is asked for; not to be written to.
 
         Args:
+            images: finite numbers; what becomes of others depends on the engine.
             stop: asked before each block of a stage; when it says True no further exit comes.
         """
         ...
@@ -106,6 +107,8 @@ def open_runner(
     """
     settings: dict[str, Any] = {"precision": precision, "device": device, "threads": threads}
     if workers != 1:
+        if threads != 1:
+            raise ValueError(f"each worker has one thread, got {threads} threads and {workers} workers; leave one out")
         from dare.runners.workers import Workers
 
         return Workers(model, workers, name=name, **settings)
@@ -130,7 +133,8 @@ def open_runner(
 def engine_of(model: Any, name: str | None = None, device: str = "cpu") -> str:
     """Which of `RUNNERS` runs a network: the one that is named, if it can; arguments as of `open_runner`."""
     if isinstance(model, list | tuple):
-        return engine_of(model[0], name, device) if model else name or "eager"
+        engines = [engine_of(part, name, device) for part in model]
+        return next((engine for engine in engines if engine in EXPORTED), engines[0] if engines else name or "eager")
     exported = isinstance(model, Path | str) and (Path(model) / MANIFEST).exists()
     if name is None and exported:
         from dare.runners.exported import read_manifest

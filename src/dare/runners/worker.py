@@ -23,9 +23,9 @@ def main(sockets: Sequence[int]) -> None:
     """Open the network, make a process for each socket but the first, and wait for their end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program in front, which then closes the sockets
     control, *lines = (Connection(number) for number in sockets)
-    model, settings = pickle.loads(control.recv_bytes())
     runner: Runner | None = None
     try:
+        model, settings = pickle.loads(control.recv_bytes())
         if engine_of(model, settings.get("name"), settings.get("device", "cpu")) not in COPIED_COLD:
             runner = _opened(model, settings)
     except Exception as error:
@@ -62,7 +62,7 @@ def serve(line: Connection, runner: Runner) -> None:
                 case "walk", number, images:
                     walks[number] = _tried(lambda images=images: runner.walk(images))
                 case "exit", number, may_stop:
-                    line.send(_next(walks[number], line, may_stop))
+                    _answer(line, _next(walks[number], line, may_stop))
                 case "keep", number, rows:
                     walk = walks[number]
                     if not isinstance(walk, Exception) and (error := _tried(lambda w=walk, r=rows: w.keep(r))):
@@ -70,7 +70,7 @@ def serve(line: Connection, runner: Runner) -> None:
                 case "forget", number:
                     del walks[number]
                 case "embed", images, _:
-                    line.send(_tried(lambda images=images: runner.embed(images)))
+                    _answer(line, _tried(lambda images=images: runner.embed(images)))
                 case ("stop",):
                     pass  # it came when the answer was on its way already
         except (EOFError, ConnectionError):
@@ -81,8 +81,23 @@ def _next(walk: Walk | Exception, line: Connection, may_stop: bool) -> Any:
     """The vectors of a walk's next exit, or what went wrong."""
     if isinstance(walk, Exception):
         return walk
-    # While an answer is waited for, nothing is sent but the wish to stop.
-    return _tried(lambda: walk.exit(line.poll if may_stop else None))
+
+    def stop() -> bool:
+        """While an answer is waited for, nothing is sent but this wish."""
+        if line.poll():
+            assert line.recv() == ("stop",)
+            return True
+        return False
+
+    return _tried(lambda: walk.exit(stop if may_stop else None))
+
+
+def _answer(line: Connection, found: Any) -> None:
+    try:
+        content = pickle.dumps(found)
+    except Exception:  # errors of other people's may hold anything
+        content = pickle.dumps(RuntimeError(repr(found)))
+    line.send_bytes(content)
 
 
 def _tried(work: Any) -> Any:

@@ -8,11 +8,13 @@ import contextlib
 import itertools
 import os
 import pickle
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import weakref
+from collections import deque
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
@@ -27,7 +29,9 @@ POLL_SECONDS = 0.0005
 
 LEAVING_SECONDS = 5.0
 
-GONE = (EOFError, ConnectionError, BrokenPipeError)
+GONE = (EOFError, OSError)
+
+NOBODY = "a worker process is gone: it was killed, perhaps for want of memory, or closed; open the runner again"
 
 _counting = threading.Lock()
 
@@ -49,8 +53,11 @@ class Workers:
     def __init__(self, model: Any, count: int, **settings: Any) -> None:
         if count < 1:
             raise ValueError(f"expected at least 1 worker, got {count}")
+        if settings.get("device", "cpu") != "cpu":
+            raise ValueError(f"several workers share a CPU, not the device {settings['device']!r}; take 1 worker")
         if not hasattr(os, "fork"):
             raise ValueError("several workers need a system that can copy processes, such as Linux; take 1 worker")
+        wanted = pickle.dumps((model, settings))
         pairs = [socket.socketpair() for _ in range(count + 1)]
         theirs = [end.detach() for _, end in pairs]
         process = subprocess.Popen(
@@ -58,14 +65,16 @@ class Workers:
             pass_fds=theirs,
             env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for us
         )
         for end in theirs:
             os.close(end)
-        control, *lines = (Connection(end.detach()) for end, _ in pairs)
+        ours = [end for end, _ in pairs]
+        control, *lines = (Connection(os.dup(end.fileno())) for end in ours)
         self._workers = [_Worker(line) for line in lines]
-        self._end = weakref.finalize(self, _end, process, [control, *lines])
+        self._end = weakref.finalize(self, _end, process, ours)
         try:
-            control.send_bytes(pickle.dumps((model, settings)))
+            control.send_bytes(wanted)
             found = control.recv()
         except GONE as error:
             self.close()
@@ -99,7 +108,10 @@ class Workers:
 
     def _least_busy(self) -> "_Worker":
         with _counting:
-            worker = min(self._workers, key=lambda worker: worker.load)
+            left = [worker for worker in self._workers if not worker.gone]
+            if not left:
+                raise WorkerError(NOBODY)
+            worker = min(left, key=lambda worker: worker.load - len(worker.forgotten))
             worker.load += 1
         return worker
 
@@ -128,22 +140,28 @@ class WorkersWalk:
             self._worker.tell("keep", self._number, list(rows))
 
     def _forget(self) -> None:
+        # This may run in the middle of anything, also of what another walk is being told: so nothing is sent from here.
         if self._open:
             self._open = False
-            self._worker.leave()
-            self._worker.tell("forget", self._number)
+            self._worker.forgotten.append(self._number)
 
     def __del__(self) -> None:
-        with contextlib.suppress(Exception):  # the process may be gone, and so may be what this needs
-            self._forget()
+        self._forget()
 
 
 class _Worker:
-    """The line to a process. One thread at a time asks; answers come in the order of the questions."""
+    """The line to a process. One thread at a time asks; answers come in the order of the questions.
+
+    Attributes:
+        load: walks and batches it has, those forgotten included.
+        forgotten: walks that nobody holds any more, which the process has not been told yet.
+        gone: whether the process is.
+    """
 
     def __init__(self, line: Connection) -> None:
-        self.load, self.numbers = 0, itertools.count()
-        self._line, self._unheard, self._lock = line, 0, threading.RLock()
+        self.load, self.numbers, self.gone = 0, itertools.count(), False
+        self.forgotten: deque[int] = deque()
+        self._line, self._unheard, self._lock = line, 0, threading.Lock()
 
     def leave(self) -> None:
         """One walk or batch less."""
@@ -152,7 +170,8 @@ class _Worker:
 
     def tell(self, *words: Any) -> None:
         """Send what has no answer."""
-        with self._lock, _told():
+        with self._lock, self._told():
+            self._hear_all(None)
             self._line.send(words)
 
     def ask(self, *words: Any, stop: Stop | None = None) -> Any:
@@ -162,38 +181,67 @@ class _Worker:
             WorkerError: the process is gone.
             Exception: what went wrong there.
         """
-        with self._lock, _told():
+        while not self._lock.acquire(timeout=-1 if stop is None else POLL_SECONDS):
             if stop is not None and stop():
                 return None
-            self._line.send((*words, stop is not None))
-            self._unheard += 1
-            while self._unheard:  # the last answer is ours; before it are those that nobody waited for
-                while stop is not None and not self._line.poll(POLL_SECONDS):
-                    if stop():
-                        self._line.send(("stop",))
-                        return None
-                answer = self._line.recv()
-                self._unheard -= 1
+        try:
+            with self._told():
+                if (stop is not None and stop()) or not self._hear_all(stop):
+                    return None
+                self._line.send((*words, stop is not None))
+                self._unheard += 1
+                if not self._comes(stop):
+                    self._line.send(("stop",))
+                    return None
+                answer = self._hear()
+        finally:
+            self._lock.release()
         if isinstance(answer, Exception):
-            raise answer
+            try:
+                raise answer
+            finally:
+                del answer  # an error that holds itself would keep all that its frames hold
         return answer
 
+    def _hear_all(self, stop: Stop | None) -> bool:
+        """Hear the answers that nobody waited for, so that the process can go on; False if `stop` said True."""
+        while self._unheard:
+            if not self._comes(stop):
+                return False
+            self._hear()
+        while self.forgotten:
+            self._line.send(("forget", self.forgotten.popleft()))
+            self.leave()
+        return True
 
-@contextlib.contextmanager
-def _told() -> Iterator[None]:
-    try:
-        yield
-    except (*GONE, OSError) as error:
-        raise WorkerError(
-            "a worker process is gone: it was killed, perhaps for want of memory, or closed; open the runner again"
-        ) from error
+    def _comes(self, stop: Stop | None) -> bool:
+        """Wait for an answer; False if `stop` said True before."""
+        while stop is not None and not self._line.poll(POLL_SECONDS):
+            if stop():
+                return False
+        return True
+
+    def _hear(self) -> Any:
+        content = self._line.recv_bytes()
+        self._unheard -= 1
+        return pickle.loads(content)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except GONE as error:
+            self.gone = True
+            raise WorkerError(NOBODY) from error
 
 
-def _end(process: "subprocess.Popen[bytes]", lines: Sequence[Connection]) -> None:
+def _end(process: "subprocess.Popen[bytes]", lines: Sequence[socket.socket]) -> None:
     for line in lines:
+        with contextlib.suppress(OSError):
+            line.shutdown(socket.SHUT_RDWR)  # whoever holds a copy of the line hears of it
         line.close()
     try:
         process.wait(LEAVING_SECONDS)
     except subprocess.TimeoutExpired:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -68,7 +68,7 @@ def serve(line: Connection, runner: Runner) -> None:
                     if not isinstance(walk, Exception) and (error := _tried(lambda w=walk, r=rows: w.keep(r))):
                         walks[number] = error
                 case "forget", number:
-                    del walks[number]
+                    walks.pop(number, None)  # one may be let go of before it began
                 case "embed", images, _:
                     _answer(line, _tried(lambda images=images: runner.embed(images)))
                 case ("stop",):

@@ -97,7 +97,7 @@ class Workers:
         """As `Runner.embed`."""
         worker = self._least_busy()
         try:
-            found: tuple[list[Vectors], Vectors | None] = worker.ask("embed", np.asarray(images))
+            found: tuple[list[Vectors], Vectors | None] = worker.ask([("embed", np.asarray(images))])
         finally:
             worker.leave()
         return found
@@ -123,21 +123,21 @@ class WorkersWalk:
         self._workers = workers  # whose processes end when nobody holds them
         self._worker, self._number = worker, next(worker.numbers)
         self._open = True
-        worker.tell("walk", self._number, np.asarray(images))
+        self._unsent: list[tuple[Any, ...]] = [("walk", self._number, np.asarray(images))]
 
     def exit(self, stop: Stop | None = None) -> Vectors | None:
         """As `Walk.exit`; it returns as soon as `stop` says True, the worker stops before its next block."""
         if not self._open:
             return None
-        vectors: Vectors | None = self._worker.ask("exit", self._number, stop=stop)
+        words, self._unsent = [*self._unsent, ("exit", self._number)], []
+        vectors: Vectors | None = self._worker.ask(words, stop)
         if vectors is None:
             self._forget()
         return vectors
 
     def keep(self, rows: Sequence[int]) -> None:
         """As `Walk.keep`."""
-        if self._open:
-            self._worker.tell("keep", self._number, list(rows))
+        self._unsent.append(("keep", self._number, list(rows)))
 
     def _forget(self) -> None:
         # This may run in the middle of anything, also of what another walk is being told: so nothing is sent from here.
@@ -168,14 +168,8 @@ class _Worker:
         with _counting:
             self.load -= 1
 
-    def tell(self, *words: Any) -> None:
-        """Send what has no answer."""
-        with self._lock, self._told():
-            self._hear_all(None)
-            self._line.send(words)
-
-    def ask(self, *words: Any, stop: Stop | None = None) -> Any:
-        """Send a question and wait for its answer; None as soon as `stop` says True.
+    def ask(self, words: Sequence[tuple[Any, ...]], stop: Stop | None = None) -> Any:
+        """Send what has no answer and then a question, and wait for its answer; None as soon as `stop` says True.
 
         Raises:
             WorkerError: the process is gone.
@@ -188,7 +182,10 @@ class _Worker:
             with self._told():
                 if (stop is not None and stop()) or not self._hear_all(stop):
                     return None
-                self._line.send((*words, stop is not None))
+                *before, question = words
+                for other in before:
+                    self._line.send(other)
+                self._line.send((*question, stop is not None))
                 self._unheard += 1
                 if not self._comes(stop):
                     self._line.send(("stop",))

@@ -355,6 +355,7 @@ def test_sigterm_saves_and_exits_0_and_the_run_goes_on(market: Path, tmp_path: P
     assert iterations() == list(range(1, len(iterations()) + 1))
 
 
+@pytest.mark.heavy
 def test_a_file_size_limit_stops_a_training_with_one_line_and_no_half_file(market: Path, tmp_path: Path) -> None:
     limit = "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); "

@@ -56,7 +56,13 @@ ENGINES: dict[str, tuple[Open, float]] = {
 }
 """How an engine is opened, and how far its vectors may be from torch's in float32, relative to their largest value."""
 
-BACKBONES = ("slim", "resnet18", "resnet50", "densenet201", "timm/mobilenetv3_small_050")
+BACKBONES = (
+    "slim",
+    "resnet18",
+    pytest.param("resnet50", marks=pytest.mark.heavy),
+    pytest.param("densenet201", marks=pytest.mark.heavy),
+    "timm/mobilenetv3_small_050",
+)
 SIZES = {"slim": (64, 32), "resnet18": (80, 48)}
 
 Opened = Callable[..., tuple[Checkpoint, Runner, float]]

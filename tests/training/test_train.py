@@ -258,6 +258,7 @@ def test_settings_find_their_place_and_wrong_ones_are_refused() -> None:
             configure(PRESETS["slim"], bad)
 
 
+@pytest.mark.heavy
 def test_a_plateau_near_ln_2_is_no_collapse(tmp_path: Path) -> None:
     """From random weights the loss sits near ln 2 and the scale shrinks for hundreds of iterations, and recovers."""
     recipe = Recipe(train_people=40, test_people=2, easy_share=0.2, camera_strength=1.0)

@@ -1,5 +1,6 @@
 """Small data sets and networks that tests share."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 from PIL import Image
+
+from dare import cli
+
+TINY = ["--preset=demo", "--height=32", "--width=16", "--embedding-dim=8", "--hidden-dim=8", "--people=3"]
+TINY += ["--images=2", "--iterations=4", "--threads=1"]
+"""Options of `dare train` for a network that takes no time."""
 
 
 def save_picture(path: Path, seed: int = 0, size: tuple[int, int] = (32, 64)) -> Path:
@@ -46,3 +53,27 @@ def make_market(root: Path, train_people: int = 3, test_people: int = 3) -> Path
 @pytest.fixture
 def picture() -> Callable[..., Path]:
     return save_picture
+
+
+@pytest.fixture(scope="session")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set to run commands on; not to be changed."""
+    return make_market(tmp_path_factory.mktemp("data") / "market", train_people=6, test_people=5)
+
+
+@pytest.fixture(scope="session")
+def model(market: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that was trained for a moment."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    with contextlib.suppress(SystemExit):
+        cli.main(["train", str(market), str(folder), *TINY])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def indexed(market: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A gallery of both; not to be changed."""
+    gallery = tmp_path_factory.mktemp("galleries") / "gallery"
+    with contextlib.suppress(SystemExit):
+        cli.main(["index", str(gallery), "--model", str(model), "--images", str(market)])
+    return gallery

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from dare import count_macs
-from dare.exporting import writing
+from dare.exporting import step_files, writing
 from dare.exporting.graphs import step_graphs
 from dare.images import Preparation
 from dare.models.checkpoints import Architecture, Checkpoint, load_checkpoint, save_checkpoint
@@ -57,7 +57,7 @@ def with_graphs(graphs: tuple[Any, ...]) -> Any:
     def ready(*_: object) -> Iterator[Any]:
         return iter(graphs)
 
-    return mock.patch.object(writing, "step_graphs", ready)
+    return mock.patch.object(step_files, "step_graphs", ready)
 
 
 def export_slim(out: Path, format: str, **settings: Any) -> Manifest:

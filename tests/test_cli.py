@@ -9,12 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make_market, save_picture
+from conftest import TINY, make_market, save_picture
 
 from dare import cli
-
-TINY = ["--preset=demo", "--height=32", "--width=16", "--embedding-dim=8", "--hidden-dim=8", "--people=3"]
-TINY += ["--images=2", "--iterations=4", "--threads=1"]
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
@@ -355,7 +352,6 @@ def test_sigterm_saves_and_exits_0_and_the_run_goes_on(market: Path, tmp_path: P
     assert iterations() == list(range(1, len(iterations()) + 1))
 
 
-@pytest.mark.heavy
 def test_a_file_size_limit_stops_a_training_with_one_line_and_no_half_file(market: Path, tmp_path: Path) -> None:
     limit = "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); "

@@ -8,33 +8,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import make_market, save_picture
-from test_cli import TINY, run
+from conftest import TINY, save_picture
+from test_cli import run
 
-from dare import cli, open_gallery
+from dare import open_gallery
 from dare.cli import quantities
 from dare.gallery.lance import LanceGallery
-
-
-@pytest.fixture(scope="module")
-def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_market(tmp_path_factory.mktemp("data") / "market", train_people=6, test_people=5)
-
-
-@pytest.fixture(scope="module")
-def model(market: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    with contextlib.suppress(SystemExit):
-        cli.main(["train", str(market), str(folder), *TINY])
-    return folder
-
-
-@pytest.fixture(scope="module")
-def indexed(market: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    gallery = tmp_path_factory.mktemp("galleries") / "gallery"
-    with contextlib.suppress(SystemExit):
-        cli.main(["index", str(gallery), "--model", str(model), "--images", str(market)])
-    return gallery
 
 
 @pytest.fixture

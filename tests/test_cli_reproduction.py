@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import make_market
-from test_cli import TINY, run
+from conftest import TINY, make_market
+from test_cli import run
 
 from dare import cli
 

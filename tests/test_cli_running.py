@@ -1,36 +1,13 @@
 """Engines and workers on the command line: the same answers, and what they cost in time."""
 
-import contextlib
 import json
 import re
 from pathlib import Path
 
 import pytest
-from conftest import make_market
-from test_cli import TINY, run
+from test_cli import run
 
-from dare import Embeddings, cli
-
-
-@pytest.fixture(scope="module")
-def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_market(tmp_path_factory.mktemp("data") / "market", train_people=6, test_people=5)
-
-
-@pytest.fixture(scope="module")
-def model(market: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    with contextlib.suppress(SystemExit):
-        cli.main(["train", str(market), str(folder), *TINY])
-    return folder
-
-
-@pytest.fixture(scope="module")
-def gallery(market: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    gallery = tmp_path_factory.mktemp("galleries") / "gallery"
-    with contextlib.suppress(SystemExit):
-        cli.main(["index", str(gallery), "--model", str(model), "--images", str(market)])
-    return gallery
+from dare import Embeddings
 
 
 def test_every_engine_and_number_of_workers_embeds_alike(
@@ -49,15 +26,15 @@ def test_every_engine_and_number_of_workers_embeds_alike(
 
 
 def test_a_stream_and_a_search_over_two_workers_answer_as_over_one(
-    capsys: pytest.CaptureFixture[str], market: Path, gallery: Path
+    capsys: pytest.CaptureFixture[str], market: Path, indexed: Path
 ) -> None:
-    words = ["stream", gallery, "--queries", market, "--mean-macs", "0.4M", "--policy", "quantile", "--json"]
+    words = ["stream", indexed, "--queries", market, "--mean-macs", "0.4M", "--policy", "quantile", "--json"]
     one, two = (json.loads(run(capsys, *words, *more)[1]) for more in ([], ["--workers", "2"]))
     assert {name: one[name] for name in ("queries", "exits", "rank1", "mAP")} == {
         name: two[name] for name in ("queries", "exits", "rank1", "mAP")
     }
     queries = sorted((market / "query").iterdir())
-    words = ["search", gallery, *queries, "--json"]
+    words = ["search", indexed, *queries, "--json"]
     one, two = (json.loads(run(capsys, *words, *more)[1]) for more in ([], ["--workers", "2"]))
     for answer, expected in zip(two, one, strict=True):
         assert answer["query"] == expected["query"]

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from conftest import make_market, save_picture
 from exports import ENGINES, export_slim, images, same, saved_slim, slim, slim_graphs, with_graphs
+from test_cli import run as run_plainly
 
-from dare import cli, export, open_runner
-from dare.exporting import writing
+from dare import export, open_runner
+from dare.exporting import judging
 from dare.exporting.formats import FORMATS
 from dare.exporting.parity import Accuracy, ExitParity, LossError
 from dare.exporting.pictures import choose_pictures
@@ -31,14 +32,8 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
     """Exit status, stdout and stderr of a command line, with the graphs of the slim network."""
-    try:
-        with with_graphs(slim_graphs()):
-            cli.main([str(word) for word in words])
-        status = 0
-    except SystemExit as stop:
-        status = int(stop.code or 0)
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
+    with with_graphs(slim_graphs()):
+        return run_plainly(capsys, *map(str, words))
 
 
 @every_engine
@@ -58,7 +53,7 @@ def test_a_folder_holds_a_file_per_step_and_a_manifest(engine: str, tmp_path: Pa
     assert manifest.parity["compared"] == "16 random inputs"
     assert all(exit["cosine_min"] > 0.9999 for exit in manifest.parity["exits"])
     for path in (tmp_path / "out").iterdir():
-        assert str(Path(writing.__file__).parents[2]).encode() not in path.read_bytes()
+        assert str(Path(judging.__file__).parents[2]).encode() not in path.read_bytes()
 
 
 def test_bfloat16_is_a_matter_of_loading(tmp_path: Path) -> None:
@@ -120,7 +115,7 @@ def losses(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                         lost[exit] += loss
             return [Accuracy(0.9, 0.8 - loss) for loss in lost]
 
-        monkeypatch.setattr(writing, "accuracy", accuracy)
+        monkeypatch.setattr(judging, "accuracy", accuracy)
 
     return set_losses
 
@@ -152,7 +147,7 @@ def test_int8_whose_first_step_is_too_inexact_has_no_advice(
 
 def test_an_unlike_fp32_export_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     exits = (ExitParity("stage 1", 1.0, 0.99995), ExitParity("fusion", 0.9999, 0.9))
-    monkeypatch.setattr(writing, "compare", lambda *_: exits)
+    monkeypatch.setattr(judging, "compare", lambda *_: exits)
     with pytest.raises(LossError, match=r"under 0\.9999: fusion 0\.900000;"):
         export_slim(tmp_path / "out", "onnx")
     assert list(tmp_path.iterdir()) == []
@@ -160,7 +155,7 @@ def test_an_unlike_fp32_export_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_bfloat16_is_judged_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "compare", lambda *_: (ExitParity("fusion", 0.9, 0.62),))
+    monkeypatch.setattr(judging, "compare", lambda *_: (ExitParity("fusion", 0.9, 0.62),))
     with pytest.raises(LossError, match=r"under 0\.99: fusion 0\.620000;"):
         export_slim(tmp_path / "out", "openvino", precision="bf16")
 
@@ -203,7 +198,7 @@ def test_a_failed_export_leaves_nothing_behind_and_what_was_there_unchanged(
     def fail(*_: object) -> None:
         raise RuntimeError("no space")
 
-    monkeypatch.setattr(writing, "compare", fail)
+    monkeypatch.setattr(judging, "compare", fail)
     for out in ("out", "new"):
         with pytest.raises(RuntimeError, match="no space"):
             export_slim(tmp_path / out, engine)

@@ -65,7 +65,7 @@ def evaluate(
         left_out = [problem.path.relative_to(benchmark.root).as_posix() for problem in skipped]
     else:
         if running != Running(skip_unreadable=running.skip_unreadable):
-            raise ValueError("crops, batch size, device, precision and threads belong to --model, not to --embeddings")
+            raise ValueError("options of running a network belong to --model, not to --embeddings; leave them out")
         vectors, costs = Embeddings.load(str(embeddings)), None
         left_out = vectors.lacking(benchmark.identify(samples)) if running.skip_unreadable else []
     result = evaluate_embeddings(vectors, benchmark, distance=distance, rule=rule, costs=costs, skipped=left_out)

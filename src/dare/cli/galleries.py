@@ -176,7 +176,7 @@ def unlabelled(samples: "Sequence[Sample]", no_people: bool) -> "list[Sample]":
 def _open_or_create(
     gallery: Path, model: "Sequence[Path] | None", engine: Engine, is_new: bool
 ) -> "tuple[LanceGallery, Runner]":
-    from dare.gallery.lance import create
+    from dare.gallery.creation import create
 
     if not is_new:
         return open_with_network(gallery, model, engine)

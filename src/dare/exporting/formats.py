@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from dare.exporting import onnx_files, openvino_files
 from dare.runners.exported import PRECISIONS, ExportedRunner
-from dare.runners.onnx import OnnxRunner
-from dare.runners.openvino import OpenvinoRunner
+from dare.runners.onnx import open_onnx
+from dare.runners.openvino import open_openvino
 
 SHARED_TOOLS = ("torch", "onnx", "onnxscript")
 
@@ -41,13 +41,13 @@ class Format:
 
 FORMATS = {
     "onnx": Format(
-        onnx_files.write_step, onnx_files.write_int8, onnx_files.handed_over, OnnxRunner, (*SHARED_TOOLS, "onnxruntime")
+        onnx_files.write_step, onnx_files.write_int8, onnx_files.handed_over, open_onnx, (*SHARED_TOOLS, "onnxruntime")
     ),
     "openvino": Format(
         openvino_files.write_step,
         openvino_files.write_int8,
         openvino_files.handed_over,
-        OpenvinoRunner,
+        open_openvino,
         (*SHARED_TOOLS, "openvino"),
         ("nncf",),
     ),

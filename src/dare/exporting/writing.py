@@ -1,48 +1,28 @@
 """From a network to a folder of exported steps that has been compared with it."""
 
-import errno
-import hashlib
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from functools import partial
-from importlib.metadata import version
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dare.datasets.sample import Benchmark
-from dare.exporting.formats import FORMATS, check_choice
-from dare.exporting.graphs import step_graphs
-from dare.exporting.parity import (
-    MOST_LOSS,
-    Accuracy,
-    ExitParity,
-    LossError,
-    Parity,
-    accuracy,
-    compare,
-    in_words,
-    too_far,
-    too_inexact,
-)
+from dare.exporting.formats import check_choice
+from dare.exporting.judging import Judge
+from dare.exporting.parity import Parity
 from dare.exporting.pictures import choose_pictures, read_pictures
+from dare.exporting.step_files import Progress, StepFiles
 from dare.files import replacing_folder
 from dare.models.checkpoints import Checkpoint, load_checkpoint
 from dare.models.dare import DaRe
 from dare.runners.eager import EagerRunner
-from dare.runners.exported import ExportedRunner, ExportedStep, ExportError, Manifest, read_manifest
+from dare.runners.exported import ExportError, Manifest, read_manifest
 from dare.runners.network import Network
 from dare.runners.runner import MANIFEST
 
 COMPARED_PICTURES = 64
-BATCH = 8
 RANDOM_INPUTS = 16
-
-Progress = Callable[[str, int, int], None]
-"""Takes what is being done, how much of it, out of how much."""
 
 
 def export(
@@ -75,7 +55,8 @@ def export(
         seed: of the choice of pictures and people.
 
     Raises:
-        LossError: in fp32 vectors differ by more than rounding; in int8 an exit loses more than half a point of mAP.
+        LossError: in fp32 or bf16 vectors differ by more than rounding; in int8 an exit loses more than half a point of
+            mAP.
         ValueError: settings do not fit each other, or int8 cannot be judged.
         UnreadableImageError: a picture cannot be used.
         FileExistsError: something else than an export is at `out`.
@@ -99,11 +80,11 @@ def export(
         )
     images, compared = _images(pictures.calibration, network, seed)
     with replacing_folder(out) as folder:
-        files = _Files(folder, format, network)
+        files = StepFiles(folder, format, network)
         files.write_steps(precision, on_progress)
         if chosen:
             files.write_int8(chosen, images, on_progress)
-        judge = _Judge(reference, files, precision, images[:COMPARED_PICTURES], pictures.validation, on_progress)
+        judge = Judge(reference, files, precision, images[:COMPARED_PICTURES], pictures.validation, on_progress)
         exits = judge.exits(chosen)
         if not force:
             judge.refuse(exits, chosen)
@@ -150,162 +131,3 @@ def _in_words(benchmark: Benchmark) -> str:
     if benchmark.notes and "held out" in benchmark.notes[-1]:
         held = f", {benchmark.notes[-1]} (of calibration; give --benchmark if the network was trained on them)"
     return f"{benchmark.name}: {len(benchmark.query)} queries, {len(benchmark.gallery)} gallery entries{held}"
-
-
-class _Files:
-    """The steps in a folder, each in fp32 and some in int8 too, until a manifest says which are kept."""
-
-    def __init__(self, folder: Path, format: str, network: Network) -> None:
-        self._folder, self._format, self._network = folder, format, network
-        self._engine = FORMATS[format]
-        self._steps: list[ExportedStep] = []
-        self._int8: dict[int, dict[str, str]] = {}
-
-    def write_steps(self, precision: str, on_progress: Progress) -> None:
-        """All steps, each whole."""
-        model, size = self._network.model, self._network.preparation
-        for number, graph in enumerate(step_graphs(model, size.height, size.width), start=1):
-            shapes = [_shape(port) for port in (*graph.graph.input, *graph.graph.output)]
-            given, *results = (
-                shape if number == 1 and place == 0 else self._engine.handed_over(shape)
-                for place, shape in enumerate(shapes)
-            )
-            features = results[0] if number < len(model.steps) else None
-            dimensions = results[-1][0] if number in model.taps else None
-            with _written(self._folder / f"step-{number}"):
-                paths = self._engine.write(graph, self._folder / f"step-{number}", number == 1, precision)
-            self._steps.append(ExportedStep(_digests(paths), "fp32", given, features, dimensions))
-            on_progress("exporting", number, len(model.steps))
-
-    def write_int8(self, chosen: Sequence[int], images: NDArray[np.float32], on_progress: Progress) -> None:
-        """Some steps in int8, each calibrated with what the steps before it give in fp32."""
-        steps = self.open("fp32", []).steps
-        features: Any = images
-        for number in range(1, chosen[-1] + 1):
-            if number in chosen:
-                whole = [self._folder / name for name in self._steps[number - 1].files]
-                with _written(self._folder / f"step-{number}-int8"):
-                    paths = self._engine.write_int8(whole, features, self._folder / f"step-{number}-int8")
-                self._int8[number] = _digests(paths)
-            if number < chosen[-1]:
-                features = _through(steps, number - 1, features)
-            on_progress("calibrating", number, chosen[-1])
-
-    def manifest(self, precision: str, chosen: Collection[int], parity: dict[str, Any]) -> Manifest:
-        """What the folder is, once these steps are int8; written there."""
-        network = self._network
-        fusion = network.model.fusion
-        steps = [
-            replace(step, files=self._int8[number], precision="int8")
-            if number in chosen
-            else replace(step, precision="bf16" if precision == "bf16" else "fp32")
-            for number, step in enumerate(self._steps, start=1)
-        ]
-        tools = (*self._engine.tools, *(self._engine.int8_tools if chosen else ()))
-        manifest = Manifest(
-            self._folder,
-            self._format,
-            precision,
-            network.preparation,
-            network.digest,
-            network.costs,
-            network.stage_names,
-            network.model.exit_names,
-            None if fusion is None else tuple(fusion.weights.detach().tolist()),
-            tuple(steps),
-            parity,
-            {tool: version(tool) for tool in tools},
-        )
-        (self._folder / MANIFEST).write_text(manifest.as_json())
-        return manifest
-
-    def open(self, precision: str, chosen: Collection[int]) -> ExportedRunner:
-        """The export as it would be with these steps in int8."""
-        self.manifest(precision, chosen, {})
-        return self._engine.runner(self._folder)
-
-    def keep_only(self, manifest: Manifest) -> None:
-        """Remove steps that are not in the manifest."""
-        kept = {MANIFEST, *(name for step in manifest.steps for name in step.files)}
-        for path in self._folder.iterdir():
-            if path.name not in kept:
-                path.unlink()
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[None]:
-    """Engines have errors of their own, and few names, for a file that cannot be written."""
-    try:
-        yield
-    except (ExportError, MemoryError):
-        raise
-    except OSError as error:
-        raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
-    except Exception as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ExportError(
-            f"{path.name} could not be written ({type(error).__name__}: {first}); free some space, or export to "
-            "another disk; if that does not help, in another format"
-        ) from error
-
-
-def _through(steps: Any, number: int, features: Any) -> Any:
-    """Feature maps behind a step, a few pictures at a time: all at once would take gigabytes."""
-    parts = []
-    for start in range(0, len(features), BATCH):
-        found = steps.run(number, features[start : start + BATCH], None)
-        assert found is not None
-        parts.append(np.asarray(found[0]))
-    return np.concatenate(parts)
-
-
-def _shape(port: Any) -> tuple[int, ...]:
-    """Of a graph's input or output, without the batch."""
-    return tuple(side.dim_value for side in port.type.tensor_type.shape.dim[1:])
-
-
-def _digests(paths: Sequence[Path]) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
-
-
-@dataclass(frozen=True, slots=True)
-class _Judge:
-    """Compares exports with their network; fields as the arguments of `export`."""
-
-    reference: EagerRunner
-    files: _Files
-    precision: str
-    images: NDArray[np.float32]
-    validation: Benchmark | None
-    on_progress: Progress
-
-    def exits(self, chosen: Collection[int]) -> tuple[ExitParity, ...]:
-        """All exits, where these steps are int8."""
-        runner = self.files.open(self.precision, chosen)
-        scores: list[tuple[Accuracy, Accuracy]] = []
-        if self.validation is not None:
-            before = accuracy(self.reference, self.validation, partial(self.on_progress, "scoring the network"))
-            after = accuracy(runner, self.validation, partial(self.on_progress, "scoring the export"))
-            scores = list(zip(before, after, strict=True))
-        return compare(self.reference, runner, self.images, scores)
-
-    def refuse(self, exits: Sequence[ExitParity], chosen: Sequence[int]) -> None:
-        """Raise `LossError` for an export that nobody should trust."""
-        if self.precision != "int8" and (far := too_far(exits, self.precision)):
-            raise LossError(f"the export is not the network, {far}; export for another engine, or take --force")
-        bad = too_inexact(exits) if self.precision == "int8" else []
-        if bad:
-            raise LossError(
-                f"int8 loses more than {100 * MOST_LOSS:g} points of mAP: {in_words([exits[n] for n in bad])} "
-                f"(all exits: {in_words(exits)}); {self._advice(exits, chosen, bad[0])}"
-            )
-
-    def _advice(self, exits: Sequence[ExitParity], chosen: Sequence[int], first_bad: int) -> str:
-        """Which first steps can be int8: those before the first bad exit, or fewer, measured anew."""
-        taps = [number for number, tapped in enumerate(self.files.open("fp32", []).steps.tapped, start=1) if tapped]
-        for last in range(taps[first_bad] - 1, 0, -1):
-            fewer = [number for number in chosen if number <= last]
-            if fewer and (last == chosen[-1] or last in chosen) and not too_inexact(found := self.exits(fewer)):
-                listed = ",".join(str(number) for number in fewer)
-                return f"--int8-steps {listed} would do ({in_words(found)}), or take --force"
-        return "no choice of first steps would do; export in another precision, or take --force"

@@ -7,12 +7,9 @@ chance to flush them first. The gallery then cannot be read until the newest `.m
 removed, which takes it back to before that change; a program that had it open must open it again then.
 """
 
-import contextlib
 import logging
-import shutil
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dare.files import sync_folder
 from dare.gallery import folder
 from dare.gallery.checks import check_exit, check_vectors
 from dare.gallery.entry import Entry, Where, many
@@ -30,6 +26,7 @@ from dare.gallery.kept import open_kept
 from dare.gallery.rows import Rows
 from dare.gallery.store import GalleryLabels, Hits
 from dare.gallery.table import batch_of, plain_errors, schema
+from dare.gallery.uninterrupted import to_the_end
 from dare.gallery.writer import Writer
 
 if TYPE_CHECKING:
@@ -44,53 +41,6 @@ FEW = 64
 
 ATTEMPTS = 5
 """Each fails only if somebody forgets entries during it."""
-
-
-def create(
-    path: Path, model: str, dimensions: Sequence[int], model_path: Sequence[str], names: Sequence[str]
-) -> "LanceGallery":
-    """As `create_gallery`."""
-    description = folder.Description(
-        model,
-        tuple(dimensions),
-        tuple(model_path),
-        tuple(names) or tuple(f"exit {number + 1}" for number in range(len(dimensions))),
-        folder.table_name(1),
-    )
-    folder.check_free(path)
-    to_the_end(lambda: _make(path, description))
-    return LanceGallery(path)
-
-
-def _make(path: Path, description: folder.Description) -> None:
-    new = [place for place in (path, *path.parents) if not place.exists()]
-    path.mkdir(parents=True, exist_ok=True)
-    lock = folder.WriterLock(path)
-    lock.take()
-    try:
-        folder.check_free(path)  # somebody may have been quicker
-        try:
-            with plain_errors(path, "made"):
-                folder.connect(path).create_table(description.table, schema=schema(description.dimensions))
-            folder.sync_below(path, set())
-            folder.write(description, path)
-            sync_folder(path.parent)
-        except BaseException:
-            (path / folder.DESCRIPTION).unlink(missing_ok=True)
-            shutil.rmtree(path / f"{description.table}.lance", ignore_errors=True)
-            lock.discard()
-            with contextlib.suppress(OSError):  # somebody put something there meanwhile
-                for place in new:
-                    place.rmdir()
-            raise
-    finally:
-        lock.release()
-
-
-def to_the_end(act: Callable[[], T]) -> T:
-    """What a function returns; an interrupt meanwhile is raised once it has ended."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(act).result()
 
 
 class LanceGallery:

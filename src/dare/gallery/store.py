@@ -188,7 +188,7 @@ def create_gallery(
     Raises:
         GalleryError: there is something already.
     """
-    from dare.gallery.lance import create
+    from dare.gallery.creation import create
 
     for kind, texts in (("model_path", model_path), ("names", names)):
         if isinstance(texts, str):

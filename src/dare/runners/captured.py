@@ -116,7 +116,7 @@ class CapturedSteps:
 
     def _replayed(self, step: int, features: Tensor) -> tuple[Tensor, Vectors | None]:
         key = step, features.shape
-        if key not in self._known and len({size for _, size in self._known}) < MOST_SIZES * len(self._steps):
+        if key not in self._known and len(self._known) < MOST_SIZES * len(self._steps):
             self._known[key] = self._record(lambda inputs: self._run(step, inputs), features)
         replay = self._known.get(key)
         maps, vectors = replay(features) if replay else self._run(step, features)

@@ -1,6 +1,7 @@
 """A folder of exported steps: its manifest, read and checked, and what runs of both engines have in common."""
 
 import hashlib
+import importlib
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -216,7 +217,7 @@ def open_export(folder: Path, engine: str, precision: str | None, threads: int) 
 
 
 class ExportedRunner:
-    """`Runner` of exported steps; the engines differ in `Steps` alone, so they inherit the rest.
+    """`Runner` of exported steps; the engines differ in `Steps` alone.
 
     Args:
         words: engine and threads.
@@ -279,6 +280,18 @@ def nothing(step: ExportedStep) -> tuple[NDArray[np.float32] | None, Vectors | N
     """What a step gives of an empty batch."""
     features = None if step.features is None else np.empty((0, *step.features), np.float32)
     return features, None if step.dimensions is None else np.empty((0, step.dimensions), np.float32)
+
+
+def engine_module(name: str, extra: str) -> Any:
+    """An engine's package, or an error that says how to install it."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise ModuleNotFoundError(
+            f"exported steps need {name}; install it with: pip install 'dare-reid[{extra}]'"
+        ) from error
 
 
 def thread_words(threads: int) -> str:

@@ -11,6 +11,7 @@ from dare.runners.exported import (
     ExportedRunner,
     ExportedStep,
     Manifest,
+    engine_module,
     keep_rows,
     nothing,
     open_export,
@@ -19,8 +20,8 @@ from dare.runners.exported import (
 from dare.runners.steps import Stop, Vectors
 
 
-class OnnxRunner(ExportedRunner):
-    """The engine for ONNX files on CPUs, see `Runner`.
+def open_onnx(folder: Path, *, precision: str | None = None, threads: int = 1) -> ExportedRunner:
+    """The engine for ONNX files on CPUs.
 
     Args:
         folder: what `dare export --format onnx` wrote.
@@ -30,12 +31,10 @@ class OnnxRunner(ExportedRunner):
     Raises:
         ExportError: as `read_manifest`, and for files that are damaged, missing or do not fit.
     """
-
-    def __init__(self, folder: Path, *, precision: str | None = None, threads: int = 1) -> None:
-        manifest = open_export(folder, "onnx", precision, threads)
-        onnxruntime = _onnxruntime()
-        words = f"onnxruntime {onnxruntime.__version__}, {manifest.precision}, cpu, {thread_words(threads)}"
-        super().__init__(manifest, OnnxSteps(manifest, threads), words)
+    manifest = open_export(folder, "onnx", precision, threads)
+    version = _onnxruntime().__version__
+    words = f"onnxruntime {version}, {manifest.precision}, cpu, {thread_words(threads)}"
+    return ExportedRunner(manifest, OnnxSteps(manifest, threads), words)
 
 
 class OnnxSteps:
@@ -76,13 +75,7 @@ def session_options(threads: int) -> Any:
 
 
 def _onnxruntime() -> Any:
-    try:
-        import onnxruntime
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "exported steps of ONNX need onnxruntime; install it with: pip install 'dare-reid[onnx]'"
-        ) from error
-    return onnxruntime
+    return engine_module("onnxruntime", "onnx")
 
 
 def _session(manifest: Manifest, step: ExportedStep, threads: int) -> Any:

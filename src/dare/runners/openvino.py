@@ -12,6 +12,7 @@ from dare.runners.exported import (
     ExportedRunner,
     ExportedStep,
     Manifest,
+    engine_module,
     keep_rows,
     nothing,
     open_export,
@@ -26,31 +27,19 @@ SPARES = 4
 """Feature maps of a step and batch size that are kept for the next walk: as many walks are seldom under way at once."""
 
 
-class OpenvinoRunner(ExportedRunner):
-    """The engine for OpenVINO's files on CPUs, see `Runner`.
-
-    Args:
-        folder: what `dare export --format openvino` wrote.
-        precision: only the export's own; None takes it.
-        threads: that each step computes with.
-
-    Raises:
-        ExportError: as `read_manifest`, and for files that are damaged, missing or do not fit.
-    """
-
-    def __init__(self, folder: Path, *, precision: str | None = None, threads: int = 1) -> None:
-        manifest = open_export(folder, "openvino", precision, threads)
-        openvino = _openvino()
-        steps = OpenvinoSteps(manifest, threads)
-        version = openvino.__version__.partition("-")[0]
-        computed = steps.computed_in
-        instead = "" if computed == HINTS[manifest.precision] else f" (this CPU computes in {computed})"
-        words = f"openvino {version}, {manifest.precision}{instead}, cpu, {thread_words(threads)}"
-        super().__init__(manifest, steps, words)
+def open_openvino(folder: Path, *, precision: str | None = None, threads: int = 1) -> ExportedRunner:
+    """The engine for OpenVINO's files on CPUs; arguments and errors as of `open_onnx`."""
+    manifest = open_export(folder, "openvino", precision, threads)
+    steps = OpenvinoSteps(manifest, threads)
+    version = _openvino().__version__.partition("-")[0]
+    computed = steps.computed_in
+    instead = "" if computed == HINTS[manifest.precision] else f" (this CPU computes in {computed})"
+    words = f"openvino {version}, {manifest.precision}{instead}, cpu, {thread_words(threads)}"
+    return ExportedRunner(manifest, steps, words)
 
 
 class OpenvinoSteps:
-    """`Steps` compiled for a few batch sizes; feature maps are arrays (B, H * W, C), new ones of every call.
+    """`Steps` compiled for a few batch sizes; feature maps are arrays (B, H * W, C), used again when a walk is past.
 
     Models of one batch size are faster than those of any (by a tenth for small networks), so larger batches are
     put together from `SLICES`. Channels come last because OpenVINO's convolutions keep them so: handing them over
@@ -169,10 +158,4 @@ class OpenvinoSteps:
 
 
 def _openvino() -> Any:
-    try:
-        import openvino
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "exported steps of OpenVINO need openvino; install it with: pip install 'dare-reid[openvino]'"
-        ) from error
-    return openvino
+    return engine_module("openvino", "openvino")

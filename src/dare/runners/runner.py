@@ -72,8 +72,8 @@ RUNNERS = {
     "eager": "dare.runners.eager:EagerRunner",
     "prepacked": "dare.runners.prepacked:PrepackedRunner",
     "captured": "dare.runners.captured:CapturedRunner",
-    "onnx": "dare.runners.onnx:OnnxRunner",
-    "openvino": "dare.runners.openvino:OpenvinoRunner",
+    "onnx": "dare.runners.onnx:open_onnx",
+    "openvino": "dare.runners.openvino:open_openvino",
 }
 """Name -> where the engine is; imported when it is asked for."""
 

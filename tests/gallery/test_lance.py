@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from gallery import crash_writer
 
-from dare.gallery import folder, lance
+from dare.gallery import folder
 from dare.gallery import rows as rows_module
 from dare.gallery import writer as writer_module
 from dare.gallery.entry import Entry
@@ -83,7 +83,7 @@ def test_what_a_gallery_is_made_with_is_there_when_it_is_opened_again(path: Path
 
 
 def test_exits_without_names_are_numbered(tmp_path: Path) -> None:
-    gallery = lance.create(tmp_path, MODEL, DIMENSIONS, (), ())
+    gallery = create_gallery(tmp_path, model=MODEL, dimensions=DIMENSIONS)
     assert gallery.names == ("exit 1", "exit 2")
 
 

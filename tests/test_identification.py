@@ -220,13 +220,9 @@ def test_a_gallery_of_another_model_is_refused(runner: Runner, pictures: list[Pa
     with pytest.raises(MismatchError, match="model ffffffffffff, the runner is model"):
         identify(pictures[0], runner, other)
     with pytest.raises(MismatchError, match="index again"):
-        next(identify_stream(pictures, runner, other, Thresholds([0, 0, 0])))
+        identify_stream(pictures, runner, other, Thresholds([0, 0, 0]))
     with pytest.raises(ValueError, match="micro_batch must be at least 1"):
-        next(
-            identify_stream(
-                pictures, runner, MemoryGallery(runner.digest, (8,) * 4), Thresholds([0, 0, 0]), micro_batch=0
-            )
-        )
+        identify_stream(pictures, runner, MemoryGallery(runner.digest, (8,) * 4), Thresholds([0, 0, 0]), micro_batch=0)
 
 
 class SlowRunner:

@@ -166,13 +166,17 @@ def identify_stream(
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
     allowed: Callable[[int], Where | None] = where if callable(where) else lambda _: where
-    batches = _numbered(images, micro_batch)
     turns = Turns(len(runner.costs.macs) - 1)
 
     def run(place: int, batch: Batch) -> list[Answer]:
         with turns.of(place) as turn:
             return _micro_batch(batch, runner, gallery, policy, turn, count, allowed, confidence, clock)
 
+    return _in_order(run, _numbered(images, micro_batch), workers)
+
+
+def _in_order(run: Callable[[int, Batch], list[Answer]], batches: Iterator[Batch], workers: int) -> Iterator[Answer]:
+    """What `run` answers to each batch, in their order, several at a time."""
     if workers == 1:
         for place, batch in enumerate(batches):
             yield from run(place, batch)

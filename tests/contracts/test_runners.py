@@ -168,6 +168,14 @@ def test_a_batch_may_shrink_on_the_way(opened: Opened, kept: tuple[list[int], ..
     np.testing.assert_array_equal(images, before)
 
 
+def test_a_mask_is_no_list_of_rows(opened: Opened) -> None:
+    checkpoint, runner, _ = opened()
+    walk = runner.walk(pictures(checkpoint, 2))
+    walk.exit()
+    with pytest.raises(TypeError, match="numbers of the rows that stay, got a mask"):
+        walk.keep([True, False])
+
+
 def test_walks_do_not_disturb_each_other(opened: Opened) -> None:
     checkpoint, runner, tolerance = opened()
     batches = [pictures(checkpoint, batch) for batch in (1, 3, 4, 1)]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.anytime.costs import ExitCosts
-from dare.runners.runner import Runner, Walk
+from dare.runners.runner import Runner, Walk, row_numbers
 
 
 class Cascade:
@@ -83,4 +83,4 @@ class CascadeWalk:
 
     def keep(self, rows: Sequence[int]) -> None:
         """As `Walk.keep`."""
-        self._images = self._images[list(rows)]
+        self._images = self._images[row_numbers(rows)]

@@ -12,6 +12,7 @@ from dare.models.checkpoints import Checkpoint
 from dare.models.dare import DaRe, Walk
 from dare.models.devices import choose_device, describe_device
 from dare.runners.network import Network, as_tensor
+from dare.runners.runner import row_numbers
 
 
 class EagerRunner:
@@ -77,4 +78,4 @@ class EagerWalk:
     def keep(self, rows: Sequence[int]) -> None:
         """As `Walk.keep`."""
         with torch.inference_mode():
-            self._walk.keep(rows)
+            self._walk.keep(row_numbers(rows))

@@ -20,8 +20,16 @@ class Walk(Protocol):
         ...
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these rows of the batch only, in the order given."""
+        """Go on with these rows of the batch only, in the order given. Numbers, no mask."""
         ...
+
+
+def row_numbers(rows: Sequence[int]) -> list[int]:
+    """What `Walk.keep` was given; a mask is refused, whose False and True would be rows 0 and 1."""
+    numbers = np.asarray(rows)
+    if numbers.dtype == bool:
+        raise TypeError("keep takes the numbers of the rows that stay, got a mask; give np.flatnonzero(mask)")
+    return [int(row) for row in numbers]
 
 
 @runtime_checkable

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.runners.runner import Walk
+from dare.runners.runner import Walk, row_numbers
 
 SLICES = (4, 3, 2, 1)
 """Batch sizes that engines compile for; larger batches are put together from them. More at once is hardly faster on a
@@ -79,11 +79,12 @@ class StepWalk:
 
     def keep(self, rows: Sequence[int]) -> None:
         """As `Walk.keep`."""
+        rows = row_numbers(rows)
         if self._at == 0:
-            self._features = self._features[list(rows)]  # pictures are the caller's
+            self._features = self._features[rows]  # pictures are the caller's
         elif not self._is_last():
             self._features = self._steps.keep(self._features, rows)
-        self.vectors = [vectors[list(rows)] for vectors in self.vectors]
+        self.vectors = [vectors[rows] for vectors in self.vectors]
 
     def _is_last(self) -> bool:
         return self._at == len(self._steps.tapped)

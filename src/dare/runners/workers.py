@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dare.runners.runner import row_numbers
 from dare.runners.steps import Stop, Vectors, exits
 
 POLL_SECONDS = 0.0005
@@ -137,7 +138,7 @@ class WorkersWalk:
 
     def keep(self, rows: Sequence[int]) -> None:
         """As `Walk.keep`."""
-        self._unsent.append(("keep", self._number, list(rows)))
+        self._unsent.append(("keep", self._number, row_numbers(rows)))
 
     def _forget(self) -> None:
         # This may run in the middle of anything, also of what another walk is being told: so nothing is sent from here.

@@ -170,7 +170,7 @@ QUERY = "feature_query_new"
         (lambda m: {QUERY: m[None]}, r"got float32 of shape \(1, 3, 10\)"),
         (lambda m: {QUERY: {"a": 1}}, "to be a matrix of real numbers"),
         (lambda m: {QUERY: "text"}, "to be a matrix of real numbers"),
-        (lambda m: {QUERY: csc_matrix(m.astype(float))}, "got csc_matrix"),
+        (lambda m: {QUERY: csc_matrix(m.astype(float))}, "got csc_"),
         (lambda m: {QUERY: np.where(m == m[1, 4], np.nan, m)}, "query_features_2.mat: the vector of query/.* contains"),
         (lambda m: {QUERY: np.where(m == m[1, 4], np.inf, m)}, "contains NaN or infinity"),
     ],

@@ -117,6 +117,8 @@ def test_the_wrong_backbone_names_the_right_one(tmp_path: Path, asked: str, ther
         ),
         ({"layer3.6.conv1.weight": torch.zeros(1)}, "it has an unknown layer3.6.conv1.weight$"),
         ({"conv1.weight": torch.full((64, 3, 7, 7), torch.nan)}, "has NaN or infinity in conv1.weight"),
+        ({"conv1.weight": torch.zeros(64, 3, 7, 7, device="meta")}, "on meta, expected a plain tensor"),
+        ({"conv1.weight": torch.zeros(64, 3, 7, 7, dtype=torch.complex64)}, "expected a plain tensor of real numbers"),
         ({"conv1.weight": 3}, "no dictionary of tensors, alone or as state_dict; found iterations, arch, state_dict"),
     ],
 )

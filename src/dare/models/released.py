@@ -54,6 +54,8 @@ NAMES: dict[str, dict[str, str]] = {
 }
 """Backbone -> how names begin in the released code, and in ours."""
 
+NUMBERS = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64}
+
 MARKS = {
     "resnet50": "layer3.5.conv3.weight",
     "densenet201": "features.denseblock3.denselayer48.conv2.weight",
@@ -113,6 +115,7 @@ def _load(path: Path, backbone: str) -> tuple[DaRe, Architecture, dict[str, Any]
         refuse_differences({name: _released_shape(name, tensor) for name, (_, tensor) in own.items()}, state, str(path))
     except ValueError as error:
         raise CheckpointError(str(error)) from None
+    _refuse_unusable(path, state)
     fitting = {own[name][0]: tensor.reshape(own[name][1].shape) for name, tensor in state.items()}
     model.load_state_dict(fitting, strict=False)
     return model, architecture, content
@@ -145,11 +148,7 @@ def _state(path: Path, content: dict[str, Any]) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         found = ", ".join(map(str, list(content)[:8])) or "nothing"
         raise CheckpointError(f"{path} holds no dictionary of tensors, alone or as state_dict; found {found}")
-    state = {OLD_DENSE_NAME.sub(r"\1\2.", str(name).removeprefix("module.")): state[name] for name in state}
-    for name, tensor in state.items():
-        if not tensor.isfinite().all():
-            raise CheckpointError(f"{path} has NaN or infinity in {name}; take another copy")
-    return state
+    return {OLD_DENSE_NAME.sub(r"\1\2.", str(name).removeprefix("module.")): state[name] for name in state}
 
 
 def _recognise(path: Path, state: dict[str, Tensor], backbone: str) -> None:
@@ -176,6 +175,15 @@ def _sizes(path: Path, state: dict[str, Tensor], names: dict[str, str]) -> tuple
     if last not in state or state[first[0]].ndim != 2 or state[last].ndim != 2:
         raise CheckpointError(f"{path} has no linear layers {first[0]} and {last}, so its heads' sizes are unknown")
     return len(state[first[0]]), len(state[last])
+
+
+def _refuse_unusable(path: Path, state: dict[str, Tensor]) -> None:
+    for name, tensor in state.items():
+        if tensor.dtype not in NUMBERS or tensor.layout != torch.strided or tensor.device.type != "cpu":
+            kind = f"{tensor.dtype}, {tensor.layout}, on {tensor.device}"
+            raise CheckpointError(f"{path} has {name} as {kind}, expected a plain tensor of real numbers")
+        if not tensor.isfinite().all():
+            raise CheckpointError(f"{path} has NaN or infinity in {name}; take another copy")
 
 
 def _released_name(own: str, names: dict[str, str]) -> str:

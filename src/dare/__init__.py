@@ -55,6 +55,7 @@ _HOME = {
     "identify": "dare.identification",
     "identify_stream": "dare.identification",
     "load_checkpoint": "dare.models.checkpoints",
+    "load_released": "dare.models.released",
     "margin": "dare.anytime.confidence",
     "market1501": "dare.datasets",
     "measure": "dare.runners.timing",
@@ -62,10 +63,12 @@ _HOME = {
     "open_benchmark": "dare.datasets",
     "open_gallery": "dare.gallery.store",
     "open_runner": "dare.runners.runner",
+    "read_mat_features": "dare.retrieval.mat_features",
     "replay": "dare.anytime.stream",
     "score": "dare.retrieval.scoring",
     "score_vectors": "dare.retrieval.scoring",
     "train": "dare.training.train",
+    "write_mat_features": "dare.retrieval.mat_features",
     "write_report": "dare.report",
 }
 

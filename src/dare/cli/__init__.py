@@ -12,6 +12,7 @@ from dare import __version__
 from dare.cli.bench import bench
 from dare.cli.calibration import calibrate
 from dare.cli.choice import choose_exits
+from dare.cli.conversion import convert_app
 from dare.cli.datasets import data_app
 from dare.cli.embedding import embed
 from dare.cli.evaluation import evaluate
@@ -42,6 +43,7 @@ app.command(stream)
 app.command(calibrate)
 app.command(bench)
 app.command(export)
+app.command(convert_app)
 app.command(forget)
 app.command(choose_exits)
 app.command(reproduce_app)

@@ -25,6 +25,7 @@ Similar = Literal["cross-camera", "all"]
 
 REGULARISATION = 0.001  # as in XQDA's code, but of the mean variance, so that the unit of the vectors does not matter
 UNSEEN = 1e-12  # of the largest variance: what is less is float32's rounding, or nothing
+SINGULAR = 1e14  # product of the traces of a covariance and its inverse beyond which that is rounding
 ROWS = 2048  # of vectors that are float64 at a time
 
 
@@ -56,16 +57,19 @@ class Metric:
             )
         if not all(np.isfinite(a).all() for a in (w, m, centre)):
             raise ValueError("a metric is made of finite numbers, got NaN or infinity")
-        # The root of M: its eigenvectors times the roots of its eigenvalues, of which rounding may have made some -0.
-        values, directions = np.linalg.eigh(m)
-        if not np.allclose(m, m.T) or values[0] < -1e-9 * max(values[-1], 0):
+        # The root of M: its eigenvectors times the roots of its eigenvalues, which rounding may have put below 0.
+        diagonal = np.diagonal(m)
+        is_diagonal = np.count_nonzero(m) == np.count_nonzero(diagonal)
+        values, directions = (diagonal, None) if is_diagonal else np.linalg.eigh(m)
+        if not np.allclose(m, m.T) or values.min() < -1e-9 * max(values.max(), 0):
             raise ValueError(
                 "expected a symmetric, positive semidefinite matrix, or distances could be negative; set negative "
-                f"eigenvalues to 0 first (the least is {values[0]:.3g})"
+                f"eigenvalues to 0 first (the least is {values.min():.3g})"
             )
         for name, array in (("projection", w), ("matrix", m), ("centre", centre)):
             object.__setattr__(self, name, array)
-        object.__setattr__(self, "_factor", w @ (directions * np.sqrt(np.maximum(values, 0))))
+        roots = np.sqrt(np.maximum(values, 0))
+        object.__setattr__(self, "_factor", w * roots if directions is None else w @ (directions * roots))
 
     def map(self, vectors: NDArray[np.floating]) -> NDArray[np.float32]:
         """(N, D) -> (N, K): what to give to `score_vectors`, a gallery, or anything else that takes vectors."""
@@ -121,11 +125,8 @@ def kissme(
     pairs = _Differences.of(vectors, people, cameras, similar)
     basis = _varying(pairs.scatter, dimensions)
     inside, outside = (_regularised(basis.T @ c @ basis, regularisation) for c in (pairs.similar, pairs.dissimilar))
-    values, directions = np.linalg.eigh(_inverse(inside) - _inverse(outside))
-    if values[-1] <= 0:
-        raise ValueError(f"{_NOTHING}; check the labels")
-    matrix = (directions * np.maximum(values, 0)) @ directions.T
-    return Metric(basis, matrix, pairs.centre, f"KISSME in {basis.shape[1]} dimensions, {pairs.counts}")
+    root, other = _inverse_root(inside), _inverse_root(outside)
+    return _metric("KISSME", basis, *np.linalg.eigh(root @ root.T - other @ other.T), pairs)
 
 
 def xqda(
@@ -153,21 +154,30 @@ def xqda(
     pairs = _Differences.of(vectors, people, cameras, similar)
     basis = _varying(pairs.scatter, None)
     inside, outside = (basis.T @ c @ basis for c in (pairs.similar, pairs.dissimilar))
-    spread, axes = _spectrum(_regularised(inside, regularisation))
-    # In units of similar pairs' spread the generalised eigenproblem is an ordinary one.
-    whitened = axes / np.sqrt(spread)
-    values, directions = np.linalg.eigh(whitened.T @ outside @ whitened)
-    directions = whitened @ directions
-    chosen = np.flatnonzero(values > 1)[::-1][:dimensions]
+    # Where similar pairs differ as much in every direction, the generalised eigenproblem is an ordinary one.
+    root = _inverse_root(_regularised(inside, regularisation))
+    values, directions = np.linalg.eigh(root.T @ outside @ root)
+    kept = slice(None if dimensions is None else -min(dimensions, len(values)), None)
+    weights = 1 - 1 / np.maximum(values, UNSEEN)
+    return _metric("XQDA", basis @ root, weights[kept], directions[:, kept], pairs)
+
+
+def _metric(
+    name: str,
+    basis: NDArray[np.float64],
+    values: NDArray[np.float64],
+    directions: NDArray[np.float64],
+    pairs: "_Differences",
+) -> Metric:
+    """A metric of its eigenvalues and eigenvectors (within a basis), those above 0 alone, the largest first."""
+    chosen = np.flatnonzero(values > 0)[::-1]
     if not len(chosen):
-        raise ValueError(f"{_NOTHING}; check the labels")
-    matrix = np.diag(1 - 1 / values[chosen])
-    return Metric(
-        basis @ directions[:, chosen], matrix, pairs.centre, f"XQDA in {len(chosen)} dimensions, {pairs.counts}"
-    )
-
-
-_NOTHING = "there is no direction in which different people differ more than pictures of one person do"
+        raise ValueError(
+            "there is no direction in which different people differ more than pictures of one person do; "
+            "check the labels"
+        )
+    source = f"{name} in {len(chosen)} dimensions, {pairs.counts}"
+    return Metric(basis @ directions[:, chosen], np.diag(values[chosen]), pairs.centre, source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,18 +303,15 @@ def _regularised(covariance: NDArray[np.float64], share: float) -> NDArray[np.fl
     return (regular + regular.T) / 2
 
 
-def _inverse(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-    values, directions = _spectrum(covariance)
-    inverse: NDArray[np.float64] = (directions / values) @ directions.T
-    return inverse
-
-
-def _spectrum(covariance: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Eigenvalues and eigenvectors of a covariance that can be inverted."""
-    values, directions = np.linalg.eigh(covariance)
-    if values[0] <= UNSEEN * values[-1]:
+def _inverse_root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """R of a covariance C, with R Rᵀ = inv(C) and Rᵀ C R = 1."""
+    try:
+        root: NDArray[np.float64] = np.linalg.inv(np.linalg.cholesky(covariance)).T
+    except np.linalg.LinAlgError:
+        root = np.full_like(covariance, np.inf)
+    if not np.square(root).sum() * np.trace(covariance) < SINGULAR:  # traces of the inverse and of the covariance
         raise ValueError(
             "a covariance of differences cannot be inverted: its pairs do not differ in all directions that vary; "
             "give regularisation above 0 (0.001 is usual), or fewer dimensions"
         )
-    return values, directions
+    return root

@@ -106,7 +106,8 @@ def _learner(metric: str | None, dimensions: int | None) -> "Learner | None":
 def _show(result: "Evaluation") -> None:
     benchmark = result.benchmark
     queries = len(result.query)
-    output.print(f"{benchmark.name}: {queries} queries, {len(result.gallery)} gallery entries, {result.distance}")
+    distance = "learnt distances" if result.metric else result.distance
+    output.print(f"{benchmark.name}: {queries} queries, {len(result.gallery)} gallery entries, {distance}")
     table = Table("exit", "rank-1", "rank-5", "rank-10", "mAP", "mINP", "multiply-adds")
     for stage in result.results:
         scores = stage.scores
@@ -118,7 +119,7 @@ def _show(result: "Evaluation") -> None:
     output.print(table)
     output.print(f"in percent; average precision by the {result.rule} rule; (in brackets: no exit of its own)")
     if result.metric:
-        output.print(f"distances learnt per exit, the last by {result.metric}")
+        output.print(f"learnt per exit, the last by {result.metric}")
     if result.costs:
         output.print(f"multiply-adds: {result.costs.source}")
     for note in result.notes:

@@ -22,6 +22,7 @@ from dare.cli.search import search
 from dare.cli.stream import stream
 from dare.cli.terminal import console, message, one_line
 from dare.cli.training import train
+from dare.cli.verification import compare, threshold
 from dare.training.alarm import TrainingStoppedError
 
 OUT_OF_MEMORY = re.compile("out of memory|allocate memory")
@@ -40,6 +41,8 @@ app.command(index)
 app.command(search)
 app.command(stream)
 app.command(calibrate)
+app.command(threshold)
+app.command(compare)
 app.command(bench)
 app.command(export)
 app.command(forget)
@@ -78,7 +81,7 @@ def main(words: Sequence[str] | None = None) -> None:
 def _with_json(words: Sequence[str]) -> list[str]:
     """A bare `--json` of the commands that can print it becomes `--json -`."""
     words = list(words)
-    if words[:1] not in (["search"], ["stream"], ["bench"]):
+    if words[:1] not in (["search"], ["stream"], ["compare"], ["bench"]):
         return words
     for place in range(len(words) - 1, 0, -1):
         following = words[place + 1] if place + 1 < len(words) else ""

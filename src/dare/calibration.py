@@ -18,7 +18,7 @@ from dare.files import replacing
 from dare.gallery.entry import Where
 from dare.gallery.store import Gallery
 from dare.images import prepare
-from dare.retrieval.verification import Calibration, Curve, Errors, Rate, Threshold
+from dare.retrieval.decisions import Calibration, Curve, Errors, Rate, Threshold
 from dare.runners.runner import Runner
 from dare.runners.timing import measure
 from dare.verification import ExitVerifier, Verifier
@@ -153,19 +153,23 @@ def save_verifier(path: str | Path, verifier: Verifier) -> None:
     """Write thresholds and calibrations, in one piece.
 
     Raises:
-        MeasurementError: it is not known of which network they are, so that nobody could be kept from using them with
-            another one.
+        MeasurementError: it is not known of which network they are.
     """
-    if not verifier.model:
-        raise MeasurementError(
-            "thresholds are kept for one network, and these vectors do not say of which they are; "
-            "embed with dare embed, or give --model"
-        )
+    check_known(verifier.model)
     content = asdict(verifier)
     for at in content["exits"]:
         at["calibration"] = {name: values.tolist() for name, values in at["calibration"].items()}
         at["curve"] = {name: [float(f"{value:.6g}") for value in values] for name, values in at["curve"].items()}
     _write(Path(path), {"format": FORMAT, **content})
+
+
+def check_known(model: str) -> None:
+    """Refuse to keep thresholds of an unknown network: nobody could be kept from using them with another one."""
+    if not model:
+        raise MeasurementError(
+            "thresholds are kept for one network, and these vectors do not say of which they are; "
+            "embed with dare embed, or give --model"
+        )
 
 
 def load_verifier(path: str | Path, model: str) -> Verifier:

@@ -18,10 +18,7 @@ from dare.datasets.sample import DISTRACTOR, JUNK
 from dare.evaluation import Distance, Evaluation
 from dare.gallery.errors import MismatchError
 from dare.images import prepare, read_resized, ten_crops
-from dare.retrieval.distances import normalised
-from dare.retrieval.embeddings import Embeddings
-from dare.retrieval.pairs import Pairs
-from dare.retrieval.verification import (
+from dare.retrieval.decisions import (
     RULE_OF_THREE,
     Calibration,
     Curve,
@@ -31,6 +28,9 @@ from dare.retrieval.verification import (
     errors_at,
     find_threshold,
 )
+from dare.retrieval.distances import normalised
+from dare.retrieval.embeddings import Embeddings
+from dare.retrieval.pairs import Pairs
 from dare.runners.runner import Runner
 
 

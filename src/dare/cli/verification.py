@@ -14,7 +14,7 @@ from dare.files import check_writable
 
 if TYPE_CHECKING:
     from dare.evaluation import Evaluation
-    from dare.retrieval.verification import Errors
+    from dare.retrieval.decisions import Errors
     from dare.verification import Verifier
 
 
@@ -55,13 +55,15 @@ def threshold(
     plot
         Drawing to write, of both kinds of pairs and of the errors: NAME.png and NAME.svg.
     """
-    from dare.calibration import save_verifier
+    from dare.calibration import check_known, save_verifier
     from dare.verification import fit_verifier
 
     for path in (out, plot):
         if path is not None:
             check_writable(path)
     evaluation = _evaluated(root, model, embeddings, distance, layout, running)
+    if out is not None:
+        check_known(evaluation.query.model)
     with progress() as show:
         verifier = fit_verifier(
             evaluation,

@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import chi2
 
-from dare.retrieval.labels import Labels
-from dare.retrieval.pairs import Pairs
-from dare.retrieval.verification import (
+from dare.retrieval.decisions import (
     Calibration,
     Curve,
     Rate,
@@ -20,6 +18,8 @@ from dare.retrieval.verification import (
     errors_at,
     find_threshold,
 )
+from dare.retrieval.labels import Labels
+from dare.retrieval.pairs import Pairs
 
 SIZE = 4
 NEAR, FAR = math.sqrt(2) * 0.5, math.sqrt(2) * math.sqrt(1 + 0.5**2)

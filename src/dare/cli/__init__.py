@@ -23,6 +23,7 @@ from dare.cli.search import search
 from dare.cli.stream import stream
 from dare.cli.terminal import console, message, one_line
 from dare.cli.training import train
+from dare.cli.verification import compare, threshold
 from dare.training.alarm import TrainingStoppedError
 
 OUT_OF_MEMORY = re.compile("out of memory|allocate memory")
@@ -41,6 +42,8 @@ app.command(index)
 app.command(search)
 app.command(stream)
 app.command(calibrate)
+app.command(threshold)
+app.command(compare)
 app.command(bench)
 app.command(export)
 app.command(convert_app)
@@ -80,7 +83,7 @@ def main(words: Sequence[str] | None = None) -> None:
 def _with_json(words: Sequence[str]) -> list[str]:
     """A bare `--json` of the commands that can print it becomes `--json -`."""
     words = list(words)
-    if words[:1] not in (["search"], ["stream"], ["bench"]):
+    if words[:1] not in (["search"], ["stream"], ["compare"], ["bench"]):
         return words
     for place in range(len(words) - 1, 0, -1):
         following = words[place + 1] if place + 1 < len(words) else ""

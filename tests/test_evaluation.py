@@ -1,6 +1,7 @@
 """A benchmark's embeddings are scored at every exit, by the benchmark's own labels."""
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from dare.report import write_report
 from dare.retrieval.distances import cosine, euclidean
 from dare.retrieval.embeddings import Embeddings, EmbeddingsError
 from dare.retrieval.labels import Labels
+from dare.retrieval.reranking import Reranking, k_reciprocal
 from dare.retrieval.scoring import score
 
 
@@ -46,6 +48,21 @@ def test_every_exit_scores_as_its_matrix_does(benchmark: Benchmark, distance: st
         assert vectors is not None
         expected = score(measure(vectors[query_rows], vectors[gallery_rows]), query, gallery, rule=rule)
         np.testing.assert_allclose(stage.scores.average_precision, expected.average_precision)
+
+
+def test_every_embedding_is_reranked_by_itself(benchmark: Benchmark) -> None:
+    embeddings = made_up(benchmark)
+    rerank = Reranking(k1=4, k2=2, weight=0.2, variant="fourth-power")
+    result = evaluate(embeddings, benchmark, rerank=rerank)
+    query, gallery = Labels.of(benchmark.query), Labels.of(benchmark.gallery)
+    entries = len(benchmark.gallery)
+    for stage, vectors in zip(result.results, (*embeddings.stages, embeddings.fused), strict=True):
+        assert vectors is not None
+        distances = k_reciprocal(vectors[entries:], vectors[:entries], k1=4, k2=2, weight=0.2, variant="fourth-power")
+        expected = score(distances, query, gallery)
+        np.testing.assert_array_equal(stage.scores.average_precision, expected.average_precision)
+    assert result.figures()["rerank"] == {"k1": 4, "k2": 2, "weight": 0.2, "variant": "fourth-power", "junk": True}
+    assert evaluate(embeddings, benchmark).figures()["rerank"] is None
 
 
 def test_the_last_stage_is_no_exit_where_there_is_fusion(benchmark: Benchmark) -> None:
@@ -144,6 +161,30 @@ def test_the_report_is_one_file_with_framed_pictures(benchmark: Benchmark, tmp_p
     assert "-1_c1s1" not in page  # junk is in no list
     for name in ("stage 1", "stage 2", "(stage 3)", "fusion"):
         assert name in page
+
+
+@pytest.mark.parametrize("junk", [True, False])
+def test_a_report_of_reranked_distances_says_so_and_lists_by_them(
+    benchmark: Benchmark, tmp_path: Path, junk: bool
+) -> None:
+    embeddings = made_up(benchmark, fused=False)
+    # Whoever is listed first is the nearest by the matrix.
+    result = evaluate(embeddings, benchmark, rerank=Reranking(k1=4, k2=2, weight=0.0, junk=junk))
+    write_report(tmp_path / "report.html", result)
+    page = (tmp_path / "report.html").read_text()
+    settings = "re-ranked: k1 4, k2 2, weight 0.0, variant zhong"
+    assert f"{settings}: every query" in page or f"{settings}, without junk: every query" in page
+    people, cameras = result.gallery.people, result.gallery.cameras
+    part = np.flatnonzero(people != -1) if not junk else np.arange(len(people))
+    expected = k_reciprocal(result.query.stages[0], result.gallery.stages[0][part], k1=4, k2=2, weight=0.0)
+    lists = re.findall(r'title="(query/[^"]+)".*?<figure>(.*?)</figure>', page, re.DOTALL)
+    assert lists
+    for probe, pictures in lists:
+        row = result.query.ids.index(probe)
+        own = (people == result.query.people[row]) & (cameras == result.query.cameras[row])
+        order = part[np.argsort(expected[row], kind="stable")]
+        valid = [result.gallery.ids[entry] for entry in order if people[entry] != -1 and not own[entry]]
+        assert re.findall(r'title="([^"]+)"', pictures) == valid[:5]
 
 
 def test_a_report_can_be_written_without_costs_and_without_matches(benchmark: Benchmark, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from dare.datasets.sample import Benchmark, says_nothing
 from dare.retrieval.distances import normalised
 from dare.retrieval.embeddings import Embeddings
 from dare.retrieval.labels import Labels
+from dare.retrieval.reranking import Reranking, score_reranked
 from dare.retrieval.scores import Rule, Scores
 from dare.retrieval.scoring import score_vectors
 
@@ -45,6 +46,7 @@ class Evaluation:
         query, gallery: the embeddings that were scored, in the benchmark's order.
         costs: multiply-adds per exit, and where they come from; None where unknown.
         notes: what a reader of the numbers should know.
+        rerank: how distances were re-ranked; None if they were not.
     """
 
     benchmark: Benchmark
@@ -55,6 +57,7 @@ class Evaluation:
     rule: Rule
     costs: ExitCosts | None
     notes: tuple[str, ...]
+    rerank: Reranking | None = None
 
     @property
     def nothing_to_score(self) -> str:
@@ -100,6 +103,7 @@ class Evaluation:
             "benchmark": self.benchmark.name,
             "distance": self.distance,
             "rule": self.rule,
+            "rerank": asdict(self.rerank) if self.rerank else None,
             "model": self.query.model,
             "costs": self.costs.source if self.costs else None,
             "notes": list(self.notes),
@@ -113,6 +117,7 @@ def evaluate(
     *,
     distance: Distance = "euclidean",
     rule: Rule = "official",
+    rerank: Reranking | None = None,
     costs: ExitCosts | None = None,
     skipped: Sequence[str] = (),
 ) -> Evaluation:
@@ -123,6 +128,7 @@ def evaluate(
             benchmark's own, whatever the embeddings say.
         distance: "euclidean" as DaRe is trained for, or "cosine".
         rule: of average precision, as in `score`.
+        rerank: re-rank each embedding's distances; they then depend on all queries together.
         costs: multiply-adds per exit.
         skipped: ids of pictures that were left out as unreadable; they are left out here too.
     """
@@ -143,10 +149,14 @@ def evaluate(
     results = []
     for name, is_exit, macs, q, g in _embeddings(query, gallery, costs):
         vectors = (normalised(q), normalised(g)) if distance == "cosine" else (q, g)
-        results.append(StageResult(name, is_exit, macs, score_vectors(*vectors, query, gallery, rule=rule)))
+        if rerank:
+            scores = score_reranked(*vectors, query, gallery, rerank=rerank, rule=rule)
+        else:
+            scores = score_vectors(*vectors, query, gallery, rule=rule)
+        results.append(StageResult(name, is_exit, macs, scores))
     one_sided = _one_sided(benchmark, query, gallery)
     notes = (*benchmark.notes, *([one_sided] if one_sided else []), *_notes(results, left_out))
-    return Evaluation(benchmark, tuple(results), query, gallery, distance, rule, costs, notes)
+    return Evaluation(benchmark, tuple(results), query, gallery, distance, rule, costs, notes, rerank)
 
 
 def _one_sided(benchmark: Benchmark, query: Embeddings, gallery: Embeddings) -> str:

@@ -9,6 +9,7 @@ from rich.table import Table
 from dare import __version__
 from dare.cli.embedding import run_network
 from dare.cli.options import Layout, Models, Root, Running, RunningOptions
+from dare.cli.reranking import RerankOptions
 from dare.cli.terminal import console, output, write_json
 from dare.files import check_writable
 
@@ -24,6 +25,7 @@ def evaluate(
     embeddings: Path | None = None,
     distance: Literal["euclidean", "cosine"] = "euclidean",
     rule: Literal["official", "step"] = "official",
+    reranking: RerankOptions = None,
     report: Path | None = None,
     json: Path | None = None,
     layout: Layout = None,
@@ -57,6 +59,7 @@ def evaluate(
     for path in (report, json):
         if path is not None:
             check_writable(path)
+    rerank = reranking.settings() if reranking else None
     running = running or Running()
     benchmark = open_benchmark(root, layout)
     samples = (*benchmark.query, *benchmark.gallery)
@@ -68,7 +71,9 @@ def evaluate(
             raise ValueError("options of running a network belong to --model, not to --embeddings; leave them out")
         vectors, costs = Embeddings.load(str(embeddings)), None
         left_out = vectors.lacking(benchmark.identify(samples)) if running.skip_unreadable else []
-    result = evaluate_embeddings(vectors, benchmark, distance=distance, rule=rule, costs=costs, skipped=left_out)
+    result = evaluate_embeddings(
+        vectors, benchmark, distance=distance, rule=rule, rerank=rerank, costs=costs, skipped=left_out
+    )
     _show(result)
     if json:
         write_json(json, {**result.figures(), "version": __version__})
@@ -95,6 +100,8 @@ def _show(result: "Evaluation") -> None:
         name = stage.name if stage.is_exit else f"({stage.name})"
         table.add_row(name, *(f"{100 * figure:.1f}" for figure in figures), macs)
     output.print(table)
+    if result.rerank:
+        output.print(f"{result.rerank}; every query knows all others, so not for a stream")
     output.print(f"in percent; average precision by the {result.rule} rule; (in brackets: no exit of its own)")
     if result.costs:
         output.print(f"multiply-adds: {result.costs.source}")

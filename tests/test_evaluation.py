@@ -65,6 +65,13 @@ def test_every_embedding_is_reranked_by_itself(benchmark: Benchmark) -> None:
     assert evaluate(embeddings, benchmark).figures()["rerank"] is None
 
 
+def test_fast_reids_variant_on_vectors_of_any_length_is_noted(benchmark: Benchmark) -> None:
+    rerank = Reranking(k1=4, k2=2, variant="fast-reid")
+    note = "variant fast-reid is meant for vectors of length 1, as cosine distance makes them"
+    assert note in evaluate(made_up(benchmark), benchmark, rerank=rerank).notes
+    assert note not in evaluate(made_up(benchmark), benchmark, rerank=rerank, distance="cosine").notes
+
+
 def test_the_last_stage_is_no_exit_where_there_is_fusion(benchmark: Benchmark) -> None:
     costs = ExitCosts((10, 20, 30), "made up")
     result = evaluate(made_up(benchmark), benchmark, costs=costs)

@@ -155,7 +155,7 @@ def evaluate(
             scores = score_vectors(*vectors, query, gallery, rule=rule)
         results.append(StageResult(name, is_exit, macs, scores))
     one_sided = _one_sided(benchmark, query, gallery)
-    notes = (*benchmark.notes, *([one_sided] if one_sided else []), *_notes(results, left_out))
+    notes = (*benchmark.notes, *([one_sided] if one_sided else []), *_notes(results, left_out, rerank, distance))
     return Evaluation(benchmark, tuple(results), query, gallery, distance, rule, costs, notes, rerank)
 
 
@@ -184,8 +184,12 @@ def _embeddings(
         yield "fusion", True, macs[-1], query.fused, gallery.fused
 
 
-def _notes(results: Sequence[StageResult], left_out: set[str]) -> list[str]:
+def _notes(
+    results: Sequence[StageResult], left_out: set[str], rerank: Reranking | None, distance: Distance
+) -> list[str]:
     notes = []
+    if rerank and rerank.variant == "fast-reid" and distance == "euclidean":
+        notes.append("variant fast-reid is meant for vectors of length 1, as cosine distance makes them")
     if left_out:
         notes.append(f"{len(left_out)} pictures were left out: unreadable, or without an embedding")
     unmatched = int((~results[0].scores.matched).sum())

@@ -21,18 +21,26 @@ class Rerank:
             "queries at once.",
         ),
     ] = False
-    rerank_k1: Annotated[int | None, Parameter(help="Nearest neighbours that may name each other: 20.")] = None
-    rerank_k2: Annotated[int | None, Parameter(help="Neighbours over which encodings are averaged: 6.")] = None
+    rerank_k1: Annotated[
+        int | None, Parameter(help="Nearest neighbours that have to name each other; 20 if not given.")
+    ] = None
+    rerank_k2: Annotated[
+        int | None, Parameter(help="Neighbours over which encodings are averaged; 6 if not given.")
+    ] = None
     rerank_weight: Annotated[
-        float | None, Parameter(help="Of the original distance, from 0 to 1; lambda in the paper: 0.3.")
+        float | None, Parameter(help="Of the original distance, from 0 to 1; lambda in the paper; 0.3 if not given.")
     ] = None
     rerank_variant: Annotated[
         Literal["zhong", "fourth-power", "fast-reid"] | None,
-        Parameter(help="Whose formulas: zhong (the authors), fourth-power (torchreid, layumi) or fast-reid."),
+        Parameter(
+            help="Whose formulas: zhong (the authors', if not given), fourth-power (torchreid, layumi), fast-reid."
+        ),
     ] = None
     rerank_junk: Annotated[
         bool | None,
-        Parameter(help="Junk entries take part in neighbourhoods, as with the authors, or not, as with torchreid."),
+        Parameter(
+            help="Whether junk entries take part in neighbourhoods: as with the authors if not given; not with torchreid."
+        ),
     ] = None
 
     def settings(self) -> "Reranking | None":

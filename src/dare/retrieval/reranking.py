@@ -34,7 +34,8 @@ class Reranking:
         weight: of the original distance in the final one, from 0 (Jaccard distance alone) to 1; lambda in the paper.
         variant: whose formulas. "zhong": squared distances divided by the row's largest, of k1 + 1 rows, itself
             included. "fourth-power": the same of the fourth powers, as torchreid and layumi compute it by squaring
-            twice. "fast-reid": squared distances as they are, of k1 rows, as fast-reid and SpCL compute it.
+            twice. "fast-reid": squared distances as they are, of k1 rows, as fast-reid and SpCL compute it; meant for
+            vectors of length 1.
         junk: whether junk entries (person -1) take part in the neighbourhoods, as in the authors' code for
             Market-1501; torchreid and fast-reid never read them. They are in no ranking either way.
     """

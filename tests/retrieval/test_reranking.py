@@ -259,6 +259,10 @@ def test_wrong_shapes_are_refused() -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_vectors_that_are_all_equal_are_refused(variant: Variant) -> None:
-    with pytest.raises(ValueError, match="all 30 vectors are equal, so neighbourhoods mean nothing"):
-        k_reciprocal(np.ones((5, 4)), np.ones((25, 4)), variant=variant)
+@pytest.mark.parametrize("apart", [0.0, 1e-170, 1e-160, 1e-25])
+def test_vectors_that_are_all_equal_or_nearly_so_are_refused(variant: Variant, apart: float) -> None:
+    q, g = np.zeros((5, 4)), np.zeros((25, 4))
+    q[:, 0] = g[:, 0] = 1
+    g[:, 1] = apart * np.arange(25)
+    with pytest.raises(ValueError, match="all 30 vectors are equal, or too nearly so"):
+        k_reciprocal(q, g, variant=variant)

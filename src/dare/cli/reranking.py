@@ -39,7 +39,8 @@ class Rerank:
     rerank_junk: Annotated[
         bool | None,
         Parameter(
-            help="Whether junk entries take part in neighbourhoods: as with the authors if not given; not with torchreid."
+            help="Junk entries take part in neighbourhoods (as in the authors' code, and if not given), or do not (as "
+            "in torchreid and fast-reid)."
         ),
     ] = None
 

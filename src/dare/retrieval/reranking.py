@@ -86,7 +86,7 @@ def k_reciprocal(
 
     Raises:
         ValueError: settings out of range, shapes that don't fit, NaN or infinity, fewer rows than k1 + 1 (k1 for
-            "fast-reid"), or vectors that are all equal: neighbourhoods would be chance.
+            "fast-reid"), or vectors that are all equal, or nearly so: neighbourhoods would be chance.
     """
     q, g = checked(query_vectors, gallery_vectors)
     reranked = RerankedDistances(q, g, Reranking(k1, k2, weight, variant))
@@ -153,8 +153,11 @@ class RerankedDistances:
             )
         vectors = np.concatenate([query, gallery])
         found = find_neighbours(vectors, rerank.neighbours)
-        if not found.farthest.all():
-            raise ValueError(f"all {size} vectors are equal, so neighbourhoods mean nothing; check the embeddings")
+        if not (found.farthest > np.finfo(np.float32).tiny).all():
+            raise ValueError(
+                f"all {size} vectors are equal, or too nearly so for neighbourhoods to mean anything; "
+                "check the embeddings"
+            )
         scale = np.ones(size) if rerank.variant == "fast-reid" else 1 / found.farthest
         self._rerank = rerank
         encoded = encode(

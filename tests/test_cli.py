@@ -206,6 +206,21 @@ def test_vectors_of_unknown_networks_have_thresholds_but_no_file(
     assert not (tmp_path / "t.json").exists()
 
 
+def test_reranked_distances_are_announced_with_their_settings(
+    capsys: pytest.CaptureFixture[str], market: Path, model: Path, tmp_path: Path
+) -> None:
+    settings = ["--rerank", "--rerank-k1", "5", "--rerank-k2", "2", "--rerank-variant", "fast-reid", "--no-rerank-junk"]
+    figures = []
+    for words in ([], settings):
+        status, out, _ = run(capsys, "evaluate", market, "--model", model, *words, "--json", tmp_path / "r.json")
+        assert status == 0
+        assert ("re-ranked: k1 5, k2 2, weight 0.3, variant fast-reid, without junk" in out) == bool(words)
+        figures.append(json.loads((tmp_path / "r.json").read_text()))
+    assert figures[0]["rerank"] is None
+    assert figures[1]["rerank"] == {"k1": 5, "k2": 2, "weight": 0.3, "variant": "fast-reid", "junk": False}
+    assert [row["macs"] for row in figures[0]["results"]] == [row["macs"] for row in figures[1]["results"]]
+
+
 def test_one_set_trains_and_another_is_scored(capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path) -> None:
     other = make_market(tmp_path / "other", train_people=1, test_people=5)
     status, out, _ = run(capsys, "evaluate", other, "--model", model)
@@ -279,6 +294,9 @@ def test_one_camera_alone_cannot_be_scored_and_the_reason_is_said(
         (["threshold", "ROOT", "--embeddings", "none.npz", "--crops", "10"], "belong to --model"),
         (["threshold", "ROOT", "--model", "MODEL"], "queries need at least four, got 3"),
         (["compare", "a.jpg", "b.jpg", "--model", "MODEL", "--thresholds", "none.json"], "no file at none.json"),
+        (["evaluate", "ROOT", "--model", "MODEL", "--rerank-k1", "5"], "--rerank-k1 belongs to --rerank"),
+        (["evaluate", "ROOT", "--model", "none", "--rerank", "--rerank-weight", "2"], "weight must be from 0"),
+        (["evaluate", "ROOT", "--model", "MODEL", "--rerank"], "expected at least 21 queries and gallery entries"),
         (["train", "ROOT", "OUT", "--threads", "0"], "threads must be at least 1"),
         (["embed", "ROOT", "OUT/e.npz", "--model", "ROOT"], "no checkpoint at"),
         (["data", "check", "none"], "found neither at none"),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from dare.retrieval.distances import normalised
 from dare.retrieval.embeddings import Embeddings, EmbeddingsError
 from dare.retrieval.labels import Labels
 from dare.retrieval.metrics import Metric
+from dare.retrieval.reranking import Reranking, score_reranked
 from dare.retrieval.scores import Rule, Scores
 from dare.retrieval.scoring import score_vectors
 
@@ -50,6 +51,7 @@ class Evaluation:
         costs: multiply-adds per exit, and where they come from; None where unknown.
         notes: what a reader of the numbers should know.
         metric: how the last embedding's distance was learnt, if it was; query and gallery are mapped vectors then.
+        rerank: how distances were re-ranked; None if they were not.
     """
 
     benchmark: Benchmark
@@ -61,6 +63,7 @@ class Evaluation:
     costs: ExitCosts | None
     notes: tuple[str, ...]
     metric: str = ""
+    rerank: Reranking | None = None
 
     @property
     def nothing_to_score(self) -> str:
@@ -107,6 +110,7 @@ class Evaluation:
             "distance": self.distance,
             "metric": self.metric or None,
             "rule": self.rule,
+            "rerank": asdict(self.rerank) if self.rerank else None,
             "model": self.query.model,
             "costs": self.costs.source if self.costs else None,
             "notes": list(self.notes),
@@ -120,6 +124,7 @@ def evaluate(
     *,
     distance: Distance = "euclidean",
     rule: Rule = "official",
+    rerank: Reranking | None = None,
     costs: ExitCosts | None = None,
     skipped: Sequence[str] = (),
     metric: Learner | None = None,
@@ -131,6 +136,7 @@ def evaluate(
             benchmark's own, whatever the embeddings say.
         distance: "euclidean" as DaRe is trained for, or "cosine".
         rule: of average precision, as in `score`.
+        rerank: re-rank each embedding's distances; they then depend on all queries together.
         costs: multiply-adds per exit.
         skipped: ids of pictures that were left out as unreadable; they are left out here too.
         metric: `kissme`, `xqda` or a `functools.partial` of one: each embedding's distance is learnt from the
@@ -158,12 +164,16 @@ def evaluate(
     results = []
     for name, is_exit, macs, q, g in _embeddings(query, gallery, costs):
         vectors = (normalised(q), normalised(g)) if distance == "cosine" else (q, g)
-        results.append(StageResult(name, is_exit, macs, score_vectors(*vectors, query, gallery, rule=rule)))
+        if rerank:
+            scores = score_reranked(*vectors, query, gallery, rerank=rerank, rule=rule)
+        else:
+            scores = score_vectors(*vectors, query, gallery, rule=rule)
+        results.append(StageResult(name, is_exit, macs, scores))
     one_sided = _one_sided(benchmark, query, gallery)
-    notes = (*benchmark.notes, *([one_sided] if one_sided else []), *_notes(results, left_out))
+    notes = (*benchmark.notes, *([one_sided] if one_sided else []), *_notes(results, left_out, rerank, distance))
     if learnt:
         notes = (*notes, *_notes_on_learning(benchmark))
-    return Evaluation(benchmark, tuple(results), query, gallery, distance, rule, costs, notes, learnt)
+    return Evaluation(benchmark, tuple(results), query, gallery, distance, rule, costs, notes, learnt, rerank)
 
 
 def _training(embeddings: Embeddings, benchmark: Benchmark, left_out: set[str]) -> Embeddings:
@@ -238,8 +248,12 @@ def _embeddings(
         yield "fusion", True, macs[-1], query.fused, gallery.fused
 
 
-def _notes(results: Sequence[StageResult], left_out: set[str]) -> list[str]:
+def _notes(
+    results: Sequence[StageResult], left_out: set[str], rerank: Reranking | None, distance: Distance
+) -> list[str]:
     notes = []
+    if rerank and rerank.variant == "fast-reid" and distance == "euclidean":
+        notes.append("variant fast-reid is meant for vectors of length 1, as cosine distance makes them")
     if left_out:
         notes.append(f"{len(left_out)} pictures were left out: unreadable, or without an embedding")
     unmatched = int((~results[0].scores.matched).sum())

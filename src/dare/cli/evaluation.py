@@ -10,6 +10,7 @@ from rich.table import Table
 from dare import __version__
 from dare.cli.embedding import run_network
 from dare.cli.options import Layout, Models, Root, Running, RunningOptions
+from dare.cli.reranking import RerankOptions
 from dare.cli.terminal import console, output, write_json
 from dare.files import check_writable
 
@@ -27,6 +28,7 @@ def evaluate(
     metric: Literal["kissme", "xqda"] | None = None,
     metric_dimensions: int | None = None,
     rule: Literal["official", "step"] = "official",
+    reranking: RerankOptions = None,
     report: Path | None = None,
     json: Path | None = None,
     layout: Layout = None,
@@ -65,6 +67,7 @@ def evaluate(
     for path in (report, json):
         if path is not None:
             check_writable(path)
+    rerank = reranking.settings() if reranking else None
     running = running or Running()
     benchmark = open_benchmark(root, layout)
     learner = _learner(metric, metric_dimensions)
@@ -78,7 +81,14 @@ def evaluate(
         vectors, costs = Embeddings.load(str(embeddings)), None
         left_out = vectors.lacking(benchmark.identify(samples)) if running.skip_unreadable else []
     result = evaluate_embeddings(
-        vectors, benchmark, distance=distance, rule=rule, costs=costs, skipped=left_out, metric=learner
+        vectors,
+        benchmark,
+        distance=distance,
+        rule=rule,
+        rerank=rerank,
+        costs=costs,
+        skipped=left_out,
+        metric=learner,
     )
     _show(result)
     if json:
@@ -117,6 +127,8 @@ def _show(result: "Evaluation") -> None:
         name = stage.name if stage.is_exit else f"({stage.name})"
         table.add_row(name, *(f"{100 * figure:.1f}" for figure in figures), macs)
     output.print(table)
+    if result.rerank:
+        output.print(f"{result.rerank}; every query knows all others, so not for a stream")
     output.print(f"in percent; average precision by the {result.rule} rule; (in brackets: no exit of its own)")
     if result.metric:
         output.print(f"learnt per exit, the last by {result.metric}")

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.anytime.costs import ExitCosts
+from dare.datasets.multi_query import multi_query as asking_together
 from dare.datasets.sample import Benchmark, says_nothing
 from dare.retrieval.distances import normalised
-from dare.retrieval.embeddings import Embeddings
+from dare.retrieval.embeddings import Embeddings, EmbeddingsError
 from dare.retrieval.labels import Labels
+from dare.retrieval.pooling import Pooling, refuse_unknown
 from dare.retrieval.scores import Rule, Scores
 from dare.retrieval.scoring import score_vectors
 
@@ -42,9 +44,11 @@ class Evaluation:
 
     Attributes:
         results: by depth, the fusion last.
-        query, gallery: the embeddings that were scored, in the benchmark's order.
+        query, gallery: the embeddings that were scored, in the benchmark's order; a multi-query has the id of its
+            first picture.
         costs: multiply-adds per exit, and where they come from; None where unknown.
         notes: what a reader of the numbers should know.
+        multi_query: how the queries of a person at a camera became one; None where each asked alone.
     """
 
     benchmark: Benchmark
@@ -55,6 +59,15 @@ class Evaluation:
     rule: Rule
     costs: ExitCosts | None
     notes: tuple[str, ...]
+    multi_query: Pooling | None = None
+
+    @property
+    def tracklets(self) -> str:
+        """How tracklets became vectors: "mean", "max" or "unknown"; "" where all samples are stills."""
+        samples = (*self.benchmark.query, *self.benchmark.gallery)
+        if all(len(sample.images) == 1 for sample in samples):
+            return ""
+        return self.gallery.pooling or "unknown"
 
     @property
     def nothing_to_score(self) -> str:
@@ -100,6 +113,8 @@ class Evaluation:
             "benchmark": self.benchmark.name,
             "distance": self.distance,
             "rule": self.rule,
+            "tracklets": self.tracklets or None,
+            "multi_query": self.multi_query,
             "model": self.query.model,
             "costs": self.costs.source if self.costs else None,
             "notes": list(self.notes),
@@ -113,6 +128,7 @@ def evaluate(
     *,
     distance: Distance = "euclidean",
     rule: Rule = "official",
+    multi_query: Pooling | None = None,
     costs: ExitCosts | None = None,
     skipped: Sequence[str] = (),
 ) -> Evaluation:
@@ -123,30 +139,64 @@ def evaluate(
             benchmark's own, whatever the embeddings say.
         distance: "euclidean" as DaRe is trained for, or "cosine".
         rule: of average precision, as in `score`.
+        multi_query: "mean" or "max" joins the vectors of all queries of a person at a camera into one query, for
+            Market-1501 those of its hand-drawn boxes, as `dare.multi_query` says; None scores each query alone.
         costs: multiply-adds per exit.
-        skipped: ids of pictures that were left out as unreadable; they are left out here too.
+        skipped: ids of samples that were left out as unreadable; they are left out here too.
+
+    Raises:
+        EmbeddingsError: a sample has no embedding.
+        ValueError: NaN, costs of another network, or an argument that is none of its choices.
     """
     if distance not in ("euclidean", "cosine"):
         raise ValueError(f"distance must be 'euclidean' or 'cosine', got {distance!r}")
     if costs and len(costs.macs) != len(embeddings.exits()):
         raise ValueError(f"expected costs of {len(embeddings.exits())} exits, got {len(costs.macs)}")
+    if multi_query is not None:
+        refuse_unknown(multi_query)
+        benchmark = asking_together(benchmark)
     left_out = set(skipped)
     samples = [*benchmark.query, *benchmark.gallery]
     ids = benchmark.identify(samples)
     kept = [row for row, id in enumerate(ids) if id not in left_out]
     labels = Labels.of([samples[row] for row in kept])
-    found = embeddings.find([ids[row] for row in kept])
+    wanted = [ids[row] for row in kept]
+    if multi_query is not None:
+        _refuse_lacking(embeddings, wanted)
+    found = embeddings.find(wanted)
     found = replace(found, people=labels.people, cameras=labels.cameras)
     _refuse_nan(found)
     queries = sum(row < len(benchmark.query) for row in kept)
     query, gallery = found.rows(range(queries)), found.rows(range(queries, len(kept)))
+    together: list[str] = []
+    if multi_query is not None:
+        query, together = _joined(query, multi_query)
     results = []
     for name, is_exit, macs, q, g in _embeddings(query, gallery, costs):
         vectors = (normalised(q), normalised(g)) if distance == "cosine" else (q, g)
         results.append(StageResult(name, is_exit, macs, score_vectors(*vectors, query, gallery, rule=rule)))
     one_sided = _one_sided(benchmark, query, gallery)
-    notes = (*benchmark.notes, *([one_sided] if one_sided else []), *_notes(results, left_out))
-    return Evaluation(benchmark, tuple(results), query, gallery, distance, rule, costs, notes)
+    notes = (*benchmark.notes, *together, *([one_sided] if one_sided else []), *_notes(results, left_out))
+    return Evaluation(benchmark, tuple(results), query, gallery, distance, rule, costs, notes, multi_query)
+
+
+def _refuse_lacking(embeddings: Embeddings, ids: Sequence[str]) -> None:
+    if missing := embeddings.lacking(ids):
+        raise EmbeddingsError(
+            f"no embedding of {missing[0]} (and {len(missing) - 1} more of {len(ids)} pictures), which multi-query "
+            "needs; embed these pictures too, as dare embed --multi-query does"
+        )
+
+
+def _joined(query: Embeddings, how: Pooling) -> tuple[Embeddings, list[str]]:
+    """One row per person and camera, in the order of their first pictures, and what there is to say of it."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for row, key in enumerate(zip(query.people.tolist(), query.cameras.tolist(), strict=True)):
+        groups.setdefault(key, []).append(row)
+    joined = query.pooled(list(groups.values()), how)
+    each = len(query) / max(1, len(joined))
+    note = f"multi-query: {len(query)} pictures make {len(joined)} queries, the {how} of {each:.1f} vectors each"
+    return joined, [f"{note}; multiply-adds are those of one picture"]
 
 
 def _one_sided(benchmark: Benchmark, query: Embeddings, gallery: Embeddings) -> str:

@@ -176,7 +176,8 @@ def evaluate(
         vectors = (normalised(q), normalised(g)) if distance == "cosine" else (q, g)
         results.append(StageResult(name, is_exit, macs, score_vectors(*vectors, query, gallery, rule=rule)))
     one_sided = _one_sided(benchmark, query, gallery)
-    notes = (*benchmark.notes, *together, *([one_sided] if one_sided else []), *_notes(results, left_out))
+    kind = "pictures" if all(len(sample.images) == 1 for sample in samples) else "tracklets"
+    notes = (*benchmark.notes, *together, *([one_sided] if one_sided else []), *_notes(results, left_out, kind))
     return Evaluation(benchmark, tuple(results), query, gallery, distance, rule, costs, notes, multi_query)
 
 
@@ -224,10 +225,10 @@ def _embeddings(
         yield "fusion", True, macs[-1], query.fused, gallery.fused
 
 
-def _notes(results: Sequence[StageResult], left_out: set[str]) -> list[str]:
+def _notes(results: Sequence[StageResult], left_out: set[str], kind: str) -> list[str]:
     notes = []
     if left_out:
-        notes.append(f"{len(left_out)} pictures were left out: unreadable, or without an embedding")
+        notes.append(f"{len(left_out)} {kind} were left out: unreadable, or without an embedding")
     unmatched = int((~results[0].scores.matched).sum())
     if unmatched:
         total = len(results[0].scores.matched)

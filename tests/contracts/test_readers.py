@@ -164,7 +164,7 @@ def test_a_matlab_file_without_its_variables_is_refused(
         ({"labels": np.full((20, 1), 1.5)}, "expected whole numbers in labels"),
         ({"labels": np.full((20, 1), np.nan)}, "expected whole numbers in labels"),
         ({"labels": cuhk03_splits()["filelist"]}, "expected whole numbers in labels"),
-        ({"filelist": np.ones((20, 1))}, "expected a file name in every cell of filelist"),
+        ({"filelist": np.ones((20, 1))}, "expected a text in every cell of filelist"),
         ({"train_idx": np.array([[0, 1, 2]])}, "train_idx has the index 0, expected 1 to 20"),
         ({"gallery_idx": np.array([[14, 21]])}, "gallery_idx has the index 21, expected 1 to 20"),
         ({"query_idx": np.array([[13, 13]])}, "query_idx has an index twice"),

@@ -47,13 +47,13 @@ def test_the_archive_is_read_from_its_top_too(tmp_path: Path) -> None:
 
 def test_counts_that_differ_from_the_published_ones_are_noted(tmp_path: Path) -> None:
     assert cuhk03(make_cuhk03(tmp_path / "d")).notes == (
-        "bounding_box_train has 12 images, CUHK03 as published 7365",
+        "train has 12 images, CUHK03 as published 7365",
         "query has 4 images, CUHK03 as published 1400",
-        "bounding_box_test has 4 images, CUHK03 as published 5332",
+        "gallery has 4 images, CUHK03 as published 5332",
     )
     labeled = cuhk03(make_cuhk03(tmp_path / "l", "labeled"), "labeled")
-    assert "bounding_box_train has 12 images, CUHK03 as published 7368" in labeled.notes
-    assert "bounding_box_test has 4 images, CUHK03 as published 5328" in labeled.notes
+    assert "train has 12 images, CUHK03 as published 7368" in labeled.notes
+    assert "gallery has 4 images, CUHK03 as published 5328" in labeled.notes
     assert any("as published 7365" in note for note in cuhk03(make_cuhk03_np(tmp_path / "np")).notes)
 
 

@@ -6,23 +6,23 @@ counts (CUHK03-NP/README.md).
 """
 
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.datasets.listed import counted, stills
-from dare.datasets.market import GALLERY, QUERY, TRAIN, in_folders
-from dare.datasets.matlab import positions, read_mat, whole_numbers
+from dare.datasets.listed import stills
+from dare.datasets.market import TRAIN, in_folders
+from dare.datasets.matlab import positions, read_mat, texts, whole_numbers
+from dare.datasets.published import Published
 from dare.datasets.sample import Benchmark
 
 Boxes = Literal["detected", "labeled"]
 
 PUBLISHED = {
-    "detected": {TRAIN: 7_365, QUERY: 1_400, GALLERY: 5_332},
-    "labeled": {TRAIN: 7_368, QUERY: 1_400, GALLERY: 5_328},
+    "detected": Published("CUHK03", (7_365, 1_400, 5_332), (767, 700)),
+    "labeled": Published("CUHK03", (7_368, 1_400, 5_328), (767, 700)),
 }
-"""Images per split."""
 
 RAW = "cuhk-03.mat"  # a gigabyte of HDF5, which would take another library
 SPLITS = "cuhk03_new_protocol_config_{}.mat"
@@ -51,7 +51,7 @@ def cuhk03(root: str | Path, boxes: Boxes = "detected") -> Benchmark:
         raise ValueError(f"{root} holds {root.name} boxes, asked for are {boxes} ones; give the other folder")
     for folder in (root / boxes, root):
         if (folder / TRAIN).is_dir():
-            return in_folders(f"cuhk03-{boxes}", folder, PUBLISHED[boxes], "CUHK03")
+            return in_folders(f"cuhk03-{boxes}", folder, PUBLISHED[boxes])
     source = root / SPLITS.format(boxes)
     folders = [root / name.format(boxes) for name in PICTURES]
     pictures = next((folder for folder in folders if folder.is_dir()), None)
@@ -66,19 +66,19 @@ def cuhk03(root: str | Path, boxes: Boxes = "detected") -> Benchmark:
 
 def _listed(root: Path, boxes: Boxes, pictures: Path, source: Path) -> Benchmark:
     names, people, cameras, places = _splits(source)
-    splits, notes = {}, []
-    for split, published in PUBLISHED[boxes].items():
-        rows = [(names[place], int(people[place]), int(cameras[place])) for place in places[split]]
-        splits[split] = stills(pictures, rows, source)
-        notes += counted(split, len(rows), published, "CUHK03")
-    return Benchmark(f"cuhk03-{boxes}", splits[TRAIN], splits[QUERY], splits[GALLERY], root, notes=tuple(notes))
+    splits = {
+        split: stills(pictures, ((names[row], int(people[row]), int(cameras[row])) for row in rows), source)
+        for split, rows in places.items()
+    }
+    notes = PUBLISHED[boxes].differences(splits)
+    return Benchmark(f"cuhk03-{boxes}", splits["train"], splits["query"], splits["gallery"], root, notes=tuple(notes))
 
 
 def _splits(source: Path) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64], dict[str, NDArray[np.int64]]]:
-    """Name, person and camera of every picture, and where those of each split are in these lists."""
-    indices = {TRAIN: "train_idx", QUERY: "query_idx", GALLERY: "gallery_idx"}
+    """Name, person and camera of every picture, and which of them are train, query and gallery."""
+    indices = {"train": "train_idx", "query": "query_idx", "gallery": "gallery_idx"}
     found = read_mat(source, "filelist", "labels", "camId", *indices.values())
-    names = _names(source, found["filelist"])
+    names = texts(source, "filelist", found["filelist"])
     people, cameras = (whole_numbers(source, name, found[name]).ravel() for name in ("labels", "camId"))
     if not len(names) == len(people) == len(cameras):
         raise ValueError(
@@ -89,11 +89,3 @@ def _splits(source: Path) -> tuple[list[str], NDArray[np.int64], NDArray[np.int6
     if len(np.unique(np.concatenate(list(places.values())))) < sum(len(rows) for rows in places.values()):
         raise ValueError(f"{source}: a picture is in two of {', '.join(indices.values())}; take the official file")
     return names, people, cameras, places
-
-
-def _names(source: Path, cells: NDArray[Any]) -> list[str]:
-    """The texts in a cell array."""
-    names = [cell.item() if isinstance(cell, np.ndarray) and cell.size == 1 else cell for cell in cells.ravel()]
-    if not all(isinstance(name, str) and name for name in names):
-        raise ValueError(f"{source}: expected a file name in every cell of filelist; take the official file")
-    return names

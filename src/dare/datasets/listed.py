@@ -51,8 +51,3 @@ def _listing(folder: Path) -> list[str]:
             return [entry.name for entry in entries]
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def counted(what: str, found: int, published: int, title: str, unit: str = "images") -> list[str]:
-    """A note if there are more or fewer than were published."""
-    return [] if found == published else [f"{what} has {found} {unit}, {title} as published {published}"]

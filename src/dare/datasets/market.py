@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dare.datasets.listed import counted
+from dare.datasets.published import Published
 from dare.datasets.sample import DISTRACTOR, JUNK, Benchmark, Sample
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
@@ -22,16 +22,16 @@ NAME = re.compile(r"(?P<person>-1|\d{1,18})_c(?P<camera>\d{1,18})(?:s\d+)?[_.]")
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 HAND_DRAWN = "gt_bbox"
 
-MARKET1501_COUNTS = {TRAIN: 12_936, QUERY: 3_368, GALLERY: 19_732}
-"""Images per folder as published; the gallery holds 3,819 junk and 2,798 distractor boxes."""
+MARKET1501 = Published("Market-1501", (12_936, 3_368, 19_732), (751, 750))
+"""The gallery holds 3,819 junk and 2,798 distractor boxes."""
 
 
-DUKEMTMC_COUNTS = {TRAIN: 16_522, QUERY: 2_228, GALLERY: 17_661}
-"""Images per folder as published: of 702 people, of 702 others, and of these and 408 more."""
+DUKEMTMC = Published("DukeMTMC-reID", (16_522, 2_228, 17_661), (702, 702))
+"""The gallery shows 408 people more, each seen by one camera."""
 
 WITHDRAWN = (
-    "DukeMTMC-reID was withdrawn by its authors in 2019: people were recorded outdoors and published openly, "
-    "which nobody had approved; think twice before you use it"
+    "DukeMTMC-reID was withdrawn by its authors in 2019: people were recorded and published in ways that had not been "
+    "approved; think twice before you use it"
 )
 
 
@@ -40,7 +40,7 @@ def market1501(root: str | Path) -> Benchmark:
 
     Any other data set in this layout can be read too; counts that differ from the published ones are noted.
     """
-    return in_folders("market1501", Path(root), MARKET1501_COUNTS, "Market-1501")
+    return in_folders("market1501", Path(root), MARKET1501)
 
 
 def dukemtmc(root: str | Path) -> Benchmark:
@@ -48,13 +48,13 @@ def dukemtmc(root: str | Path) -> Benchmark:
 
     Its authors withdrew it in 2019, which a note says; nothing here downloads it.
     """
-    read = in_folders("dukemtmc", Path(root), DUKEMTMC_COUNTS, "DukeMTMC-reID")
+    read = in_folders("dukemtmc", Path(root), DUKEMTMC)
     return replace(read, notes=(WITHDRAWN, *read.notes))
 
 
 def read_synthetic(root: str | Path) -> Benchmark:
     """Read a benchmark that `dare data synthetic` has drawn."""
-    return in_folders("synthetic", Path(root), {}, "")
+    return in_folders("synthetic", Path(root))
 
 
 def hand_drawn(root: Path) -> tuple[Sample, ...]:
@@ -62,13 +62,8 @@ def hand_drawn(root: Path) -> tuple[Sample, ...]:
     return _split(root / HAND_DRAWN, []) if (root / HAND_DRAWN).is_dir() else ()
 
 
-def in_folders(name: str, root: Path, published: dict[str, int], title: str) -> Benchmark:
-    """Read any data set in this layout.
-
-    Args:
-        published: images per folder; what differs is noted.
-        title: the data set's own name, for these notes.
-    """
+def in_folders(name: str, root: Path, published: Published | None = None) -> Benchmark:
+    """Read any data set in this layout; counts that differ from the published ones are noted."""
     missing = [folder for folder in (TRAIN, QUERY, GALLERY) if not (root / folder).is_dir()]
     if missing:
         raise FileNotFoundError(
@@ -78,8 +73,8 @@ def in_folders(name: str, root: Path, published: dict[str, int], title: str) -> 
     notes: list[str] = []
     splits = {folder: _split(root / folder, notes) for folder in (TRAIN, QUERY, GALLERY)}
     _refuse_twins(splits[QUERY], splits[GALLERY])
-    for folder, expected in published.items():
-        notes += counted(folder, len(splits[folder]), expected, title)
+    if published:
+        notes += published.differences(splits)
     train = tuple(sample for sample in splits[TRAIN] if sample.person not in (JUNK, DISTRACTOR))
     if dropped := len(splits[TRAIN]) - len(train):
         notes.append(f"{TRAIN}: {dropped} pictures of junk and distractors (persons -1 and 0) are not trained on")

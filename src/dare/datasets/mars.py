@@ -8,15 +8,16 @@ liangzheng06/MARS-evaluation: `0065C1T0002F016.jpg` is person 65, camera 1, trac
 from collections.abc import Iterable
 from pathlib import Path
 
-from dare.datasets.listed import counted, not_there
+from dare.datasets.listed import not_there
 from dare.datasets.matlab import positions, read_mat
+from dare.datasets.published import Published
 from dare.datasets.sample import DISTRACTOR, JUNK, Benchmark, Sample
 from dare.datasets.tracks import read_tracks
 
 INFO, BBOX_TRAIN, BBOX_TEST = "info", "bbox_train", "bbox_test"
 
-PUBLISHED = {BBOX_TRAIN: 8_298, "query_IDX.mat": 1_980, BBOX_TEST: 12_180}
-"""Tracklets, of 625 people to train on and 634 others; of the test 870 are junk, and 3,248 show distractors."""
+PUBLISHED = Published("MARS", (8_298, 1_980, 12_180), (625, 626), "tracklets")
+"""The gallery shows 634 people; 870 of its tracklets are junk, and 3,248 show distractors."""
 
 
 def mars(root: str | Path) -> Benchmark:
@@ -41,9 +42,7 @@ def mars(root: str | Path) -> Benchmark:
     source = root / INFO / "query_IDX.mat"
     rows = positions(source, "query_IDX", read_mat(source, "query_IDX")["query_IDX"], len(test))
     query = [test[row] for row in rows]
-    notes: list[str] = []
-    for (what, published), found in zip(PUBLISHED.items(), (train, query, test), strict=True):
-        notes += counted(what, len(found), published, "MARS", "tracklets")
+    notes = PUBLISHED.differences({BBOX_TRAIN: train, source.name: query, BBOX_TEST: test})
     kept = [tracklet for tracklet in train if tracklet.person not in (JUNK, DISTRACTOR)]
     if dropped := len(train) - len(kept):
         notes.append(f"{BBOX_TRAIN}: {dropped} tracklets of junk and distractors (persons -1 and 0) are not trained on")

@@ -33,6 +33,18 @@ def read_mat(path: Path, *names: str) -> dict[str, NDArray[Any]]:
     return {name: np.asarray(found[name]) for name in names}
 
 
+def texts(path: Path, name: str, cells: NDArray[Any]) -> list[str]:
+    """What is written in a variable's cells.
+
+    Raises:
+        ValueError: a cell holds no text.
+    """
+    written = [cell.item() if isinstance(cell, np.ndarray) and cell.size == 1 else cell for cell in cells.ravel()]
+    if not all(isinstance(text, str) and text for text in written):
+        raise ValueError(f"{path}: expected a text in every cell of {name}; take the official file")
+    return written
+
+
 def whole_numbers(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.int64]:
     """A variable's values as int64, in the shape they have.
 

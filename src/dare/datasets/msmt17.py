@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from dare.datasets.listed import counted, stills
+from dare.datasets.listed import stills
+from dare.datasets.published import Published
 from dare.datasets.sample import Benchmark, Sample
 
 VERSIONS = {"V1": ("train", "test"), "V2": ("mask_train_v2", "mask_test_v2")}
@@ -18,8 +19,8 @@ VERSIONS = {"V1": ("train", "test"), "V2": ("mask_train_v2", "mask_test_v2")}
 INSIDE = ("MSMT17_V1", "MSMT17_V2")
 LISTS = {"train": "list_train.txt", "val": "list_val.txt", "query": "list_query.txt", "gallery": "list_gallery.txt"}
 
-PUBLISHED = {"train": 32_621, "query": 11_659, "gallery": 82_161}
-"""Images: train, with val, of 1,041 people; query and gallery of 3,060 others."""
+PUBLISHED = Published("MSMT17", (32_621, 11_659, 82_161), (1_041, 3_060))
+"""Training pictures with those of list_val.txt."""
 
 LINE = re.compile(r"(?P<name>(?:.*/)?(?P<person>\d{1,18})_[^_/]+_(?P<camera>\d{1,18})_[^/]*)\s+(?P<label>\d{1,18})")
 
@@ -52,14 +53,7 @@ def msmt17(root: str | Path, *, validation: bool = True) -> Benchmark:
         "query": stills(test, _rows(lists["query"]), lists["query"]),
         "gallery": stills(test, _rows(lists["gallery"]), lists["gallery"]),
     }
-    notes = [
-        note
-        for split, samples in splits.items()
-        for note in counted(split, len(samples), PUBLISHED[split], "MSMT17")
-        if validation or split != "train"
-    ]
-    if not validation:
-        notes.append("list_val.txt is not trained on")
+    notes = [*PUBLISHED.differences(splits), *([] if validation else ["list_val.txt is not trained on"])]
     return Benchmark("msmt17", splits["train"], splits["query"], splits["gallery"], top, notes=tuple(notes))
 
 

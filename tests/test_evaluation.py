@@ -11,7 +11,8 @@ from conftest import save_picture
 
 from dare.anytime.costs import NETSCOPE_2018, ExitCosts
 from dare.datasets import Benchmark, folder, market1501
-from dare.evaluation import Learner, evaluate
+from dare.evaluation import evaluate
+from dare.learnt_distances import Learner
 from dare.report import write_report
 from dare.retrieval.distances import cosine, euclidean, normalised
 from dare.retrieval.embeddings import Embeddings, EmbeddingsError

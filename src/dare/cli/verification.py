@@ -155,13 +155,12 @@ def _evaluated(
     benchmark = open_benchmark(root, layout)
     samples = (*benchmark.query, *benchmark.gallery)
     if model is not None:
-        vectors, _, problems = run_network(benchmark, samples, running.open(model), running)
-        skipped = [problem.path.relative_to(benchmark.root).as_posix() for problem in problems]
+        vectors, _ = run_network(benchmark, samples, running.open(model), running)
     else:
         if running != Running(skip_unreadable=running.skip_unreadable):
             raise ValueError("options of running a network belong to --model, not to --embeddings; leave them out")
         vectors = Embeddings.load(str(embeddings))
-        skipped = vectors.lacking(benchmark.identify(samples)) if running.skip_unreadable else []
+    skipped = vectors.lacking(benchmark.identify(samples)) if running.skip_unreadable else []
     return evaluate(vectors, benchmark, distance=distance, skipped=skipped)
 
 

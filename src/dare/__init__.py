@@ -92,7 +92,7 @@ def missing_extra(error: ModuleNotFoundError) -> str | None:
         return f"install it with: pip install 'dare-reid[{package.removesuffix('runtime')}]'"
     if package in {"onnx", "onnxscript", "nncf"}:
         return "install it with: pip install 'dare-reid[export]'"
-    if package == "matplotlib":
+    if package in {"matplotlib", "sklearn"}:
         return "install it with: pip install 'dare-reid[plots]'"
     return None
 

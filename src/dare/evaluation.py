@@ -18,6 +18,9 @@ from dare.retrieval.scoring import score_vectors
 
 Distance = Literal["euclidean", "cosine"]
 
+CMC_RANKS = 50
+"""How far match curves go."""
+
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
@@ -90,6 +93,7 @@ class Evaluation:
                 "rank10": figure(result.scores.cmc(10)),
                 "mAP": figure(result.scores.mean_average_precision),
                 "mINP": figure(result.scores.mean_inverse_negative_penalty),
+                "cmc": [figure(value) for value in result.scores.cmc_curve(CMC_RANKS).tolist()],
                 "ties": result.scores.ties,
                 "queries": len(result.scores.matched),
                 "queries_with_a_match": int(result.scores.matched.sum()),

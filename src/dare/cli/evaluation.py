@@ -1,9 +1,11 @@
 """`dare evaluate`."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from cyclopts import Parameter
 from rich.table import Table
 
 from dare import __version__
@@ -14,6 +16,7 @@ from dare.files import check_writable
 
 if TYPE_CHECKING:
     from dare.evaluation import Evaluation
+    from dare.report import Look
 
 
 def evaluate(
@@ -25,6 +28,7 @@ def evaluate(
     distance: Literal["euclidean", "cosine"] = "euclidean",
     rule: Literal["official", "step"] = "official",
     report: Path | None = None,
+    embedding_maps: Annotated[bool, Parameter(negative="")] = False,
     json: Path | None = None,
     layout: Layout = None,
     running: RunningOptions = None,
@@ -44,7 +48,10 @@ def evaluate(
     rule
         Of average precision: official (the code of Market-1501) or step (torchreid, fast-reid).
     report
-        HTML file to write: accuracy and cost per exit, ranked lists of a few probes.
+        HTML file to write: accuracy and cost per exit, match curves, distances, ranked lists of a few probes, and with
+        --model where each stage looks on them.
+    embedding_maps
+        Into the report also the vectors of a few people, laid out by t-SNE: some two seconds an exit.
     json
         JSON file to write the figures to.
     """
@@ -54,6 +61,12 @@ def evaluate(
 
     if (model is None) == (embeddings is None):
         raise ValueError("give either --model or --embeddings")
+    if embedding_maps:
+        if report is None:
+            raise ValueError("--embedding-maps belongs to --report; say where to write it")
+        from dare.embedding_map import check_drawable
+
+        check_drawable()
     for path in (report, json):
         if path is not None:
             check_writable(path)
@@ -75,11 +88,25 @@ def evaluate(
     if report:
         from dare.report import write_report
 
-        write_report(report, result)
+        write_report(report, result, look=_look(model, running), embedding_maps=embedding_maps)
         output.print(f"report: {report}")
     if reason := result.nothing_to_score:
         console.print(f"dare: {reason}")
         sys.exit(1)
+
+
+def _look(model: "Sequence[Path] | None", running: Running) -> "Look | None":
+    """What gives pictures' activation maps; None without a network of torch."""
+    from dare.runners.runner import EXPORTED, engine_of
+
+    if model is None or engine_of(model, running.runner, running.device) in EXPORTED:
+        return None
+    from functools import partial
+
+    from dare.models.activation_maps import maps_of_picture
+    from dare.models.checkpoints import load_checkpoint
+
+    return partial(maps_of_picture, [load_checkpoint(path) for path in model])
 
 
 def _show(result: "Evaluation") -> None:

@@ -1,0 +1,30 @@
+"""A query's ranked list at an embedding, by the benchmark's protocol: what pictures of results show."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dare.datasets.sample import JUNK
+from dare.evaluation import Evaluation
+from dare.retrieval.distances import normalised
+
+Vectors = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Of queries (Q, D) and gallery entries (G, D), scaled to length 1 where the distance is the cosine's."""
+
+
+def vectors_of(evaluation: Evaluation) -> list[Vectors]:
+    """One pair for each of the evaluation's results, in their order."""
+    query, gallery = evaluation.query, evaluation.gallery
+    pairs = list(zip(query.stages, gallery.stages, strict=True))
+    if query.fused is not None and gallery.fused is not None:
+        pairs.append((query.fused, gallery.fused))
+    return [(normalised(q), normalised(g)) for q, g in pairs] if evaluation.distance == "cosine" else pairs
+
+
+def nearest(evaluation: Evaluation, vectors: Vectors, row: int, count: int) -> list[int]:
+    """The first valid gallery rows of the query in a row, by the protocol of `dare.retrieval.scoring`: without junk and
+    the query's own person at its own camera. Equal distances keep the gallery's order."""
+    query, gallery = evaluation.query, evaluation.gallery
+    same = (gallery.people == query.people[row]) & (gallery.cameras == query.cameras[row])
+    valid = np.flatnonzero(~same & (gallery.people != JUNK))
+    distances = np.square(vectors[1][valid].astype(np.float64) - vectors[0][row]).sum(1)
+    return [int(entry) for entry in valid[np.argsort(distances, kind="stable")[:count]]]

@@ -11,7 +11,7 @@ from experiments.streams import drawn_evaluation
 from dare import Benchmark, Embeddings, Evaluation, embed, evaluate, load_checkpoint, open_benchmark, open_runner
 from dare.models.activation_maps import maps_of_picture
 from dare.report import FALSE_MATCH_RATE, write_report
-from dare.retrieval.pairs import pair_distances
+from dare.retrieval.pair_distances import pair_distances
 
 
 @pytest.fixture(scope="module")

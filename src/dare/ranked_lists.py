@@ -1,5 +1,7 @@
 """A query's ranked list at an embedding, by the benchmark's protocol: what pictures of results show."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,11 +22,15 @@ def vectors_of(evaluation: Evaluation) -> list[Vectors]:
     return [(normalised(q), normalised(g)) for q, g in pairs] if evaluation.distance == "cosine" else pairs
 
 
-def nearest(evaluation: Evaluation, vectors: Vectors, row: int, count: int) -> list[int]:
-    """The first valid gallery rows of the query in a row, by the protocol of `dare.retrieval.scoring`: without junk and
-    the query's own person at its own camera. Equal distances keep the gallery's order."""
+def nearest(evaluation: Evaluation, vectors: Vectors, rows: Sequence[int], count: int) -> list[list[int]]:
+    """For the queries in these rows, each one's first valid gallery rows, by the protocol of `dare.retrieval.scoring`:
+    without junk and the query's own person at its own camera. Equal distances keep the gallery's order."""
     query, gallery = evaluation.query, evaluation.gallery
-    same = (gallery.people == query.people[row]) & (gallery.cameras == query.cameras[row])
-    valid = np.flatnonzero(~same & (gallery.people != JUNK))
-    distances = np.square(vectors[1][valid].astype(np.float64) - vectors[0][row]).sum(1)
-    return [int(entry) for entry in valid[np.argsort(distances, kind="stable")[:count]]]
+    no_junk = np.flatnonzero(gallery.people != JUNK)
+    q, g = vectors[0], vectors[1][no_junk].astype(np.float64)
+    lists = []
+    for row in rows:
+        own = (gallery.people == query.people[row]) & (gallery.cameras == query.cameras[row])
+        order = no_junk[np.argsort(np.square(g - q[row]).sum(1), kind="stable")]
+        lists.append([int(entry) for entry in order[~own[order]][:count]])
+    return lists

@@ -17,7 +17,7 @@ from dare.evaluation import CMC_RANKS, Distance, Evaluation
 from dare.files import replacing
 from dare.images import UnreadableImageError
 from dare.ranked_lists import Vectors, nearest, vectors_of
-from dare.retrieval.pairs import PairDistances, pair_distances
+from dare.retrieval.pair_distances import PairDistances, pair_distances
 from dare.thumbnails import overlay, thumbnail
 
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -196,17 +196,20 @@ def _maps(evaluation: Evaluation, vectors: list[Vectors], seed: int) -> _Maps | 
 
 
 def _probes(evaluation: Evaluation, vectors: list[Vectors], look: Look | None) -> list[_Probe]:
+    chosen = _chosen(evaluation)
+    rows = [row for _, row in chosen]
+    entries = [nearest(evaluation, pair, rows, LISTED) for pair in vectors]
     probes = []
-    for kind, row in _chosen(evaluation):
+    for number, (kind, row) in enumerate(chosen):
         query_id = evaluation.query.ids[row]
         path = evaluation.benchmark.root / query_id
         looks = _looks(look, path)
         lists = []
-        for result, pair in zip(evaluation.results, vectors, strict=True):
+        for result, found in zip(evaluation.results, entries, strict=True):
             looked = None
             if result.name in looks:
                 looked = _Picture(overlay(path, looks[result.name]), "look", f"where {result.name} answers")
-            pictures = [_entry(evaluation, row, entry) for entry in nearest(evaluation, pair, row, LISTED)]
+            pictures = [_entry(evaluation, row, entry) for entry in found[number]]
             lists.append(_RankedList(result.name, looked, pictures))
         probes.append(_Probe(kind, _Picture(thumbnail(path), "probe", query_id), lists))
     return probes

@@ -118,5 +118,5 @@ def figure8(evaluation: Evaluation, stream: QueryStream, *, count: int = 8, seed
 
 
 def _match(evaluation: Evaluation, vectors: Vectors, row: int, exit: int) -> Match:
-    (entry,) = nearest(evaluation, vectors, row, 1)
+    ((entry,),) = nearest(evaluation, vectors, [row], 1)
     return Match(exit, entry, bool(evaluation.gallery.people[entry] == evaluation.query.people[row]))

@@ -7,7 +7,7 @@ import pytest
 
 from dare.retrieval.distances import cosine, euclidean
 from dare.retrieval.labels import Labels
-from dare.retrieval.pairs import PairDistances, pair_distances
+from dare.retrieval.pair_distances import PairDistances, pair_distances
 
 
 def drawn(seed: int = 0, queries: int = 23, entries: int = 61) -> tuple[np.ndarray, np.ndarray, Labels, Labels]:
@@ -45,7 +45,7 @@ def test_every_allowed_pair_is_counted_once_in_its_bin(distance: str) -> None:
 def test_blocks_give_what_the_whole_matrix_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     q, g, query, gallery = drawn(queries=50)
     whole = pair_distances(q, g, query, gallery)
-    monkeypatch.setattr("dare.retrieval.pairs.block_rows", lambda *_: 7)
+    monkeypatch.setattr("dare.retrieval.pair_distances.block_rows", lambda *_: 7)
     blocks = pair_distances(q, g, query, gallery)
     assert np.abs(np.cumsum(blocks.other) - np.cumsum(whole.other)).max() <= 1
     assert blocks.same.sum() == whole.same.sum()

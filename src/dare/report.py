@@ -91,8 +91,8 @@ def write_report(
     """Write the page in one piece; pictures are inside it, so mind the terms of the data set before you share it.
 
     Args:
-        look: what gives a picture's activation maps, such as `functools.partial(maps_of_picture, checkpoint)` with
-            `dare.models.activation_maps`; without it the page has none.
+        look: what gives a picture's activation maps, such as `functools.partial(dare.maps_of_picture, checkpoint)`;
+            without it the page has none.
         embedding_maps: lay out the vectors of a few people on a plane, about two seconds an exit.
         seed: of that.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dare.experiments.accuracy import Measure
-from dare.experiments.plots import BLACK, BLUE, GREY, ORANGE, tidy
+from dare.experiments.plots import BLACK, BLUE, ORANGE, tidy
 from dare.experiments.runs import Average
 
 if TYPE_CHECKING:
@@ -40,13 +40,26 @@ def draw_bars(
         at = places + (number - (len(groups) - 1) / 2) * width
         colour, hatch = LOOKS[number]
         axes.bar(at, value, 0.94 * width, color=colour, hatch=hatch, edgecolor="white", label=name, zorder=2)
-        axes.errorbar(at, value, [value - ends[0], ends[1] - value], fmt="none", ecolor=BLACK, capsize=3, zorder=3)
+        reach = np.maximum([value - ends[0], ends[1] - value], 0)  # rounding can put an end on the wrong side
+        axes.errorbar(at, value, reach, fmt="none", ecolor=BLACK, capsize=3, zorder=3)
         for x, top, one in zip(at, np.fmax(value, ends[1]), value, strict=True):
             axes.annotate(f"{one:.1f}", (x, top), (0, 3), textcoords="offset points", ha="center", fontsize=8)
-    marks = [(place, 100 - published[name] if measure == "rank-1" else published[name])
-             for place, name in enumerate(vectors) if published and name in published]  # fmt: skip
+    # Beside the error bars.
+    marks = [
+        (place + 0.33 * TOGETHER, 100 - published[name] if measure == "rank-1" else published[name])
+        for place, name in enumerate(vectors)
+        if published and name in published
+    ]
     if marks:
-        axes.plot(*zip(*marks, strict=True), "D", color=GREY, markeredgecolor="white", label="as published", zorder=4)
+        axes.plot(
+            *zip(*marks, strict=True),
+            "D",
+            color=BLACK,
+            markeredgecolor="white",
+            markersize=8,
+            label="as published",
+            zorder=4,
+        )
     axes.set_xticks(places, vectors)
     axes.set_ylim(bottom=0)
     tidy(axes, "error, 100 - rank-1 [%]" if measure == "rank-1" else "mAP [%]")

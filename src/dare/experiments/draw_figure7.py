@@ -52,7 +52,7 @@ def write_figure7(figure: Figure7, folder: str | Path) -> list[Path]:
 
 
 def _caption(figure: Figure7) -> str:
-    counted = ", ".join(f"{MEANING[kind]}: {count:,}".replace("\n", " ") for kind, count in figure.found.items())
+    counted = "; ".join(f"{MEANING[kind]}: {count:,}".replace("\n", " ") for kind, count in figure.found.items())
     return (
         f"{figure.evaluation.benchmark.name}: queries that the fusion gets right, chosen evenly ({counted}).\n"
         "Green frame: the right person; dashed red: another."

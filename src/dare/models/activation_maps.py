@@ -31,7 +31,7 @@ def activation_maps(model: DaRe, images: Tensor) -> list[Tensor]:
         ValueError: a stage gives no map of two dimensions.
 
     Source: Zagoruyko & Komodakis, "Paying More Attention to Attention", 2017, section 3.1, the sum of squares; the
-    same that torchreid's activation maps show.
+    same sums that torchreid draws.
     """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()

@@ -15,7 +15,8 @@ class Settings:
     """Replacements for settings of a preset; `dare.training.config.TrainConfig` says what each of them does."""
 
     backbone: Annotated[
-        str | None, _help("resnet18, resnet34, resnet50, densenet201, slim, tiny, or timm/NAME (a convolutional one).")
+        str | None,
+        _help("resnet18, resnet34, resnet50, densenet201, alexnet, slim, tiny, or timm/NAME (a convolutional one)."),
     ] = None
     weights: Annotated[str | None, _help("What the trunk starts from: imagenet, none (random), or a file.")] = None
     taps: Annotated[
@@ -48,6 +49,9 @@ class Settings:
     ] = None
     erasing: Annotated[float | None, _help("Chance that a rectangle of a picture is replaced by noise.")] = None
     jitter: Annotated[float | None, _help("Strength of random colour changes; 0 is none, 0.15 mild.")] = None
+    dropout: Annotated[
+        float | None, _help("Share of a vector's values that the classifier of a baseline does not see.")
+    ] = None
     margin: Annotated[float | None, _help("Added before the softplus of the triplet loss.")] = None
     deep_supervision: Annotated[bool | None, _help("A loss on every stage, or on the fused vector only.")] = None
     ease_in: Annotated[

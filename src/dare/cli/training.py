@@ -19,7 +19,7 @@ def train(
     run: Path,
     /,
     *,
-    preset: Literal["paper", "slim", "demo"] = "slim",
+    preset: Literal["paper", "slim", "demo", "trinet", "ide"] = "slim",
     init: Path | None = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
     layout: Layout = None,
@@ -43,7 +43,7 @@ def train(
     preset
         All settings at once: `paper` (DaRe(R) with random erasing, 60,000 iterations, made for a GPU and
         ImageNet weights), `slim` (our trunk for CPUs, from random weights), `demo` (two minutes, synthetic
-        pictures). The options below replace single settings of it.
+        pictures). The others are what the paper compares with. The options below replace single settings of it.
     init
         Checkpoint to start from (fine-tuning); its network is taken over.
     resume

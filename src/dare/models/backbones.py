@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from dare.models.alexnet import alexnet
 from dare.models.densenet import densenet201
 from dare.models.resnet import resnet18, resnet34, resnet50
 from dare.models.slim import slim, tiny
@@ -14,6 +15,7 @@ BACKBONES: dict[str, Callable[..., list[Stage]]] = {
     "resnet34": resnet34,
     "resnet50": resnet50,
     "densenet201": densenet201,
+    "alexnet": alexnet,
     "slim": slim,
     "tiny": tiny,
 }

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from dare.models.checkpoints import Checkpoint
 from dare.models.dare import DaRe, Step, blocks_of
 from dare.models.devices import describe_device
-from dare.runners.heads import FoldedHead
+from dare.runners.heads import pack_head
 from dare.runners.network import Network, as_tensor
 from dare.runners.steps import SLICES, StepWalk, Stop, Vectors, exits, slices, to_front
 
@@ -100,7 +100,7 @@ class PrepackedSteps:
         generator = torch.Generator().manual_seed(0)
         features = torch.randn(1, 3, *size, generator=generator).to(memory_format=torch.channels_last)
         self._bodies: list[list[_Compiled]] = []
-        self._heads: list[FoldedHead | None] = []
+        self._heads: list[Callable[[Tensor], Tensor] | None] = []
         for number, step in enumerate(model.steps, start=1):
             assert isinstance(step, Step)
             body = []
@@ -108,7 +108,7 @@ class PrepackedSteps:
                 body.append(_Compiled(f"step {number} block {place}", block, features, precision))
                 features = body[-1](features)
             self._bodies.append(body)
-            self._heads.append(None if step.head is None else FoldedHead(step))
+            self._heads.append(None if step.head is None else pack_head(step))
         self.blocks = sum(map(len, self._bodies))
 
     def as_they_are(self) -> dict[str, str]:

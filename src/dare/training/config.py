@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dare.images import Preparation
-from dare.models.checkpoints import Architecture, load_checkpoint
+from dare.models.baselines import CLASSIFIED
+from dare.models.checkpoints import DARE, Architecture, load_checkpoint
 from dare.training.augment import Augmentation
 
 
@@ -29,8 +30,10 @@ class TrainConfig:
         beta1, beta1_late, beta2: of Adam; beta1 changes at `decay_start`.
         weight_decay: of Adam (in the released code, not in the paper).
         fusion_rate: learning rate of the fusion weights as a share of the others'.
-        margin: added before the softplus.
-        deep_supervision: a loss on every stage; False leaves only the fused vector's.
+        margin: added before the softplus of triplet losses.
+        deep_supervision: a triplet loss on every stage; False leaves only the fused vector's.
+        dropout: share of a vector's values that a classifier of the training people does not see, in baselines that
+            have one.
         ease_in: share of the iterations over which mining goes from the mean friend and stranger to the
             hardest. From random weights plain batch-hard can collapse; a share such as 0.3 makes that less likely.
         average: momentum of a running average of the weights, which is then what is kept; 0 is none.
@@ -59,6 +62,7 @@ class TrainConfig:
     fusion_rate: float = 1.0
     margin: float = 0.0
     deep_supervision: bool = True
+    dropout: float = 0.0
     ease_in: float = 0.0
     average: float = 0.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -86,8 +90,14 @@ class TrainConfig:
             )
         if not (0 <= self.ease_in <= 1 and 0 <= self.average < 1):
             raise ValueError(f"ease_in and average are shares, got {self.ease_in} and {self.average}")
-        if not (self.deep_supervision or self.architecture.fusion):
+        network = self.architecture.network
+        if not (self.deep_supervision or (self.architecture.fusion and network == DARE)):
             raise ValueError("without deep supervision and without fusion there is nothing to train on")
+        if not 0 <= self.dropout < 1 or (self.dropout and network not in CLASSIFIED):
+            raise ValueError(
+                f"dropout is a share in 0..1 exclusive, in networks with a classifier ({', '.join(CLASSIFIED)}), "
+                f"got {self.dropout} in {network}"
+            )
 
     def rate(self, iteration: int) -> float:
         """Learning rate at an iteration, counted from 0 (equation 4 of the paper, after the warm-up)."""
@@ -139,9 +149,30 @@ PRESETS = {
         weight_decay=0.0,
         ease_in=0.3,
     ),
+    "trinet": TrainConfig(
+        architecture=Architecture(network="trinet"),
+        augmentation=Augmentation(erasing=0.0),
+        iterations=25_000,
+        decay_start=15_000,
+        weight_decay=0.0,
+    ),
+    "ide": TrainConfig(
+        architecture=Architecture(network="ide", embedding_dim=0),
+        preparation=Preparation(height=224, width=224),
+        augmentation=Augmentation(erasing=0.0),
+        people=64,
+        images=1,
+        iterations=10_000,
+        decay_start=8_000,
+        final_rate=0.1,
+        beta1_late=0.9,
+        weight_decay=5e-4,
+        dropout=0.5,
+    ),
 }
 """Name -> settings. `paper`: DaRe(R) with random erasing from ImageNet weights. `slim`: our trunk for CPUs,
-from random weights, for Market-1501. `demo`: a tiny trunk at 64x32 for the tiny synthetic benchmark."""
+from random weights, for Market-1501. `demo`: a tiny trunk at 64x32 for the tiny synthetic benchmark. The others are
+what the paper compares with, as far as the papers' settings fit this loop."""
 
 
 def configure(preset: TrainConfig, settings: Mapping[str, Any], init: str | Path | None = None) -> TrainConfig:

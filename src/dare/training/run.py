@@ -1,6 +1,8 @@
 """What stays the same while a network trains: settings, pictures, batches, and where results go."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -55,16 +57,23 @@ class Run:
     def batch(self, iteration: int) -> tuple[Tensor, Tensor]:
         """Images (B, 3, H, W) and people (B,) of an iteration; a function of the seed and its number alone."""
         rows = self.rows(iteration)
-        seed = np.random.SeedSequence([self.config.seed, iteration]).generate_state(1, np.uint64)
-        generator = torch.Generator(self.pictures.device).manual_seed(int(seed[0]))
+        generator = torch.Generator(self.pictures.device).manual_seed(self._seed(iteration))
         pictures = self.pictures[torch.from_numpy(rows).to(self.pictures.device)]
         images = augment(pictures, self.config.preparation, self.config.augmentation, generator)
         people = torch.from_numpy(self.people[rows]).to(self.device)
         return images.to(self.device, memory_format=torch.channels_last), people
 
+    @contextmanager
+    def draws(self, iteration: int) -> Iterator[None]:
+        """What torch draws within, for dropout say, is a function of the seed and the iteration alone."""
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(self._seed(iteration, 1))
+            yield
+
     def save(self, state: TrainingState) -> Checkpoint:
         """Write the state to resume from, and the model to use; never one that is no longer made of numbers."""
-        if not all(bool(tensor.isfinite().all()) for tensor in state.model.state_dict().values()):
+        weights = [*state.model.state_dict().values(), *state.objective.state_dict().values()]
+        if not all(bool(tensor.isfinite().all()) for tensor in weights):
             raise self.stopped(state, "the weights are no longer finite")
         state.save(self.folder / STATE_FILE, self.config, self.fingerprint)
         preparation = self.config.preparation
@@ -93,3 +102,6 @@ class Run:
             f"{reason}, iteration {state.iteration}; start anew with a lower learning rate, or with mining eased in "
             f"(--ease-in 0.3); {kept}. The batch: {names}"
         )
+
+    def _seed(self, *numbers: int) -> int:
+        return int(np.random.SeedSequence([self.config.seed, *numbers]).generate_state(1, np.uint64)[0])

@@ -25,8 +25,8 @@ from dare.models.weights import load_strictly
 from dare.training.augment import picture_size
 from dare.training.batches import IdentityBatches
 from dare.training.config import TrainConfig
-from dare.training.losses import median_distance, pairwise_distances, triplet_losses
 from dare.training.metrics import MetricsLog, summary_writer_class
+from dare.training.objectives import build_objective
 from dare.training.pictures import load_pictures
 from dare.training.run import Run
 from dare.training.state import STATE_FILE, TrainingState
@@ -39,7 +39,7 @@ class Progress:
     Attributes:
         phase: "pictures" while they are decoded, then "training".
         done, total: pictures or iterations.
-        losses: exit name -> loss, empty while pictures are decoded.
+        losses: name -> loss, empty while pictures are decoded.
     """
 
     phase: str
@@ -63,7 +63,7 @@ def train(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Checkpoint:
-    """Train a DaRe on samples and leave `model.safetensors` and `metrics.csv` in a folder.
+    """Train a DaRe or a baseline on samples and leave `model.safetensors` and `metrics.csv` in a folder.
 
     Args:
         samples: labelled pictures; each image of a tracklet counts as a picture.
@@ -95,12 +95,14 @@ def train(
     store, kept = _pictures(paths, config, folder if memory_map else None, skipped, on_progress)
     batches = IdentityBatches(people[kept], config.people, config.images, config.seed)
     run = Run(folder, config, place, store, paths, people, kept, batches, data_name)
-    state = TrainingState.new(network, config, run.device)
+    objective = build_objective(config, network, people[kept])
+    state = TrainingState.new(network, objective, config, run.device)
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / STATE_FILE).exists():
         state.restore(folder / STATE_FILE, config, run.fingerprint)
     columns = ["iteration", "seconds", "learning rate"]
-    columns += [f"{figure} {name}" for figure in ("loss", "scale") for name in state.model.embedding_names]
+    columns += [f"loss {name}" for name in objective.names]
+    columns += [f"scale {name}" for name in network.embedding_names]
     with MetricsLog(folder, columns, state.iteration, tensorboard=tensorboard) as log:
         return _loop(state, run, log, on_progress, should_stop)
 
@@ -113,8 +115,7 @@ def _loop(
     should_stop: Callable[[], bool],
 ) -> Checkpoint:
     """Batch after batch until the last iteration, a stop from outside, or a reason to stop."""
-    config, names = run.config, state.model.embedding_names
-    supervised = slice(None) if config.deep_supervision else slice(-1, None)
+    config = run.config
     mixed = torch.autocast(run.device.type, torch.bfloat16, enabled=_bf16(config.precision, run.device))
     state.model.train()
     before = time.monotonic() - state.seconds
@@ -122,27 +123,25 @@ def _loop(
         for group in state.optimizer.param_groups:
             group["lr"] = config.rate(state.iteration) * group["share"]
             group["betas"] = (config.momentum(state.iteration), config.beta2)
-        with mixed:
-            embeddings = state.model(images).all()
-        distances = pairwise_distances(embeddings)
-        losses = triplet_losses(distances, people, config.margin, config.hardness(state.iteration))
-        loss = losses[supervised].sum()
-        scales = median_distance(distances.detach()).cpu().double().numpy()
-        if not math.isfinite(loss.item()):
-            raise run.stopped(state, f"the loss is {loss.item()}")
+        state.objective.before(state.model, state.iteration)
+        with run.draws(state.iteration), mixed:
+            losses = state.objective(state.model, images, people, state.iteration)
+        scales = losses.scales.cpu().double().numpy()
+        if not math.isfinite(losses.total.item()):
+            raise run.stopped(state, f"the loss is {losses.total.item()}")
         if (collapsed := state.alarm.collapsed(scales)).any():
-            exits = ", ".join(name for name, low in zip(names, collapsed, strict=True) if low)
+            exits = ", ".join(name for name, low in zip(state.model.embedding_names, collapsed, strict=True) if low)
             raise run.stopped(state, f"collapse: distances under 5 % of the first batch's at {exits}")
         state.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        losses.total.backward()
         state.optimizer.step()
         state.iteration += 1
         state.follow(config.average)
         state.seconds = time.monotonic() - before
-        values = losses.tolist()
+        values = losses.each.tolist()
         if state.iteration % config.log_every == 0 or state.iteration == config.iterations:
             log.write(state.iteration, state.seconds, config.rate(state.iteration - 1), *values, *scales)
-        by_name = dict(zip(names, values, strict=True))
+        by_name = dict(zip(state.objective.names, values, strict=True))
         on_progress(Progress("training", state.iteration, config.iterations, by_name))
         if should_stop():
             break

@@ -1,0 +1,19 @@
+"""What the paper compares with (its table 1): other networks behind the interface of `DaRe`, with one exit each."""
+
+from collections.abc import Callable
+
+from dare.models.baselines.ide import ide
+from dare.models.baselines.trinet import trinet
+from dare.models.dare import DaRe
+
+BASELINES: dict[str, Callable[..., DaRe]] = {
+    "trinet": trinet,
+    "ide": ide,
+}
+"""Name -> builder, which takes the stages of a backbone and `embedding_dim`."""
+
+CLASSIFIED: dict[str, tuple[str, ...]] = {
+    "ide": ("identity",),
+}
+"""Those that learn by classifying the training people -> the parts of the vector, of one size, that are classified by.
+The others learn by triplets."""

@@ -1,0 +1,77 @@
+"""The baselines are the networks of their papers: what they cost, and what is particular about each."""
+
+import pytest
+import torch
+from torch import nn
+
+from dare.models import BACKBONES, count_macs
+from dare.models.baselines import BASELINES
+from dare.models.baselines.ide import ide
+from dare.models.baselines.trinet import trinet
+
+FIGURE_6 = [
+    ("trinet", "resnet50", 128, (256, 128), 2_529e6),
+    ("ide", "resnet50", 0, (224, 224), 3_887e6),
+    ("ide", "alexnet", 1024, (224, 224), 675e6),
+]
+"""Baseline, backbone, size of the vector, input, and the multiply-adds that figure 6 of the paper says."""
+
+
+@pytest.mark.parametrize(("name", "backbone", "size", "input", "published"), FIGURE_6)
+def test_a_cost_is_within_6_percent_of_figure_6(
+    name: str, backbone: str, size: int, input: tuple[int, int], published: float
+) -> None:
+    model = BASELINES[name](BACKBONES[backbone](), size)
+    assert count_macs(model, *input).macs[-1] == pytest.approx(published, rel=0.06)
+
+
+@pytest.mark.parametrize(("name", "backbone", "size", "input", "published"), FIGURE_6[:2])
+def test_with_the_older_resnets_stride_on_the_1x1_it_is_within_1_percent(
+    name: str, backbone: str, size: int, input: tuple[int, int], published: float
+) -> None:
+    """Figure 6 counted the Caffe network; torchvision's has its stride on the 3x3."""
+    model = BASELINES[name](BACKBONES[backbone](), size)
+    moved = 0
+    for block in model.modules():
+        second = getattr(block, "conv2", None)
+        if isinstance(second, nn.Conv2d) and second.stride == (2, 2):
+            block.conv1.stride, second.stride = (2, 2), (1, 1)  # type: ignore[union-attr]
+            moved += 1
+    assert moved == 3
+    assert count_macs(model, *input).macs[-1] == pytest.approx(published, rel=0.01)
+
+
+def test_trinet_is_dare_without_the_other_heads() -> None:
+    from dare.models import DaRe
+
+    expected = DaRe(BACKBONES["slim"](), taps=[4], fusion=False)
+    assert trinet(BACKBONES["slim"]()).state_dict().keys() == expected.state_dict().keys()
+
+
+@torch.no_grad()
+def test_ides_vector_is_what_the_trunk_pools() -> None:
+    stages = BACKBONES["tiny"]()
+    model = ide(stages).eval()
+    features = images = torch.randn(2, 3, 64, 32)
+    for stage in stages:
+        features = stage.body(features)
+    torch.testing.assert_close(model(images).stages[0], features.mean((2, 3)))
+    assert model(images).stages.shape == (1, 2, 128)
+    shorter = ide(BACKBONES["tiny"](), 16).eval()(images).stages[0]
+    assert shorter.shape == (2, 16)
+    assert shorter.min() == 0  # behind a ReLU
+
+
+@torch.no_grad()
+def test_alexnet_is_torchvisions_up_to_its_first_fully_connected_layer() -> None:
+    from torchvision import models
+
+    torch.manual_seed(0)
+    published = models.alexnet().eval()
+    torch.manual_seed(0)
+    stages = BACKBONES["alexnet"]()
+    features = images = torch.randn(2, 3, 224, 224)
+    for stage in stages:
+        features = stage.body(features)
+    expected = published.classifier[:3](published.avgpool(published.features(images)).flatten(1))
+    torch.testing.assert_close(stages[-1].tap.eval()(features), expected)

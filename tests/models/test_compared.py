@@ -7,12 +7,15 @@ from torch import nn
 from dare.models import BACKBONES, count_macs
 from dare.models.baselines import BASELINES
 from dare.models.baselines.ide import ide
+from dare.models.baselines.svdnet import decorrelated, restrain, svdnet
 from dare.models.baselines.trinet import trinet
 
 FIGURE_6 = [
     ("trinet", "resnet50", 128, (256, 128), 2_529e6),
     ("ide", "resnet50", 0, (224, 224), 3_887e6),
+    ("svdnet", "resnet50", 1024, (224, 224), 3_888e6),
     ("ide", "alexnet", 1024, (224, 224), 675e6),
+    ("svdnet", "alexnet", 1024, (224, 224), 709e6),
 ]
 """Baseline, backbone, size of the vector, input, and the multiply-adds that figure 6 of the paper says."""
 
@@ -25,7 +28,7 @@ def test_a_cost_is_within_6_percent_of_figure_6(
     assert count_macs(model, *input).macs[-1] == pytest.approx(published, rel=0.06)
 
 
-@pytest.mark.parametrize(("name", "backbone", "size", "input", "published"), FIGURE_6[:2])
+@pytest.mark.parametrize(("name", "backbone", "size", "input", "published"), FIGURE_6[:3])
 def test_with_the_older_resnets_stride_on_the_1x1_it_is_within_1_percent(
     name: str, backbone: str, size: int, input: tuple[int, int], published: float
 ) -> None:
@@ -75,3 +78,46 @@ def test_alexnet_is_torchvisions_up_to_its_first_fully_connected_layer() -> None
         features = stage.body(features)
     expected = published.classifier[:3](published.avgpool(published.features(images)).flatten(1))
     torch.testing.assert_close(stages[-1].tap.eval()(features), expected)
+
+
+def test_decorrelated_weights_are_orthogonal_keep_distances_and_stay_close() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(6, 20, generator=generator) + torch.randn(20, generator=generator)  # they have much in common
+    features = torch.randn(9, 20, generator=generator)
+    new = decorrelated(weight)
+    products = new @ new.T
+    torch.testing.assert_close(products, torch.diag(products.diag()), atol=1e-4, rtol=0)
+    torch.testing.assert_close(torch.cdist(features @ new.T, features @ new.T), torch.cdist(*[features @ weight.T] * 2))
+    assert (nn.functional.cosine_similarity(new, weight) > 0).all()
+    again = decorrelated(new)
+    torch.testing.assert_close(again, new, atol=1e-4, rtol=0)  # what is decorrelated stays where it is
+
+
+def test_each_weight_vector_takes_the_closest_place() -> None:
+    order, signs = torch.tensor([2, 0, 3, 1]), torch.tensor([1.0, -1, 1, -1])
+    weight = torch.diag(torch.tensor([4.0, 3, 2, 1]))[order] * signs[:, None]
+    torch.testing.assert_close(decorrelated(weight), weight)
+
+
+def test_an_eigenlayer_is_fixed_in_restraints_and_decorrelated_when_one_begins() -> None:
+    torch.manual_seed(0)
+    model = svdnet(BACKBONES["tiny"](), 16)
+    weight = model.steps[-1].head.weight
+    learns, decorrelations = "", []
+    for iteration in range(14):  # two rounds in seven parts of two iterations
+        before = weight.detach().clone()
+        restrain(model, iteration, 14, rounds=2)
+        learns += "yn"[not weight.requires_grad]
+        if not torch.equal(before, weight):
+            decorrelations.append(iteration)
+            gram = weight.detach() @ weight.detach().T
+            torch.testing.assert_close(gram, torch.diag(gram.diag()), atol=1e-5, rtol=0)
+        with torch.no_grad():
+            weight.add_(0.1 if weight.requires_grad else 0.0)
+    assert learns == "yyyyyynnyynnyy"
+    assert decorrelations == [6, 10]
+
+
+def test_an_eigenlayer_has_no_more_units_than_there_are_channels() -> None:
+    with pytest.raises(ValueError, match="of 128 channels an eigenlayer has 1 to 128 units, got 1024"):
+        svdnet(BACKBONES["tiny"]())

@@ -49,6 +49,7 @@ class Settings:
     ] = None
     erasing: Annotated[float | None, _help("Chance that a rectangle of a picture is replaced by noise.")] = None
     jitter: Annotated[float | None, _help("Strength of random colour changes; 0 is none, 0.15 mild.")] = None
+    rounds: Annotated[int | None, _help("Of restraint and relaxation, in svdnet.")] = None
     dropout: Annotated[
         float | None, _help("Share of a vector's values that the classifier of a baseline does not see.")
     ] = None

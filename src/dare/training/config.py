@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from dare.images import Preparation
 from dare.models.baselines import CLASSIFIED
+from dare.models.baselines.svdnet import phases
 from dare.models.checkpoints import DARE, Architecture, load_checkpoint
 from dare.training.augment import Augmentation
 
@@ -32,6 +33,7 @@ class TrainConfig:
         fusion_rate: learning rate of the fusion weights as a share of the others'.
         margin: added before the softplus of triplet losses.
         deep_supervision: a triplet loss on every stage; False leaves only the fused vector's.
+        rounds: of restraint and relaxation, in `svdnet`; 0 trains its eigenlayer as any other layer.
         dropout: share of a vector's values that a classifier of the training people does not see, in baselines that
             have one.
         ease_in: share of the iterations over which mining goes from the mean friend and stranger to the
@@ -63,6 +65,7 @@ class TrainConfig:
     margin: float = 0.0
     deep_supervision: bool = True
     dropout: float = 0.0
+    rounds: int = 0
     ease_in: float = 0.0
     average: float = 0.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -74,8 +77,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if min(self.iterations, self.save_every, self.log_every, self.images) < 1 or self.people < 2:
             raise ValueError("iterations, images, save_every and log_every must be at least 1, people at least 2")
-        if min(self.workers, self.seed, self.warm_up, self.decay_start, self.weight_decay) < 0:
-            raise ValueError("workers, seed, warm_up, decay_start and weight_decay must be at least 0")
+        if min(self.workers, self.seed, self.warm_up, self.decay_start, self.weight_decay, self.rounds) < 0:
+            raise ValueError("workers, seed, warm_up, decay_start, weight_decay and rounds must be at least 0")
         if not all(0 <= beta < 1 for beta in (self.beta1, self.beta1_late, self.beta2)):
             raise ValueError(f"betas must be in 0..1, got {self.beta1}, {self.beta1_late} and {self.beta2}")
         if self.precision not in ("auto", "fp32", "bf16"):
@@ -97,6 +100,12 @@ class TrainConfig:
             raise ValueError(
                 f"dropout is a share in 0..1 exclusive, in networks with a classifier ({', '.join(CLASSIFIED)}), "
                 f"got {self.dropout} in {network}"
+            )
+
+        if self.rounds and (network != "svdnet" or self.average or not 0 < phases(self.rounds) <= self.iterations):
+            raise ValueError(
+                f"rounds are for svdnet, without an average of the weights, and {self.rounds} of them need at least "
+                f"{phases(self.rounds)} iterations; got {network}, {self.average} and {self.iterations}"
             )
 
     def rate(self, iteration: int) -> float:
@@ -168,6 +177,19 @@ PRESETS = {
         beta1_late=0.9,
         weight_decay=5e-4,
         dropout=0.5,
+    ),
+    "svdnet": TrainConfig(
+        architecture=Architecture(network="svdnet", embedding_dim=1024),
+        preparation=Preparation(height=224, width=224),
+        augmentation=Augmentation(erasing=0.0),
+        people=64,
+        images=1,
+        iterations=137_000,
+        decay_start=25_000,
+        final_rate=0.01,
+        beta1_late=0.9,
+        weight_decay=5e-4,
+        rounds=7,
     ),
 }
 """Name -> settings. `paper`: DaRe(R) with random erasing from ImageNet weights. `slim`: our trunk for CPUs,

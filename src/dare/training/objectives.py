@@ -5,6 +5,7 @@ What it learns of its own, such as classifiers, is saved with the state of the t
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from dare.datasets.sample import UNKNOWN
 from dare.images import Preparation
 from dare.models.baselines import CLASSIFIED
+from dare.models.baselines.svdnet import restrain
 from dare.models.dare import DaRe
 from dare.training.config import TrainConfig
 from dare.training.losses import identity_loss, median_distance, pairwise_distances, triplet_losses
@@ -74,18 +76,28 @@ class Identities(nn.Module):
         dimensions: size of the vector.
         people: (K,), labels, sorted; `UNKNOWN` is nobody of them.
         dropout: share of the vector's values that the classifier does not see.
+        schedule: what changes in the network before an iteration.
     """
 
-    def __init__(self, names: Sequence[str], dimensions: int, people: NDArray[np.int64], dropout: float) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        dimensions: int,
+        people: NDArray[np.int64],
+        dropout: float,
+        schedule: Callable[[DaRe, int], None] | None = None,
+    ) -> None:
         super().__init__()
         self.names = tuple(names)
-        self._dropout = dropout
+        self._dropout, self._schedule = dropout, schedule
         size = dimensions // len(names)
         self.classifiers = nn.ModuleList(nn.Linear(size, len(people)) for _ in names)
         self.register_buffer("people", torch.from_numpy(people))
 
     def before(self, model: DaRe, iteration: int) -> None:
         """As of `Triplets`."""
+        if self._schedule:
+            self._schedule(model, iteration)
 
     def forward(self, model: DaRe, images: Tensor, people: Tensor, iteration: int) -> Losses:
         """As of `Triplets`."""
@@ -116,10 +128,11 @@ def build_objective(config: TrainConfig, model: DaRe, people: NDArray[np.int64])
     names = CLASSIFIED.get(config.architecture.network)
     if names is None:
         return Triplets(model.embedding_names, config.deep_supervision, config.margin, config.hardness)
+    size, known = _dimensions(model, config.preparation), np.unique(people[people != UNKNOWN])
+    schedule = partial(restrain, iterations=config.iterations, rounds=config.rounds) if config.rounds else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        known = np.unique(people[people != UNKNOWN])
-        return Identities(names, _dimensions(model, config.preparation), known, config.dropout)
+        return Identities(names, size, known, config.dropout, schedule)
 
 
 def _dimensions(model: DaRe, preparation: Preparation) -> int:

@@ -3,17 +3,20 @@
 from collections.abc import Callable
 
 from dare.models.baselines.ide import ide
+from dare.models.baselines.svdnet import svdnet
 from dare.models.baselines.trinet import trinet
 from dare.models.dare import DaRe
 
 BASELINES: dict[str, Callable[..., DaRe]] = {
     "trinet": trinet,
     "ide": ide,
+    "svdnet": svdnet,
 }
 """Name -> builder, which takes the stages of a backbone and `embedding_dim`."""
 
 CLASSIFIED: dict[str, tuple[str, ...]] = {
     "ide": ("identity",),
+    "svdnet": ("identity",),
 }
 """Those that learn by classifying the training people -> the parts of the vector, of one size, that are classified by.
 The others learn by triplets."""

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from dare.training.batches import IdentityBatches
+from dare.training.batches import IdentityBatches, MixedBatches
 
 PEOPLE = np.repeat(np.arange(100, 110), 6)
 
@@ -74,3 +74,18 @@ def test_one_person_or_none_cannot_be_told_apart() -> None:
             IdentityBatches(people, 18, 4, seed=0)
     with pytest.raises(ValueError, match="a batch needs at least 2 people and 1 image"):
         IdentityBatches(PEOPLE, 1, 4, seed=0)
+
+
+def test_pictures_of_nobody_follow_the_people_of_a_batch() -> None:
+    people = IdentityBatches(PEOPLE, 3, 4, seed=0)
+    others = np.arange(60, 70)
+    mixed = MixedBatches(people, others, 7, seed=0)
+    for number in range(5):
+        batch = mixed[number]
+        assert batch[:12].tolist() == people[number].tolist()
+        assert len(set(batch[12:])) == 7
+        assert set(batch[12:]) <= set(others)
+        assert batch.tolist() == mixed[number].tolist()
+    assert len(MixedBatches(people, others, 25, seed=0)[0]) == 37
+    with pytest.raises(ValueError, match="none of the generated pictures can be read"):
+        MixedBatches(people, others[:0], 7, seed=0)

@@ -14,6 +14,9 @@ def _help(text: str) -> Parameter:
 class Settings:
     """Replacements for settings of a preset; `dare.training.config.TrainConfig` says what each of them does."""
 
+    network: Annotated[
+        str | None, _help("dare, or a baseline: trinet, ide, svdnet, pan, mscan, st-rnn. Each has a preset of its own.")
+    ] = None
     backbone: Annotated[
         str | None,
         _help("resnet18, resnet34, resnet50, densenet201, alexnet, slim, tiny, or timm/NAME (a convolutional one)."),
@@ -34,6 +37,7 @@ class Settings:
     width: Annotated[int | None, _help("Of the network's input, in pixels.")] = None
     people: Annotated[int | None, _help("People in a batch.")] = None
     images: Annotated[int | None, _help("Pictures of each of them.")] = None
+    generated_images: Annotated[int | None, _help("Pictures in a batch that show nobody, with --generated.")] = None
     iterations: Annotated[int | None, _help("Batches to train on; the schedule stretches or shrinks with it.")] = None
     decay_start: Annotated[int | None, _help("Iteration at which the learning rate starts to fall.")] = None
     learning_rate: Annotated[float | None, _help("Of Adam.")] = None

@@ -62,3 +62,25 @@ class IdentityBatches:
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
         """The batches of the first epoch."""
         return (self[place] for place in range(self.per_epoch))
+
+
+class MixedBatches:
+    """Batches of people, each followed by pictures that show none of them; had by number as `IdentityBatches`.
+
+    Args:
+        batches: of people.
+        others: positions of the other pictures.
+        count: how many of them are drawn for a batch, without repeats where there are enough.
+        seed: same seed, same batches.
+    """
+
+    def __init__(self, batches: IdentityBatches, others: NDArray[np.int64], count: int, seed: int) -> None:
+        if not len(others):
+            raise ValueError("none of the generated pictures can be read; expected at least one")
+        self._batches, self._others, self._count, self._seed = batches, others, count, seed
+
+    def __getitem__(self, iteration: int) -> NDArray[np.int64]:
+        """Positions of the pictures of a batch, (P * K + count,)."""
+        random = np.random.default_rng([self._seed, 3, iteration])
+        drawn = random.choice(self._others, self._count, replace=self._count > len(self._others))
+        return np.concatenate([self._batches[iteration], drawn])

@@ -33,6 +33,7 @@ class TrainConfig:
         fusion_rate: learning rate of the fusion weights as a share of the others'.
         margin: added before the softplus of triplet losses.
         deep_supervision: a triplet loss on every stage; False leaves only the fused vector's.
+        generated_images: pictures in each batch that show nobody, which a classifier should find like anybody (LSRO).
         rounds: of restraint and relaxation, in `svdnet`; 0 trains its eigenlayer as any other layer.
         dropout: share of a vector's values that a classifier of the training people does not see, in baselines that
             have one.
@@ -65,6 +66,7 @@ class TrainConfig:
     margin: float = 0.0
     deep_supervision: bool = True
     dropout: float = 0.0
+    generated_images: int = 0
     rounds: int = 0
     ease_in: float = 0.0
     average: float = 0.0
@@ -96,10 +98,15 @@ class TrainConfig:
         network = self.architecture.network
         if not (self.deep_supervision or (self.architecture.fusion and network == DARE)):
             raise ValueError("without deep supervision and without fusion there is nothing to train on")
-        if not 0 <= self.dropout < 1 or (self.dropout and network not in CLASSIFIED):
+        if not 0 <= self.dropout < 1 or self.generated_images < 0:
             raise ValueError(
-                f"dropout is a share in 0..1 exclusive, in networks with a classifier ({', '.join(CLASSIFIED)}), "
-                f"got {self.dropout} in {network}"
+                "dropout is a share in 0..1 exclusive and generated_images at least 0, "
+                f"got {self.dropout} and {self.generated_images}"
+            )
+        if (self.dropout or self.generated_images) and network not in CLASSIFIED:
+            raise ValueError(
+                f"dropout and generated pictures are for networks with a classifier ({', '.join(CLASSIFIED)}), "
+                f"got {self.dropout} and {self.generated_images} in {network}"
             )
 
         if self.rounds and (network != "svdnet" or self.average or not 0 < phases(self.rounds) <= self.iterations):
@@ -177,6 +184,20 @@ PRESETS = {
         beta1_late=0.9,
         weight_decay=5e-4,
         dropout=0.5,
+    ),
+    "lsro": TrainConfig(
+        architecture=Architecture(network="ide", embedding_dim=0),
+        preparation=Preparation(height=224, width=224),
+        augmentation=Augmentation(erasing=0.0),
+        people=22,
+        images=1,
+        generated_images=42,
+        iterations=28_000,
+        decay_start=22_400,
+        final_rate=0.1,
+        beta1_late=0.9,
+        weight_decay=1e-4,
+        dropout=0.75,
     ),
     "svdnet": TrainConfig(
         architecture=Architecture(network="svdnet", embedding_dim=1024),

@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dare.datasets.sample import UNKNOWN
 from dare.models.checkpoints import MODEL_FILE, Checkpoint, save_checkpoint
 from dare.models.devices import describe_device
 from dare.models.macs import count_macs
 from dare.training.alarm import TrainingStoppedError
 from dare.training.augment import augment
-from dare.training.batches import IdentityBatches
+from dare.training.batches import IdentityBatches, MixedBatches
 from dare.training.config import TrainConfig
 from dare.training.state import STATE_FILE, TrainingState
 
@@ -26,7 +27,7 @@ class Run:
     """A training's settings, pictures and folder.
 
     Attributes:
-        pictures, paths, people: one per picture.
+        pictures, paths, people: one per picture; `UNKNOWN` are those that show nobody.
         kept: rows of the pictures that could be read; the batches count along these.
     """
 
@@ -37,7 +38,7 @@ class Run:
     paths: list[Path]
     people: NDArray[np.int64]
     kept: NDArray[np.int64]
-    batches: IdentityBatches
+    batches: IdentityBatches | MixedBatches
     data_name: str
 
     def __post_init__(self) -> None:
@@ -77,11 +78,14 @@ class Run:
             raise self.stopped(state, "the weights are no longer finite")
         state.save(self.folder / STATE_FILE, self.config, self.fingerprint)
         preparation = self.config.preparation
+        people = self.people[self.kept]
+        labelled = people[people != UNKNOWN]
         training = {
             "config": asdict(self.config),
             "data": self.data_name,
-            "people": len(np.unique(self.people[self.kept])),
-            "pictures": len(self.kept),
+            "people": len(np.unique(labelled)),
+            "pictures": len(labelled),
+            "generated": len(people) - len(labelled),
             "unreadable": len(self.paths) - len(self.kept),
             "iterations": state.iteration,
             "seconds": round(state.seconds, 1),

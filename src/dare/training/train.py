@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dare.datasets.sample import Sample
+from dare.datasets.sample import UNKNOWN, Sample
 from dare.files import check_writable
 from dare.images import UnreadableImageError
 from dare.models.checkpoints import MODEL_FILE, Checkpoint, load_checkpoint
@@ -23,7 +23,7 @@ from dare.models.devices import choose_device
 from dare.models.macs import count_macs
 from dare.models.weights import load_strictly
 from dare.training.augment import picture_size
-from dare.training.batches import IdentityBatches
+from dare.training.batches import IdentityBatches, MixedBatches
 from dare.training.config import TrainConfig
 from dare.training.metrics import MetricsLog, summary_writer_class
 from dare.training.objectives import build_objective
@@ -56,6 +56,7 @@ def train(
     init: str | Path | None = None,
     resume: bool = False,
     device: str = "cpu",
+    generated: Sequence[Path] = (),
     memory_map: bool = False,
     skipped: list[UnreadableImageError] | None = None,
     tensorboard: bool = False,
@@ -72,6 +73,7 @@ def train(
         init: a checkpoint to start from (fine-tuning); its network must be the configured one.
         resume: go on with the run in the folder, from its first iteration if there is none yet.
         device: "cpu", "cuda", "cuda:1", "mps".
+        generated: pictures that show nobody, of which `config.generated_images` come into each batch.
         memory_map: keep decoded pictures in a file of the run's folder instead of in memory.
         skipped: unreadable pictures are left out and reported here; without it they are errors.
         tensorboard: also write TensorBoard events.
@@ -87,13 +89,19 @@ def train(
     if (folder / STATE_FILE).exists() and not resume:
         raise FileExistsError(f"{folder} holds a training already; resume it, or choose another folder")
     paths, people = _labelled(samples)
+    if bool(generated) != bool(config.generated_images):
+        raise ValueError(
+            f"got {len(generated)} generated pictures, and {config.generated_images} in a batch; "
+            "give such pictures and how many of them come into a batch, or neither"
+        )
+    paths, people = [*paths, *generated], np.append(people, np.full(len(generated), UNKNOWN))
     check_writable(folder / MODEL_FILE)
     if tensorboard:
         summary_writer_class()
     place = choose_device(device)
     network = _network(config, init)  # before the pictures: what cannot be built is said at once
     store, kept = _pictures(paths, config, folder if memory_map else None, skipped, on_progress)
-    batches = IdentityBatches(people[kept], config.people, config.images, config.seed)
+    batches = _batches(people[kept], config)
     run = Run(folder, config, place, store, paths, people, kept, batches, data_name)
     objective = build_objective(config, network, people[kept])
     state = TrainingState.new(network, objective, config, run.device)
@@ -156,6 +164,8 @@ def _labelled(samples: Sequence[Sample]) -> tuple[list[Path], NDArray[np.int64]]
     """Every image of every sample, and whom it shows."""
     paths = [path for sample in samples for path in sample.images]
     people = [sample.person for sample in samples for _ in sample.images]
+    if UNKNOWN in people:
+        raise ValueError("training pictures need a person; leave those without out, or give them as generated pictures")
     return paths, np.asarray(people, np.int64)
 
 
@@ -185,6 +195,15 @@ def _pictures(
         # torch warns that a read-only map could be written to through a tensor; nothing here does.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(pictures), kept
+
+
+def _batches(people: NDArray[np.int64], config: TrainConfig) -> IdentityBatches | MixedBatches:
+    """What comes into the batches, along the readable pictures; those of nobody stand behind the others."""
+    nobody = people == UNKNOWN
+    labelled = IdentityBatches(people[~nobody], config.people, config.images, config.seed)
+    if not config.generated_images:
+        return labelled
+    return MixedBatches(labelled, np.flatnonzero(nobody), config.generated_images, config.seed)
 
 
 def _network(config: TrainConfig, init: str | Path | None) -> DaRe:

@@ -75,5 +75,5 @@ def decorrelated(weight: Tensor) -> Tensor:
     new, old = values[:, None] * vectors, weight.double().cpu()
     cosines = nn.functional.normalize(old, dim=1) @ vectors.T
     rows, columns = linear_sum_assignment(cosines.abs().numpy(), maximize=True)
-    placed = new[columns] * cosines[rows, columns].sign()[:, None]
+    placed: Tensor = new[columns] * cosines[rows, columns].sign()[:, None]
     return placed.to(weight)

@@ -33,7 +33,7 @@ def benchmark(crowd: Path) -> Benchmark:
 
 def architecture(name: str) -> Architecture:
     """On a trunk that takes no time."""
-    vectors = {"ide": 0}
+    vectors = {"ide": 0, "pan": 0}
     return Architecture("tiny", embedding_dim=vectors.get(name, 16), network=name)
 
 
@@ -156,6 +156,14 @@ def test_it_learns_to_tell_people_apart(name: str, benchmark: Benchmark, tmp_pat
     before = train(benchmark.train, tmp_path / "before", config, should_stop=lambda: True)
     after = train(benchmark.train, tmp_path / "after", config)
     assert accuracy(after, benchmark) > 2 * accuracy(before, benchmark)
+
+
+@every_baseline
+def test_it_trains_in_bfloat16_too(name: str, benchmark: Benchmark, tmp_path: Path) -> None:
+    config = replace(settings(name, 20), precision="bf16")
+    done: list[int] = []
+    made = train(benchmark.train, tmp_path, config, should_stop=lambda: done.append(1) or len(done) == 2)
+    assert made.training["iterations"] == 2
 
 
 @every_baseline

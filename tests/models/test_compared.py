@@ -1,5 +1,7 @@
 """The baselines are the networks of their papers: what they cost, and what is particular about each."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +9,8 @@ from torch import nn
 from dare.models import BACKBONES, count_macs
 from dare.models.baselines import BASELINES
 from dare.models.baselines.ide import ide
+from dare.models.baselines.pan import PACE, pan
+from dare.models.baselines.sampling import sample_region
 from dare.models.baselines.svdnet import decorrelated, restrain, svdnet
 from dare.models.baselines.trinet import trinet
 
@@ -121,3 +125,55 @@ def test_an_eigenlayer_is_fixed_in_restraints_and_decorrelated_when_one_begins()
 def test_an_eigenlayer_has_no_more_units_than_there_are_channels() -> None:
     with pytest.raises(ValueError, match="of 128 channels an eigenlayer has 1 to 128 units, got 1024"):
         svdnet(BACKBONES["tiny"]())
+
+
+@torch.no_grad()
+def test_a_sampled_region_is_what_lies_there() -> None:
+    features = torch.arange(32.0).reshape(1, 1, 8, 4)
+    whole = torch.tensor([[[1.0, 0, 0], [0, 1, 0]]])
+    torch.testing.assert_close(sample_region(features, whole, 8, 4), features)
+    lower_half = torch.tensor([[[1.0, 0, 0], [0, 0.5, 0.5]]])
+    torch.testing.assert_close(sample_region(features, lower_half, 4, 4), features[:, :, 4:])
+    beside = torch.tensor([[[1.0, 0, 4], [0, 1, 0]]])
+    assert not sample_region(features, beside, 8, 4).any()
+
+
+@torch.no_grad()
+def test_pans_vector_is_both_branches_and_the_first_is_the_trunk_alone() -> None:
+    torch.manual_seed(0)
+    stages = BACKBONES["tiny"]()
+    alone = ide(copy.deepcopy(stages)).eval()
+    model, images = pan(stages).eval(), torch.randn(3, 3, 64, 32)
+    vectors = model(images).stages[0]
+    base, aligned = vectors.split(128, 1)
+    torch.testing.assert_close(base, nn.functional.normalize(alone(images).stages[0]))
+    torch.testing.assert_close(aligned.norm(dim=1), torch.ones(3))
+    assert not torch.allclose(base, aligned)
+
+
+def test_pans_base_branch_learns_as_if_it_were_alone() -> None:
+    torch.manual_seed(0)
+    model, images = pan(BACKBONES["tiny"]()), torch.randn(4, 3, 64, 32)
+    branches = model.steps[1].body
+    walk = model.walk(images)
+    walk.finish()
+    walk.features[:, 128:].square().sum().backward()  # the aligned half
+    pulled = {name for name, weight in branches.named_parameters() if weight.grad is not None and weight.grad.any()}
+    assert {name.split(".")[0] for name in pulled} == {"grid", "aligned"}
+    assert not any(weight.grad.any() for weight in model.steps[0].parameters())
+
+
+@torch.no_grad()
+def test_pan_cuts_out_the_middle_at_first_and_learns_slowly_where_else() -> None:
+    torch.manual_seed(0)
+    grid = pan(BACKBONES["tiny"]()).eval().steps[1].body.grid
+    middle = torch.randn(2, 64, 4, 2)
+    expected = torch.tensor([[0.8, 0, 0], [0, 0.8, 0]])
+    torch.testing.assert_close(grid(middle), expected.expand(2, 2, 3))
+    grid.moved.bias[2] = 1.0
+    assert grid(middle)[0, 0, 2].item() == pytest.approx(PACE)
+
+
+def test_pan_says_what_it_takes() -> None:
+    with pytest.raises(ValueError, match=r"three stages or more and embedding_dim=0.*got 4 and 128"):
+        pan(BACKBONES["tiny"](), 128)

@@ -212,6 +212,19 @@ PRESETS = {
         weight_decay=5e-4,
         rounds=7,
     ),
+    "pan": TrainConfig(
+        architecture=Architecture(network="pan", embedding_dim=0),
+        preparation=Preparation(height=224, width=224),
+        augmentation=Augmentation(erasing=0.0),
+        people=32,
+        images=1,
+        iterations=16_000,
+        decay_start=12_000,
+        final_rate=0.1,
+        beta1_late=0.9,
+        weight_decay=5e-4,
+        dropout=0.75,
+    ),
 }
 """Name -> settings. `paper`: DaRe(R) with random erasing from ImageNet weights. `slim`: our trunk for CPUs,
 from random weights, for Market-1501. `demo`: a tiny trunk at 64x32 for the tiny synthetic benchmark. The others are

@@ -77,6 +77,7 @@ class Identities(nn.Module):
         people: (K,), labels, sorted; `UNKNOWN` is nobody of them.
         dropout: share of the vector's values that the classifier does not see.
         schedule: what changes in the network before an iteration.
+        raw: classify what the last tap takes, (B, D, 1, 1), instead of the vector that it makes of that.
     """
 
     def __init__(
@@ -86,10 +87,12 @@ class Identities(nn.Module):
         people: NDArray[np.int64],
         dropout: float,
         schedule: Callable[[DaRe, int], None] | None = None,
+        *,
+        raw: bool = False,
     ) -> None:
         super().__init__()
         self.names = tuple(names)
-        self._dropout, self._schedule = dropout, schedule
+        self._dropout, self._schedule, self._raw = dropout, schedule, raw
         size = dimensions // len(names)
         self.classifiers = nn.ModuleList(nn.Linear(size, len(people)) for _ in names)
         self.register_buffer("people", torch.from_numpy(people))
@@ -101,10 +104,11 @@ class Identities(nn.Module):
 
     def forward(self, model: DaRe, images: Tensor, people: Tensor, iteration: int) -> Losses:
         """As of `Triplets`."""
-        embeddings = model(images).all()
+        walk = model.walk(images)
+        embeddings = walk.finish().all()
+        vectors = walk.features.flatten(1) if self._raw else embeddings[-1]
         with torch.autocast(images.device.type, enabled=False):
-            vectors = F.dropout(embeddings[-1].float(), self._dropout)
-            each = self._classified(vectors, people)
+            each = self._classified(F.dropout(vectors.float(), self._dropout), people)
             return Losses(each.sum(), each, median_distance(pairwise_distances(embeddings.detach())))
 
     def _classified(self, vectors: Tensor, people: Tensor) -> Tensor:
@@ -132,7 +136,8 @@ def build_objective(config: TrainConfig, model: DaRe, people: NDArray[np.int64])
     schedule = partial(restrain, iterations=config.iterations, rounds=config.rounds) if config.rounds else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return Identities(names, size, known, config.dropout, schedule)
+        # Of vectors of length 1, as PAN's halves are, a softmax over many people would stay nearly even.
+        return Identities(names, size, known, config.dropout, schedule, raw=config.architecture.network == "pan")
 
 
 def _dimensions(model: DaRe, preparation: Preparation) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from dare.models.baselines.ide import ide
+from dare.models.baselines.pan import pan
 from dare.models.baselines.svdnet import svdnet
 from dare.models.baselines.trinet import trinet
 from dare.models.dare import DaRe
@@ -11,12 +12,14 @@ BASELINES: dict[str, Callable[..., DaRe]] = {
     "trinet": trinet,
     "ide": ide,
     "svdnet": svdnet,
+    "pan": pan,
 }
 """Name -> builder, which takes the stages of a backbone and `embedding_dim`."""
 
 CLASSIFIED: dict[str, tuple[str, ...]] = {
     "ide": ("identity",),
     "svdnet": ("identity",),
+    "pan": ("base", "aligned"),
 }
 """Those that learn by classifying the training people -> the parts of the vector, of one size, that are classified by.
 The others learn by triplets."""

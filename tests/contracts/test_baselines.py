@@ -10,6 +10,7 @@ import torch
 from dare.datasets import Benchmark, market1501
 from dare.embedding import embed
 from dare.evaluation import evaluate
+from dare.exporting.writing import export
 from dare.images import Preparation
 from dare.models import DaRe, count_macs
 from dare.models.baselines import BASELINES
@@ -190,3 +191,14 @@ def accuracy(checkpoint: Checkpoint, benchmark: Benchmark) -> float:
     samples = (*benchmark.query, *benchmark.gallery)
     result = evaluate(embed(EagerRunner(checkpoint), samples, root=benchmark.root), benchmark)
     return float(result.exits[0].scores.mean_average_precision)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", ["ide", "pan", "mscan"])
+def test_it_is_exported(name: str, tmp_path: Path) -> None:
+    model = seeded(name)
+    checkpoint = Checkpoint(model, architecture(name), SIZE, count_macs(model, SIZE.height, SIZE.width))
+    export(checkpoint, tmp_path / "steps", "onnx")
+    (found,), _ = open_runner(tmp_path / "steps").embed(pictures(5).numpy())
+    (expected,), _ = EagerRunner(checkpoint).embed(pictures(5).numpy())
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())

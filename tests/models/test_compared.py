@@ -9,10 +9,12 @@ from torch import nn
 from dare.models import BACKBONES, count_macs
 from dare.models.baselines import BASELINES
 from dare.models.baselines.ide import ide
+from dare.models.baselines.mscan import box_loss, misplaced, mscan
 from dare.models.baselines.pan import PACE, pan
 from dare.models.baselines.sampling import sample_region
 from dare.models.baselines.svdnet import decorrelated, restrain, svdnet
 from dare.models.baselines.trinet import trinet
+from dare.models.stage import WindowMaxPool, map_channels
 
 FIGURE_6 = [
     ("trinet", "resnet50", 128, (256, 128), 2_529e6),
@@ -138,6 +140,16 @@ def test_a_sampled_region_is_what_lies_there() -> None:
     assert not sample_region(features, beside, 8, 4).any()
 
 
+def test_sampling_is_torchs_affine_grid_and_grid_sample() -> None:
+    random = torch.Generator().manual_seed(0)
+    features, affine = torch.randn(3, 2, 7, 5, generator=random), torch.randn(3, 2, 3, generator=random)
+    places = nn.functional.affine_grid(affine, [3, 2, 4, 6], align_corners=False)
+    expected = nn.functional.grid_sample(features, places, align_corners=False)
+    torch.testing.assert_close(sample_region(features, affine, 4, 6), expected)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(sample_region(features, affine, 4, 6), expected)
+
+
 @torch.no_grad()
 def test_pans_vector_is_both_branches_and_the_first_is_the_trunk_alone() -> None:
     torch.manual_seed(0)
@@ -177,3 +189,86 @@ def test_pan_cuts_out_the_middle_at_first_and_learns_slowly_where_else() -> None
 def test_pan_says_what_it_takes() -> None:
     with pytest.raises(ValueError, match=r"three stages or more and embedding_dim=0.*got 4 and 128"):
         pan(BACKBONES["tiny"](), 128)
+
+
+def slow_box_loss(boxes: list[list[list[float]]]) -> float:
+    """Section 3.2 of the paper, box by box."""
+    total, count = 0.0, 0
+    for picture in boxes:
+        for (wide, high, across, down), place in zip(picture, (-2 / 3, 0.0, 2 / 3), strict=True):
+            centre = max(0.0, across**2 + (down - place) ** 2 - 0.5)
+            value = max(0.0, 0.1 - wide) + max(0.0, 0.1 - high)
+            sides = [wide + across, wide - across, high + down, high - down]
+            total += 0.5 * (centre + value + sum(max(0.0, side**2 - 1) for side in sides))
+            count += 1
+    return total / count
+
+
+def test_the_loss_of_boxes_is_that_of_the_papers_three_limits() -> None:
+    boxes = 1.5 * torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert box_loss(boxes).item() == pytest.approx(slow_box_loss(boxes.tolist()), rel=1e-6)
+
+
+def test_boxes_start_as_three_thirds_of_the_body_which_cost_nothing() -> None:
+    torch.manual_seed(0)
+    model = mscan(BACKBONES["mscan"](), 16).eval()
+    walk = model.walk(torch.randn(2, 3, 160, 64))
+    walk.finish()
+    assert walk.features.shape == (2, 96, 10, 4)
+    boxes = model.steps[-1].tap.boxes(walk.features)
+    thirds = [[1, 1 / 3, 0, -2 / 3], [1, 1 / 3, 0, 0], [1, 1 / 3, 0, 2 / 3]]
+    torch.testing.assert_close(boxes, torch.tensor([thirds] * 2))
+    assert misplaced(model, walk.features).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_boxes_that_have_strayed_are_pulled_back() -> None:
+    boxes = torch.tensor([[[0.05, -1.0, 2.0, 1.0]] * 3], requires_grad=True)
+    optimizer = torch.optim.Adam([boxes], lr=0.05)
+    for _ in range(200):
+        optimizer.zero_grad()
+        box_loss(boxes).backward()
+        optimizer.step()
+    assert box_loss(boxes).item() == pytest.approx(0, abs=1e-3)
+
+
+@torch.no_grad()
+def test_a_part_sees_its_own_third_of_the_map() -> None:
+    torch.manual_seed(0)
+    tap = mscan(BACKBONES["mscan"](), 16).eval().steps[-1].tap
+    seen: list[torch.Tensor] = []
+    for part in tap.part:
+        part.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0][0, 0]))
+    features = torch.zeros(1, 96, 12, 4)
+    features[:, :, 4:8] = 3.0  # the middle third
+    tap(features)
+    assert seen[1] > 2.5
+    assert max(seen[0], seen[2]) < 0.5
+
+
+@torch.no_grad()
+def test_the_mscan_trunk_joins_three_dilations() -> None:
+    torch.manual_seed(0)
+    block, features = BACKBONES["mscan"]()[1].body[0].eval(), torch.randn(1, 96, 9, 7)
+    joined = [
+        nn.functional.conv2d(features, scale.weight, padding=dilation, dilation=dilation)
+        for dilation, scale in enumerate(block.scales, start=1)
+    ]
+    torch.testing.assert_close(block(features), block.norm(torch.cat(joined, 1)).relu())
+    with pytest.raises(ValueError, match="no published weights for the mscan trunk"):
+        BACKBONES["mscan"]("imagenet")
+
+
+def test_what_looks_at_maps_says_which_trunks_it_takes() -> None:
+    with pytest.raises(ValueError, match="expected a stage that is pooled by its average, got Sequential"):
+        mscan(BACKBONES["alexnet"]())
+    assert map_channels(BACKBONES["slim"]()[-1]) == map_channels(BACKBONES["tiny"]()[-1]) == 128
+
+
+@pytest.mark.parametrize("size", [(13, 13), (3, 1), (10, 4), (7, 9)])
+def test_window_pooling_is_torchs_adaptive_max_pooling(size: tuple[int, int]) -> None:
+    features = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    expected = nn.functional.adaptive_max_pool2d(features, (6, 5))
+    torch.testing.assert_close(WindowMaxPool(6, 5)(features), expected, rtol=0, atol=0)
+    if size == (13, 13):
+        pooled = nn.functional.max_pool2d(features, 3, 2)  # AlexNet's last pooling
+        torch.testing.assert_close(WindowMaxPool(6, 6)(features), pooled, rtol=0, atol=0)

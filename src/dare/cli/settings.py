@@ -19,7 +19,9 @@ class Settings:
     ] = None
     backbone: Annotated[
         str | None,
-        _help("resnet18, resnet34, resnet50, densenet201, alexnet, slim, tiny, or timm/NAME (a convolutional one)."),
+        _help(
+            "resnet18, resnet34, resnet50, densenet201, alexnet, mscan, slim, tiny, or timm/NAME (a convolutional one)."
+        ),
     ] = None
     weights: Annotated[str | None, _help("What the trunk starts from: imagenet, none (random), or a file.")] = None
     taps: Annotated[

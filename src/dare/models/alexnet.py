@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from dare.models.stage import GlobalAveragePool, Stage
+from dare.models.stage import GlobalAveragePool, Stage, WindowMaxPool
 from dare.models.weights import Weights, initialise
 
 SPREAD = 6
@@ -21,7 +21,7 @@ def alexnet(weights: Weights = None) -> list[Stage]:
     initialise(network, models.AlexNet_Weights.IMAGENET1K_V1, weights, classifier=("classifier.6.",))
     parts = list(network.features)
     dropout, connected, relu = list(network.classifier)[:3]
-    flat = nn.Sequential(nn.AdaptiveMaxPool2d(SPREAD), nn.Flatten(), dropout, connected, relu)
+    flat = nn.Sequential(WindowMaxPool(SPREAD, SPREAD), nn.Flatten(), dropout, connected, relu)
     pool = GlobalAveragePool()
     return [
         Stage(nn.Sequential(*parts[:3]), pool, 64),

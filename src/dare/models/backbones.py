@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from dare.models.alexnet import alexnet
 from dare.models.densenet import densenet201
+from dare.models.mscan import mscan
 from dare.models.resnet import resnet18, resnet34, resnet50
 from dare.models.slim import slim, tiny
 from dare.models.stage import Stage
@@ -16,6 +17,7 @@ BACKBONES: dict[str, Callable[..., list[Stage]]] = {
     "resnet50": resnet50,
     "densenet201": densenet201,
     "alexnet": alexnet,
+    "mscan": mscan,
     "slim": slim,
     "tiny": tiny,
 }

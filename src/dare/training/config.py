@@ -225,6 +225,20 @@ PRESETS = {
         weight_decay=5e-4,
         dropout=0.75,
     ),
+    "mscan": TrainConfig(
+        architecture=Architecture("mscan", network="mscan"),
+        weights=None,
+        preparation=Preparation(height=160, width=64),
+        augmentation=Augmentation(erasing=0.0),
+        people=64,
+        images=1,
+        iterations=40_000,
+        decay_start=20_000,
+        final_rate=0.01,
+        beta1_late=0.9,
+        weight_decay=5e-4,
+        dropout=0.5,
+    ),
 }
 """Name -> settings. `paper`: DaRe(R) with random erasing from ImageNet weights. `slim`: our trunk for CPUs,
 from random weights, for Market-1501. `demo`: a tiny trunk at 64x32 for the tiny synthetic benchmark. The others are

@@ -3,7 +3,7 @@
 What it learns of its own, such as classifiers, is saved with the state of the training and is no part of the network.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from dare.datasets.sample import UNKNOWN
 from dare.images import Preparation
 from dare.models.baselines import CLASSIFIED
+from dare.models.baselines.mscan import misplaced
 from dare.models.baselines.svdnet import restrain
 from dare.models.dare import DaRe
 from dare.training.config import TrainConfig
@@ -78,6 +79,7 @@ class Identities(nn.Module):
         dropout: share of the vector's values that the classifier does not see.
         schedule: what changes in the network before an iteration.
         raw: classify what the last tap takes, (B, D, 1, 1), instead of the vector that it makes of that.
+        constraints: name -> a further loss, of the last feature map.
     """
 
     def __init__(
@@ -89,9 +91,11 @@ class Identities(nn.Module):
         schedule: Callable[[DaRe, int], None] | None = None,
         *,
         raw: bool = False,
+        constraints: Mapping[str, Callable[[DaRe, Tensor], Tensor]] | None = None,
     ) -> None:
         super().__init__()
-        self.names = tuple(names)
+        self._constraints = dict(constraints or {})
+        self.names = (*names, *self._constraints)
         self._dropout, self._schedule, self._raw = dropout, schedule, raw
         size = dimensions // len(names)
         self.classifiers = nn.ModuleList(nn.Linear(size, len(people)) for _ in names)
@@ -109,15 +113,15 @@ class Identities(nn.Module):
         vectors = walk.features.flatten(1) if self._raw else embeddings[-1]
         with torch.autocast(images.device.type, enabled=False):
             each = self._classified(F.dropout(vectors.float(), self._dropout), people)
-            return Losses(each.sum(), each, median_distance(pairwise_distances(embeddings.detach())))
+            each += [constraint(model, walk.features) for constraint in self._constraints.values()]
+            losses = torch.stack(each)
+            return Losses(losses.sum(), losses, median_distance(pairwise_distances(embeddings.detach())))
 
-    def _classified(self, vectors: Tensor, people: Tensor) -> Tensor:
+    def _classified(self, vectors: Tensor, people: Tensor) -> list[Tensor]:
         labels = self.get_buffer("people")
         classes = torch.where(people == UNKNOWN, -1, torch.searchsorted(labels, people))
         parts = vectors.chunk(len(self.classifiers), 1)
-        return torch.stack(
-            [identity_loss(classify(part), classes) for classify, part in zip(self.classifiers, parts, strict=True)]
-        )
+        return [identity_loss(classify(part), classes) for classify, part in zip(self.classifiers, parts, strict=True)]
 
 
 Objective = Triplets | Identities
@@ -129,15 +133,22 @@ def build_objective(config: TrainConfig, model: DaRe, people: NDArray[np.int64])
     Args:
         people: of the training pictures.
     """
-    names = CLASSIFIED.get(config.architecture.network)
-    if names is None:
+    network = config.architecture.network
+    if network not in CLASSIFIED:
         return Triplets(model.embedding_names, config.deep_supervision, config.margin, config.hardness)
     size, known = _dimensions(model, config.preparation), np.unique(people[people != UNKNOWN])
     schedule = partial(restrain, iterations=config.iterations, rounds=config.rounds) if config.rounds else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        # Of vectors of length 1, as PAN's halves are, a softmax over many people would stay nearly even.
-        return Identities(names, size, known, config.dropout, schedule, raw=config.architecture.network == "pan")
+        return Identities(
+            CLASSIFIED[network],
+            size,
+            known,
+            config.dropout,
+            schedule,
+            raw=network == "pan",  # of vectors of length 1 a softmax over many people would stay nearly even
+            constraints={"boxes": misplaced} if network == "mscan" else None,
+        )
 
 
 def _dimensions(model: DaRe, preparation: Preparation) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from dare.models.baselines.ide import ide
+from dare.models.baselines.mscan import mscan
 from dare.models.baselines.pan import pan
 from dare.models.baselines.svdnet import svdnet
 from dare.models.baselines.trinet import trinet
@@ -13,6 +14,7 @@ BASELINES: dict[str, Callable[..., DaRe]] = {
     "ide": ide,
     "svdnet": svdnet,
     "pan": pan,
+    "mscan": mscan,
 }
 """Name -> builder, which takes the stages of a backbone and `embedding_dim`."""
 
@@ -20,6 +22,7 @@ CLASSIFIED: dict[str, tuple[str, ...]] = {
     "ide": ("identity",),
     "svdnet": ("identity",),
     "pan": ("base", "aligned"),
+    "mscan": ("body", "parts"),
 }
 """Those that learn by classifying the training people -> the parts of the vector, of one size, that are classified by.
 The others learn by triplets."""

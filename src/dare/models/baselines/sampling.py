@@ -16,6 +16,13 @@ def sample_region(features: Tensor, affine: Tensor, height: int, width: int) -> 
         affine: (B, 2, 3), from places in the region to places in the map, both from -1 to 1, x before y.
         height, width: of the result, (B, C, height, width).
     """
-    with torch.autocast(features.device.type, enabled=False):
-        places = F.affine_grid(affine.float(), [*features.shape[:2], height, width], align_corners=False)
-        return F.grid_sample(features.float(), places, align_corners=False)
+    x, y = (_middles(count, features.device) for count in (width, height))
+    affine = affine.float()[..., None, None]
+    # Without a matrix product, which autocast would do in bfloat16: that is too coarse for places.
+    places = affine[:, :, 0] * x + affine[:, :, 1] * y[:, None] + affine[:, :, 2]
+    return F.grid_sample(features.float(), places.permute(0, 2, 3, 1), align_corners=False)
+
+
+def _middles(count: int, device: torch.device) -> Tensor:
+    """Where the middles of so many cells lie from -1 to 1."""
+    return (2 * torch.arange(count, device=device) + 1) / count - 1

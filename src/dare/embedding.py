@@ -46,7 +46,7 @@ def embed(
     Args:
         runner: the network.
         samples: what to embed, each once however often it is listed; a tracklet's vector is the mean over its
-            images.
+            images, or over its clips where the network takes tracklets.
         root: folder that the ids are relative to; by default ids are bare file names.
         crops: 1 resizes each picture to the input; 10 takes the mean vector of five crops and their mirror
             images, at ten times the cost.
@@ -73,11 +73,14 @@ def embed(
         raise ValueError("resume= needs a network with a digest; save it as a checkpoint first")
     ids = [_id(sample, root) for sample in samples]
     _refuse_doubles(ids, samples)
-    paths = [path for sample in samples for path in sample.images]
+    frames = runner.preparation.frames
+    shown = [clips(sample.images, frames) for sample in samples]
+    paths = [path for images in shown for path in images]
+    chunk, batch_size = (max(1, size // frames) * frames for size in (CHUNK, batch_size))
     problems: list[UnreadableImageError] = []
     chunks = []
-    for start in range(0, len(paths), CHUNK):
-        part = paths[start : start + CHUNK]
+    for start in range(0, len(paths), chunk):
+        part = paths[start : start + chunk]
         file = resume / f"{_fingerprint(runner, part, crops)}.npz" if resume else None
         before = len(problems)
         chunks.append(
@@ -87,8 +90,8 @@ def embed(
             raise UnreadableImageError.several(problems)
         if file and not file.exists() and len(problems) == before:
             _save(file, chunks[-1])
-        on_progress(min(start + CHUNK, len(paths)), len(paths))
-    vectors = _pooled(_joined(chunks), samples)
+        on_progress(min(start + chunk, len(paths)), len(paths))
+    vectors = _pooled(_joined(chunks), [len(images) // frames for images in shown])
     found = Embeddings(
         tuple(vectors.stages),
         vectors.fused,
@@ -106,6 +109,15 @@ def embed(
     if all(bad.intersection(sample.images) for sample in samples):
         raise UnreadableImageError(problems[0].path, f"{problems[0].reason}; and no other picture can be read either")
     return found.rows([row for row, sample in enumerate(samples) if not bad.intersection(sample.images)])
+
+
+def clips(images: Sequence[Path], frames: int) -> list[Path]:
+    """A tracklet's images as clips of so many frames, one behind the other; each clip spans the whole tracklet.
+
+    As few clips as show every image; where images run out the last one is repeated.
+    """
+    count = -(-len(images) // frames)
+    return [images[min(place * count + clip, len(images) - 1)] for clip in range(count) for place in range(frames)]
 
 
 def _id(sample: Sample, root: Path | None) -> str:
@@ -210,9 +222,9 @@ def _joined(parts: Sequence[_Vectors]) -> _Vectors:
     return _Vectors(stages, np.concatenate(fused) if fused else None)
 
 
-def _pooled(vectors: _Vectors, samples: Sequence[Sample]) -> _Vectors:
-    """One row per sample: the mean over a tracklet's images."""
-    counts = np.asarray([len(sample.images) for sample in samples])
+def _pooled(vectors: _Vectors, vectors_per_sample: Sequence[int]) -> _Vectors:
+    """One row per sample: the mean over a tracklet's images or clips."""
+    counts = np.asarray(vectors_per_sample)
     if (counts == 1).all():
         return vectors
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from dare.datasets import Benchmark, market1501
+from dare.anytime.costs import ExitCosts
+from dare.datasets import Benchmark, Sample, market1501
 from dare.embedding import embed
 from dare.evaluation import evaluate
 from dare.exporting.writing import export
@@ -22,7 +23,8 @@ from dare.training.objectives import build_objective
 from dare.training.state import STATE_FILE
 from dare.training.train import train
 
-SIZE = Preparation(64, 32)
+FRAMES = {"st-rnn": 3}
+"""Pictures to a vector, in the baselines that take tracklets."""
 
 every_baseline = pytest.mark.parametrize("name", BASELINES)
 
@@ -30,6 +32,18 @@ every_baseline = pytest.mark.parametrize("name", BASELINES)
 @pytest.fixture(scope="module")
 def benchmark(crowd: Path) -> Benchmark:
     return market1501(crowd)
+
+
+def samples(name: str, benchmark: Benchmark) -> tuple[Sample, ...]:
+    """What to train on: pictures, or tracklets of two."""
+    if name not in FRAMES:
+        return benchmark.train
+    pairs = zip(benchmark.train[::2], benchmark.train[1::2], strict=True)
+    return tuple(Sample((*first.images, *second.images), first.person, first.camera) for first, second in pairs)
+
+
+def size(name: str) -> Preparation:
+    return Preparation(64, 32, frames=FRAMES.get(name, 1))
 
 
 def architecture(name: str) -> Architecture:
@@ -40,7 +54,7 @@ def architecture(name: str) -> Architecture:
 
 def seeded(name: str) -> DaRe:
     torch.manual_seed(0)
-    return architecture(name).build().eval()
+    return architecture(name).build(frames=size(name).frames).eval()
 
 
 def settings(name: str, iterations: int) -> TrainConfig:
@@ -49,8 +63,9 @@ def settings(name: str, iterations: int) -> TrainConfig:
         PRESETS[name],
         {
             "iterations": iterations,
-            "height": SIZE.height,
-            "width": SIZE.width,
+            "height": size(name).height,
+            "width": size(name).width,
+            "frames": size(name).frames,
             "weights": "none",
             "people": 12,
             "images": 4,
@@ -63,8 +78,15 @@ def settings(name: str, iterations: int) -> TrainConfig:
     return replace(config, architecture=architecture(name))
 
 
-def pictures(count: int) -> torch.Tensor:
-    return torch.randn(count, 3, SIZE.height, SIZE.width, generator=torch.Generator().manual_seed(1))
+def pictures(name: str, count: int) -> torch.Tensor:
+    """Or so many tracklets."""
+    wanted = size(name)
+    shape = count * wanted.frames, 3, wanted.height, wanted.width
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
+
+
+def count(name: str, model: DaRe) -> ExitCosts:
+    return count_macs(model, size(name).height, size(name).width)
 
 
 @every_baseline
@@ -82,7 +104,7 @@ def test_it_is_built_without_a_network_connection(name: str, monkeypatch: pytest
 @every_baseline
 @torch.no_grad()
 def test_its_only_exit_is_the_full_pass_and_comes_when_it_is_asked_for(name: str) -> None:
-    model, images = seeded(name), pictures(3)
+    model, images = seeded(name), pictures(name, 3)
     ran = []
     for step in model.steps:
         step.register_forward_hook(lambda *_: ran.append(1))
@@ -106,19 +128,19 @@ def test_it_stops_between_blocks(name: str) -> None:
         asked.append(1)
         return len(asked) > 2
 
-    assert list(seeded(name).exits(pictures(1), stop)) == []
+    assert list(seeded(name).exits(pictures(name, 1), stop)) == []
     assert len(asked) == 3
 
 
 @every_baseline
 def test_it_goes_to_disk_and_back_and_runs_there_as_here(name: str, tmp_path: Path) -> None:
     model = seeded(name)
-    checkpoint = Checkpoint(model, architecture(name), SIZE, count_macs(model, SIZE.height, SIZE.width))
+    checkpoint = Checkpoint(model, architecture(name), size(name), count(name, model))
     save_checkpoint(tmp_path / "model.safetensors", checkpoint)
     loaded = load_checkpoint(tmp_path)
     assert loaded.architecture == checkpoint.architecture
     assert loaded.costs == checkpoint.costs
-    images = pictures(5).numpy()
+    images = pictures(name, 5).numpy()
     (expected,), _ = EagerRunner(checkpoint).embed(images)
     assert np.abs(expected).max() > 0
     for runner in ("eager", "prepacked"):
@@ -132,7 +154,7 @@ def test_every_weight_learns(name: str) -> None:
     model, people = seeded(name).train(), np.repeat(np.arange(3), 4)
     objective = build_objective(settings(name, 20), model, people)
     objective.before(model, 0)
-    losses = objective(model, pictures(12), torch.from_numpy(people), 0)
+    losses = objective(model, pictures(name, 12), torch.from_numpy(people), 0)
     assert len(losses.each) == len(objective.names)
     assert len(losses.scales) == len(model.embedding_names)
     losses.total.backward()
@@ -145,17 +167,17 @@ def test_the_cost_is_that_of_inference_whatever_it_was_trained_on(
     name: str, benchmark: Benchmark, tmp_path: Path
 ) -> None:
     config = settings(name, 20)
-    few = train(benchmark.train[:24], tmp_path / "few", config, should_stop=lambda: True)
-    all = train(benchmark.train, tmp_path / "all", config, should_stop=lambda: True)
-    assert few.costs == all.costs == count_macs(seeded(name), SIZE.height, SIZE.width)
+    few = train(samples(name, benchmark)[:24], tmp_path / "few", config, should_stop=lambda: True)
+    all = train(samples(name, benchmark), tmp_path / "all", config, should_stop=lambda: True)
+    assert few.costs == all.costs == count(name, seeded(name))
     assert few.model.state_dict().keys() == seeded(name).state_dict().keys()
 
 
 @every_baseline
 def test_it_learns_to_tell_people_apart(name: str, benchmark: Benchmark, tmp_path: Path) -> None:
     config = settings(name, 40)
-    before = train(benchmark.train, tmp_path / "before", config, should_stop=lambda: True)
-    after = train(benchmark.train, tmp_path / "after", config)
+    before = train(samples(name, benchmark), tmp_path / "before", config, should_stop=lambda: True)
+    after = train(samples(name, benchmark), tmp_path / "after", config)
     assert accuracy(after, benchmark) > 2 * accuracy(before, benchmark)
 
 
@@ -163,7 +185,7 @@ def test_it_learns_to_tell_people_apart(name: str, benchmark: Benchmark, tmp_pat
 def test_it_trains_in_bfloat16_too(name: str, benchmark: Benchmark, tmp_path: Path) -> None:
     config = replace(settings(name, 20), precision="bf16")
     done: list[int] = []
-    made = train(benchmark.train, tmp_path, config, should_stop=lambda: done.append(1) or len(done) == 2)
+    made = train(samples(name, benchmark), tmp_path, config, should_stop=lambda: done.append(1) or len(done) == 2)
     assert made.training["iterations"] == 2
 
 
@@ -175,9 +197,9 @@ def test_a_resumed_run_ends_with_the_same_bits(name: str, benchmark: Benchmark, 
         done.append(1)
         return len(done) == 6
 
-    whole = train(benchmark.train, tmp_path / "whole", config)
-    train(benchmark.train, tmp_path / "parts", config, should_stop=stop)
-    resumed = train(benchmark.train, tmp_path / "parts", config, resume=True)
+    whole = train(samples(name, benchmark), tmp_path / "whole", config)
+    train(samples(name, benchmark), tmp_path / "parts", config, should_stop=stop)
+    resumed = train(samples(name, benchmark), tmp_path / "parts", config, resume=True)
     assert resumed.training["iterations"] == 11
     for weight, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, resumed.model.state_dict()[weight]), weight
@@ -197,8 +219,8 @@ def accuracy(checkpoint: Checkpoint, benchmark: Benchmark) -> float:
 @pytest.mark.parametrize("name", ["ide", "pan", "mscan"])
 def test_it_is_exported(name: str, tmp_path: Path) -> None:
     model = seeded(name)
-    checkpoint = Checkpoint(model, architecture(name), SIZE, count_macs(model, SIZE.height, SIZE.width))
+    checkpoint = Checkpoint(model, architecture(name), size(name), count(name, model))
     export(checkpoint, tmp_path / "steps", "onnx")
-    (found,), _ = open_runner(tmp_path / "steps").embed(pictures(5).numpy())
-    (expected,), _ = EagerRunner(checkpoint).embed(pictures(5).numpy())
+    (found,), _ = open_runner(tmp_path / "steps").embed(pictures(name, 5).numpy())
+    (expected,), _ = EagerRunner(checkpoint).embed(pictures(name, 5).numpy())
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())

@@ -6,14 +6,17 @@ import pytest
 import torch
 from torch import nn
 
+from dare.exporting.writing import export
 from dare.models import BACKBONES, count_macs
 from dare.models.baselines import BASELINES
 from dare.models.baselines.ide import ide
 from dare.models.baselines.mscan import box_loss, misplaced, mscan
 from dare.models.baselines.pan import PACE, pan
 from dare.models.baselines.sampling import sample_region
+from dare.models.baselines.st_rnn import STATE, SWEPT, Sweep, TemporalAttention, st_rnn
 from dare.models.baselines.svdnet import decorrelated, restrain, svdnet
 from dare.models.baselines.trinet import trinet
+from dare.models.checkpoints import Architecture
 from dare.models.stage import WindowMaxPool, map_channels
 
 FIGURE_6 = [
@@ -272,3 +275,68 @@ def test_window_pooling_is_torchs_adaptive_max_pooling(size: tuple[int, int]) ->
     if size == (13, 13):
         pooled = nn.functional.max_pool2d(features, 3, 2)  # AlexNet's last pooling
         torch.testing.assert_close(WindowMaxPool(6, 6)(features), pooled, rtol=0, atol=0)
+
+
+@torch.no_grad()
+def test_a_tracklets_vector_is_its_own_and_no_matter_of_the_batch() -> None:
+    torch.manual_seed(0)
+    model = st_rnn(BACKBONES["tiny"](), 16, frames=4).eval()
+    pictures = torch.randn(3 * 4, 3, 64, 32)
+    vectors = model(pictures).stages[0]
+    assert vectors.shape == (3, 16)
+    for number, tracklet in enumerate(pictures.split(4)):
+        torch.testing.assert_close(model(tracklet).stages[0][0], vectors[number])
+    with pytest.raises(ValueError, match="expected tracklets of 4 pictures each, got 5 pictures"):
+        model(pictures[:5])
+
+
+@torch.no_grad()
+def test_attention_weighs_frames_by_what_they_show() -> None:
+    torch.manual_seed(0)
+    attention = TemporalAttention(6)
+    vectors = torch.randn(2, 5, 6)
+    state, shares = attention(vectors)
+    torch.testing.assert_close(shares.sum(1), torch.ones(2))
+    order = torch.tensor([3, 0, 4, 1, 2])
+    moved_state, moved = attention(vectors[:, order])
+    torch.testing.assert_close(moved, shares[:, order])  # which frame it is makes no difference
+    torch.testing.assert_close(moved_state, state)
+    _, even = attention(vectors[:, :1].expand(2, 5, 6))
+    torch.testing.assert_close(even, torch.full((2, 5), 0.2))
+    attention.score.weight.mul_(1000)
+    assert attention(vectors)[1].amax(1).min() > 0.5
+
+
+@torch.no_grad()
+def test_a_sweep_carries_on_what_it_has_passed() -> None:
+    torch.manual_seed(0)
+    sweep = Sweep()
+    line = torch.randn(2, 3, 4, 64)
+    found = sweep(line)
+    for batch in range(2):
+        for row in range(3):
+            state = torch.zeros(64)
+            for place in range(4):
+                state = (sweep.input(line[batch, row, place]) + sweep.recurrent(state)).relu()
+                torch.testing.assert_close(found[batch, row, place], state)
+
+
+def test_the_cost_of_a_tracklet_is_that_of_its_frames_and_of_what_joins_them() -> None:
+    frames, channels, places = 8, 128, 4 * 2
+    trunk = frames * count_macs(ide(BACKBONES["tiny"]()), 64, 32).macs[0]
+    attention = frames * (channels * STATE + STATE * STATE + frames * STATE + 4 * STATE * (channels + STATE))
+    steps = 2 * 4 * (2 - 1) + 2 * 2 * (4 - 1)
+    sweeps = places * channels * SWEPT + (4 * places + steps) * SWEPT * SWEPT
+    head = (STATE + 4 * SWEPT) * 1024 + 1024 * 16
+    costs = count_macs(st_rnn(BACKBONES["tiny"](), 16), 64, 32)
+    assert costs.macs == (trunk + attention + sweeps + head,)
+    assert costs.source.startswith("counted at 64x32 for 8 frames")
+
+
+def test_only_st_rnn_takes_tracklets() -> None:
+    for network in ("dare", "ide"):
+        with pytest.raises(ValueError, match=f"{network} takes pictures one by one, got frames=4"):
+            Architecture("tiny", network=network).build(frames=4)
+    assert Architecture("tiny", network="st-rnn").build(frames=4).frames == 4
+    with pytest.raises(ValueError, match="networks that take tracklets are not exported"):
+        export(st_rnn(BACKBONES["tiny"](), 16), "nowhere")

@@ -37,6 +37,7 @@ class Settings:
     hidden_dim: Annotated[int | None, _help("Units of the first layer of a head.")] = None
     height: Annotated[int | None, _help("Of the network's input, in pixels.")] = None
     width: Annotated[int | None, _help("Of the network's input, in pixels.")] = None
+    frames: Annotated[int | None, _help("Pictures of a tracklet that become one vector together, in st-rnn.")] = None
     people: Annotated[int | None, _help("People in a batch.")] = None
     images: Annotated[int | None, _help("Pictures of each of them.")] = None
     generated_images: Annotated[int | None, _help("Pictures in a batch that show nobody, with --generated.")] = None

@@ -19,7 +19,7 @@ from dare.anytime.costs import ExitCosts
 from dare.files import replacing
 from dare.images import Preparation
 from dare.models.backbones import build_backbone
-from dare.models.baselines import BASELINES
+from dare.models.baselines import BASELINES, TRACKLETS
 from dare.models.dare import DaRe
 from dare.models.weights import load_strictly
 
@@ -61,9 +61,18 @@ class Architecture:
         if self.embedding_dim < 0:
             raise ValueError(f"embedding_dim must be at least 0, got {self.embedding_dim}")
 
-    def build(self, weights: str | Path | None = None) -> DaRe:
-        """The network, its trunk from these weights (None: random)."""
+    def build(self, weights: str | Path | None = None, frames: int = 1) -> DaRe:
+        """The network.
+
+        Args:
+            weights: of the trunk; None: random.
+            frames: as of `Preparation`.
+        """
+        if frames != 1 and self.network not in TRACKLETS:
+            raise ValueError(f"{self.network} takes pictures one by one, got frames={frames}; set frames to 1")
         stages = build_backbone(self.backbone, weights)
+        if self.network in TRACKLETS:
+            return BASELINES[self.network](stages, self.embedding_dim, frames)
         if self.network != DARE:
             return BASELINES[self.network](stages, self.embedding_dim)
         return DaRe(stages, self.embedding_dim, self.hidden_dim, self.taps, self.fusion)
@@ -116,7 +125,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         architecture = Architecture(**_tuples(info["architecture"]))
         preparation = Preparation(**_tuples(info["preparation"]))
         costs = ExitCosts(**_tuples(info["costs"]))
-        model = architecture.build()
+        model = architecture.build(frames=preparation.frames)
         load_strictly(model, tensors, str(path))
         training = dict(info["training"])
         if len(costs.macs) != len(model.exit_names):

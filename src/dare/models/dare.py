@@ -88,11 +88,13 @@ class DaRe(nn.Module):
         taps: stages that get a head, counted from 1; all by default. TriNet is `taps=[4]` without fusion.
         fusion: whether the last exit is the learnt weighted sum of all stages.
         head: makes other heads than the paper's, as the baselines have them; it alone then says how large vectors are.
+        frames: pictures that the last tap makes one vector of, where it does: tracklets come one behind the other.
 
     Attributes:
         steps: one module per stage.
         fusion: the weighted sum, or None.
         taps: the tapped stages, counted from 1.
+        frames: pictures to a vector.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class DaRe(nn.Module):
         fusion: bool = True,
         *,
         head: Head | None = None,
+        frames: int = 1,
     ) -> None:
         super().__init__()
         if min(embedding_dim, hidden_dim) < 1:
@@ -117,6 +120,7 @@ class DaRe(nn.Module):
             for number, stage in enumerate(stages[: self.taps[-1]], start=1)
         )
         self.fusion = Fusion(len(self.taps)) if fusion else None
+        self.frames = frames
 
     def forward(self, images: Tensor) -> StageEmbeddings:
         """All embeddings of (B, 3, H, W) images."""

@@ -22,7 +22,7 @@ class TrainConfig:
         weights: what the trunk starts from: "imagenet", a file's path, or None for random.
         preparation: input size, mean and standard deviation.
         augmentation: how crops are taken, random erasing and colour jitter.
-        people, images: P and K of a batch.
+        people, images: P and K of a batch; K counts tracklets where the network takes these.
         iterations: batches to train on.
         decay_start: iteration at which the learning rate starts to fall (t0 of equation 4).
         final_rate: what the rate has fallen to at the end, as a share of the first (0.001 in equation 4).
@@ -238,6 +238,16 @@ PRESETS = {
         beta1_late=0.9,
         weight_decay=5e-4,
         dropout=0.5,
+    ),
+    "st-rnn": TrainConfig(
+        architecture=Architecture(network="st-rnn"),
+        preparation=Preparation(height=224, width=224, frames=8),
+        augmentation=Augmentation(erasing=0.0),
+        people=8,
+        images=2,
+        iterations=25_000,
+        decay_start=15_000,
+        weight_decay=0.0,
     ),
 }
 """Name -> settings. `paper`: DaRe(R) with random erasing from ImageNet weights. `slim`: our trunk for CPUs,

@@ -61,7 +61,7 @@ class Triplets(nn.Module):
         """Asked before each iteration, counted from 0: what changes in the network by itself. Here nothing does."""
 
     def forward(self, model: DaRe, images: Tensor, people: Tensor, iteration: int) -> Losses:
-        """Images (B, 3, H, W) of people (B,) -> losses."""
+        """Images (B, 3, H, W) of people (B,) -> losses; of tracklets, all frames one behind the other."""
         embeddings = model(images).all()
         with torch.autocast(images.device.type, enabled=False):
             distances = pairwise_distances(embeddings)
@@ -155,6 +155,6 @@ def _dimensions(model: DaRe, preparation: Preparation) -> int:
     """Size of the last vector, as a black picture shows."""
     model.eval()
     with torch.no_grad():
-        *_, vectors = model.exits(torch.zeros(1, 3, preparation.height, preparation.width))
+        *_, vectors = model.exits(torch.zeros(model.frames, 3, preparation.height, preparation.width))
     model.train()
     return vectors.shape[1]

@@ -17,7 +17,7 @@ from dare.models.devices import describe_device
 from dare.models.macs import count_macs
 from dare.training.alarm import TrainingStoppedError
 from dare.training.augment import augment
-from dare.training.batches import IdentityBatches, MixedBatches
+from dare.training.batches import Batches
 from dare.training.config import TrainConfig
 from dare.training.state import STATE_FILE, TrainingState
 
@@ -38,7 +38,7 @@ class Run:
     paths: list[Path]
     people: NDArray[np.int64]
     kept: NDArray[np.int64]
-    batches: IdentityBatches | MixedBatches
+    batches: Batches
     data_name: str
 
     def __post_init__(self) -> None:
@@ -56,12 +56,15 @@ class Run:
         return self.kept[self.batches[iteration]]
 
     def batch(self, iteration: int) -> tuple[Tensor, Tensor]:
-        """Images (B, 3, H, W) and people (B,) of an iteration; a function of the seed and its number alone."""
+        """Images (B, 3, H, W) and people (B,) of an iteration; a function of the seed and its number alone.
+
+        Of tracklets, all frames one behind the other, and a person for each tracklet.
+        """
         rows = self.rows(iteration)
         generator = torch.Generator(self.pictures.device).manual_seed(self._seed(iteration))
         pictures = self.pictures[torch.from_numpy(rows).to(self.pictures.device)]
         images = augment(pictures, self.config.preparation, self.config.augmentation, generator)
-        people = torch.from_numpy(self.people[rows]).to(self.device)
+        people = torch.from_numpy(self.people[rows[:: self.config.preparation.frames]]).to(self.device)
         return images.to(self.device, memory_format=torch.channels_last), people
 
     @contextmanager

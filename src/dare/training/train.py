@@ -23,7 +23,7 @@ from dare.models.devices import choose_device
 from dare.models.macs import count_macs
 from dare.models.weights import load_strictly
 from dare.training.augment import picture_size
-from dare.training.batches import IdentityBatches, MixedBatches
+from dare.training.batches import Batches, IdentityBatches, MixedBatches, TrackletBatches
 from dare.training.config import TrainConfig
 from dare.training.metrics import MetricsLog, summary_writer_class
 from dare.training.objectives import build_objective
@@ -67,7 +67,7 @@ def train(
     """Train a DaRe or a baseline on samples and leave `model.safetensors` and `metrics.csv` in a folder.
 
     Args:
-        samples: labelled pictures; each image of a tracklet counts as a picture.
+        samples: labelled pictures; each image of a tracklet counts as a picture, unless the network takes tracklets.
         folder: of the run; must not hold another run unless this one resumes it.
         config: all settings that change the result.
         init: a checkpoint to start from (fine-tuning); its network must be the configured one.
@@ -88,20 +88,21 @@ def train(
     folder = Path(folder)
     if (folder / STATE_FILE).exists() and not resume:
         raise FileExistsError(f"{folder} holds a training already; resume it, or choose another folder")
-    paths, people = _labelled(samples)
+    paths, people, tracklets = _labelled(samples)
     if bool(generated) != bool(config.generated_images):
         raise ValueError(
             f"got {len(generated)} generated pictures, and {config.generated_images} in a batch; "
             "give such pictures and how many of them come into a batch, or neither"
         )
     paths, people = [*paths, *generated], np.append(people, np.full(len(generated), UNKNOWN))
+    tracklets = np.append(tracklets, np.arange(len(generated)) + len(samples))
     check_writable(folder / MODEL_FILE)
     if tensorboard:
         summary_writer_class()
     place = choose_device(device)
     network = _network(config, init)  # before the pictures: what cannot be built is said at once
     store, kept = _pictures(paths, config, folder if memory_map else None, skipped, on_progress)
-    batches = _batches(people[kept], config)
+    batches = _batches(people[kept], tracklets[kept], config)
     run = Run(folder, config, place, store, paths, people, kept, batches, data_name)
     objective = build_objective(config, network, people[kept])
     state = TrainingState.new(network, objective, config, run.device)
@@ -160,13 +161,14 @@ def _loop(
     return checkpoint
 
 
-def _labelled(samples: Sequence[Sample]) -> tuple[list[Path], NDArray[np.int64]]:
-    """Every image of every sample, and whom it shows."""
+def _labelled(samples: Sequence[Sample]) -> tuple[list[Path], NDArray[np.int64], NDArray[np.int64]]:
+    """Every image of every sample, whom it shows, and the number of its sample."""
     paths = [path for sample in samples for path in sample.images]
     people = [sample.person for sample in samples for _ in sample.images]
     if UNKNOWN in people:
         raise ValueError("training pictures need a person; leave those without out, or give them as generated pictures")
-    return paths, np.asarray(people, np.int64)
+    numbers = [number for number, sample in enumerate(samples) for _ in sample.images]
+    return paths, np.asarray(people, np.int64), np.asarray(numbers, np.int64)
 
 
 def _pictures(
@@ -197,8 +199,10 @@ def _pictures(
         return torch.from_numpy(pictures), kept
 
 
-def _batches(people: NDArray[np.int64], config: TrainConfig) -> IdentityBatches | MixedBatches:
+def _batches(people: NDArray[np.int64], tracklets: NDArray[np.int64], config: TrainConfig) -> Batches:
     """What comes into the batches, along the readable pictures; those of nobody stand behind the others."""
+    if (frames := config.preparation.frames) > 1:
+        return TrackletBatches(people, tracklets, config.people, config.images, frames, config.seed)
     nobody = people == UNKNOWN
     labelled = IdentityBatches(people[~nobody], config.people, config.images, config.seed)
     if not config.generated_images:
@@ -210,7 +214,7 @@ def _network(config: TrainConfig, init: str | Path | None) -> DaRe:
     """Built with its own seed, so that nothing else in the program changes the weights it starts from."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = config.architecture.build(None if init else config.weights)
+        model = config.architecture.build(None if init else config.weights, config.preparation.frames)
     try:
         count_macs(model, config.preparation.height, config.preparation.width)
     except Exception as error:  # whatever a network says to a picture of a size that it cannot take

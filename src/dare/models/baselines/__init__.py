@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dare.models.baselines.ide import ide
 from dare.models.baselines.mscan import mscan
 from dare.models.baselines.pan import pan
+from dare.models.baselines.st_rnn import st_rnn
 from dare.models.baselines.svdnet import svdnet
 from dare.models.baselines.trinet import trinet
 from dare.models.dare import DaRe
@@ -15,8 +16,12 @@ BASELINES: dict[str, Callable[..., DaRe]] = {
     "svdnet": svdnet,
     "pan": pan,
     "mscan": mscan,
+    "st-rnn": st_rnn,
 }
 """Name -> builder, which takes the stages of a backbone and `embedding_dim`."""
+
+TRACKLETS = ("st-rnn",)
+"""Those that make one vector of several pictures; their builders take `frames`, how many."""
 
 CLASSIFIED: dict[str, tuple[str, ...]] = {
     "ide": ("identity",),

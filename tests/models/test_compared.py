@@ -286,7 +286,7 @@ def test_a_tracklets_vector_is_its_own_and_no_matter_of_the_batch() -> None:
     assert vectors.shape == (3, 16)
     for number, tracklet in enumerate(pictures.split(4)):
         torch.testing.assert_close(model(tracklet).stages[0][0], vectors[number])
-    with pytest.raises(ValueError, match="expected tracklets of 4 pictures each, got 5 pictures"):
+    with pytest.raises(ValueError, match="expected tracklets of 4 pictures each, got 5 in all"):
         model(pictures[:5])
 
 

@@ -108,8 +108,7 @@ class TrainConfig:
                 f"dropout and generated pictures are for networks with a classifier ({', '.join(CLASSIFIED)}), "
                 f"got {self.dropout} and {self.generated_images} in {network}"
             )
-
-        if self.rounds and (network != "svdnet" or self.average or not 0 < phases(self.rounds) <= self.iterations):
+        if self.rounds and (network != "svdnet" or self.average or phases(self.rounds) > self.iterations):
             raise ValueError(
                 f"rounds are for svdnet, without an average of the weights, and {self.rounds} of them need at least "
                 f"{phases(self.rounds)} iterations; got {network}, {self.average} and {self.iterations}"
@@ -130,6 +129,20 @@ class TrainConfig:
         easing = self.ease_in * self.iterations
         return min(1.0, iteration / easing) if easing else 1.0
 
+
+_IDE = TrainConfig(
+    architecture=Architecture(network="ide", embedding_dim=0),
+    preparation=Preparation(height=224, width=224),
+    augmentation=Augmentation(erasing=0.0),
+    people=64,
+    images=1,
+    iterations=10_000,
+    decay_start=8_000,
+    final_rate=0.1,
+    beta1_late=0.9,
+    weight_decay=5e-4,
+    dropout=0.5,
+)
 
 PRESETS = {
     "paper": TrainConfig(),
@@ -172,72 +185,41 @@ PRESETS = {
         decay_start=15_000,
         weight_decay=0.0,
     ),
-    "ide": TrainConfig(
-        architecture=Architecture(network="ide", embedding_dim=0),
-        preparation=Preparation(height=224, width=224),
-        augmentation=Augmentation(erasing=0.0),
-        people=64,
-        images=1,
-        iterations=10_000,
-        decay_start=8_000,
-        final_rate=0.1,
-        beta1_late=0.9,
-        weight_decay=5e-4,
-        dropout=0.5,
-    ),
-    "lsro": TrainConfig(
-        architecture=Architecture(network="ide", embedding_dim=0),
-        preparation=Preparation(height=224, width=224),
-        augmentation=Augmentation(erasing=0.0),
+    "ide": _IDE,
+    "lsro": replace(
+        _IDE,
         people=22,
-        images=1,
         generated_images=42,
         iterations=28_000,
         decay_start=22_400,
-        final_rate=0.1,
-        beta1_late=0.9,
         weight_decay=1e-4,
         dropout=0.75,
     ),
-    "svdnet": TrainConfig(
+    "svdnet": replace(
+        _IDE,
         architecture=Architecture(network="svdnet", embedding_dim=1024),
-        preparation=Preparation(height=224, width=224),
-        augmentation=Augmentation(erasing=0.0),
-        people=64,
-        images=1,
         iterations=137_000,
         decay_start=25_000,
         final_rate=0.01,
-        beta1_late=0.9,
-        weight_decay=5e-4,
+        dropout=0.0,
         rounds=7,
     ),
-    "pan": TrainConfig(
+    "pan": replace(
+        _IDE,
         architecture=Architecture(network="pan", embedding_dim=0),
-        preparation=Preparation(height=224, width=224),
-        augmentation=Augmentation(erasing=0.0),
         people=32,
-        images=1,
         iterations=16_000,
         decay_start=12_000,
-        final_rate=0.1,
-        beta1_late=0.9,
-        weight_decay=5e-4,
         dropout=0.75,
     ),
-    "mscan": TrainConfig(
+    "mscan": replace(
+        _IDE,
         architecture=Architecture("mscan", network="mscan"),
         weights=None,
         preparation=Preparation(height=160, width=64),
-        augmentation=Augmentation(erasing=0.0),
-        people=64,
-        images=1,
         iterations=40_000,
         decay_start=20_000,
         final_rate=0.01,
-        beta1_late=0.9,
-        weight_decay=5e-4,
-        dropout=0.5,
     ),
     "st-rnn": TrainConfig(
         architecture=Architecture(network="st-rnn"),

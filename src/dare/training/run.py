@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dare.datasets.sample import UNKNOWN
+from dare.models.baselines import CLASSIFIED
 from dare.models.checkpoints import MODEL_FILE, Checkpoint, save_checkpoint
 from dare.models.devices import describe_device
 from dare.models.macs import count_macs
@@ -105,9 +106,10 @@ class Run:
         names = ", ".join(self.paths[row].name for row in self.rows(state.iteration))
         last = f"the last sound weights are in {self.folder / MODEL_FILE}, which --init can start from"
         kept = last if (self.folder / MODEL_FILE).exists() else "nothing had been saved yet"
+        eased = "" if self.config.architecture.network in CLASSIFIED else ", or with mining eased in (--ease-in 0.3)"
         return TrainingStoppedError(
-            f"{reason}, iteration {state.iteration}; start anew with a lower learning rate, or with mining eased in "
-            f"(--ease-in 0.3); {kept}. The batch: {names}"
+            f"{reason}, iteration {state.iteration}; start anew with a lower learning rate{eased}; {kept}. "
+            f"The batch: {names}"
         )
 
     def _seed(self, *numbers: int) -> int:

@@ -4,10 +4,10 @@ The temporal attention model reads all frames at every step of an LSTM and weigh
 spatial recurrent model sweeps over the map from four sides, so that every place knows of its surroundings.
 
 Source: Zhou et al., "See the Forest for the Trees: Joint Spatial and Temporal Recurrent Neural Networks for Video-based
-Person Re-identification", CVPR 2017. Simplified, as the authors published no code: the paper's spatial model takes the
-difference of two tracklets' maps and says how likely they show one person, so that every pair must go through it. Ours
-takes one tracklet's map, weighed over time by the attention, and its result joins the temporal model's in one vector
-that is compared as all others are; both learn by the triplet loss. Sweeps along diagonals are left out.
+Person Re-identification", CVPR 2017. Simplified: the paper's spatial model takes the difference of two tracklets' maps
+and says how likely they show one person, so that every pair must go through it. Ours takes one tracklet's map, weighed
+over time by the attention, and its result joins the temporal model's in one vector that is compared as all others are;
+both learn by the triplet loss. Sweeps along diagonals are left out. Written without code of its authors; sizes are ours.
 """
 
 from collections.abc import Sequence
@@ -50,7 +50,10 @@ class Tracklets(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         if len(features) % self.frames:
-            raise ValueError(f"expected tracklets of {self.frames} pictures each, got {len(features)} pictures")
+            raise ValueError(
+                f"expected tracklets of {self.frames} pictures each, got {len(features)} in all; "
+                "dare embed and dare evaluate make them of any sample"
+            )
         features = features.reshape(-1, self.frames, *features.shape[1:])
         temporal, shares = self.attention(features.mean((3, 4)))
         spatial = self.sweeps((shares[:, :, None, None, None] * features).sum(1))

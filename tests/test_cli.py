@@ -127,6 +127,28 @@ def test_vectors_from_elsewhere_are_scored_by_either_distance(
         assert "unknown" in out
 
 
+def test_a_learnt_distance_takes_the_training_pictures(
+    capsys: pytest.CaptureFixture[str], market: Path, model: Path, tmp_path: Path
+) -> None:
+    learn = ["--metric", "kissme", "--metric-dimensions", "3"]
+    status, out, _ = run(capsys, "evaluate", market, "--model", model, *learn, "--json", tmp_path / "r.json")
+    assert status == 0
+    assert "gallery entries, learnt distances" in out
+    assert json.loads((tmp_path / "r.json").read_text())["metric"].startswith("KISSME")
+    run(capsys, "embed", market, tmp_path / "e.npz", "--model", model)
+    status, _, err = run(capsys, "evaluate", market, "--embeddings", tmp_path / "e.npz", *learn)
+    assert status == 2
+    assert "embed them too: dare embed --split train --split query --split gallery" in err
+    splits = [f"--split={name}" for name in ("train", "query", "gallery")]
+    run(capsys, "embed", market, tmp_path / "e.npz", "--model", model, *splits)
+    status, _, _ = run(
+        capsys, "evaluate", market, "--embeddings", tmp_path / "e.npz", *learn, "--json", tmp_path / "s.json"
+    )
+    assert status == 0
+    first, second = (json.loads((tmp_path / name).read_text())["results"] for name in ("r.json", "s.json"))
+    assert [stage["mAP"] for stage in first] == pytest.approx([stage["mAP"] for stage in second])
+
+
 def test_one_set_trains_and_another_is_scored(capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path) -> None:
     other = make_market(tmp_path / "other", train_people=1, test_people=5)
     status, out, _ = run(capsys, "evaluate", other, "--model", model)
@@ -194,6 +216,8 @@ def test_one_camera_alone_cannot_be_scored_and_the_reason_is_said(
         (["train", "ROOT", "OUT", "--margin", "nan"], "margin finite"),
         (["train", "ROOT", "OUT", "--hidden-dim", "100000000000"], "not enough memory"),
         (["evaluate", "ROOT", "--embeddings", "none.npz", "--crops", "10"], "belong to --model"),
+        (["evaluate", "ROOT", "--model", "MODEL", "--metric-dimensions", "3"], "belongs to --metric"),
+        (["evaluate", "ROOT", "--model", "MODEL", "--metric", "xqda", "--metric-dimensions", "0"], "at least 1"),
         (["train", "ROOT", "OUT", "--threads", "0"], "threads must be at least 1"),
         (["embed", "ROOT", "OUT/e.npz", "--model", "ROOT"], "no checkpoint at"),
         (["data", "check", "none"], "found neither at none"),

@@ -10,11 +10,12 @@ from conftest import save_picture
 
 from dare.anytime.costs import NETSCOPE_2018, ExitCosts
 from dare.datasets import Benchmark, folder, market1501
-from dare.evaluation import evaluate
+from dare.evaluation import Learner, evaluate
 from dare.report import write_report
-from dare.retrieval.distances import cosine, euclidean
+from dare.retrieval.distances import cosine, euclidean, normalised
 from dare.retrieval.embeddings import Embeddings, EmbeddingsError
 from dare.retrieval.labels import Labels
+from dare.retrieval.metrics import kissme, xqda
 from dare.retrieval.scoring import score
 
 
@@ -23,10 +24,10 @@ def benchmark(market_folder: Path) -> Benchmark:
     return market1501(market_folder)
 
 
-def made_up(benchmark: Benchmark, fused: bool = True) -> Embeddings:
-    """Vectors of all queries and gallery entries, in no particular order."""
+def made_up(benchmark: Benchmark, fused: bool = True, training: bool = False) -> Embeddings:
+    """Vectors of all queries and gallery entries, in no particular order, and of the training pictures behind them."""
     random = np.random.default_rng(0)
-    samples = (*benchmark.gallery, *benchmark.query)
+    samples = (*benchmark.gallery, *benchmark.query, *(benchmark.train if training else ()))
     stages = tuple(random.normal(size=(len(samples), 8)).astype(np.float32) for _ in range(3))
     wrong = np.full(len(samples), 77)  # labels come from the benchmark, not from here
     ids = benchmark.identify(samples)
@@ -46,6 +47,37 @@ def test_every_exit_scores_as_its_matrix_does(benchmark: Benchmark, distance: st
         assert vectors is not None
         expected = score(measure(vectors[query_rows], vectors[gallery_rows]), query, gallery, rule=rule)
         np.testing.assert_allclose(stage.scores.average_precision, expected.average_precision)
+
+
+@pytest.mark.parametrize("learn", [kissme, xqda])
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+def test_distances_are_learnt_from_the_training_pictures_at_every_exit(
+    benchmark: Benchmark, learn: Learner, distance: str, tmp_path: Path
+) -> None:
+    embeddings = made_up(benchmark, training=True)
+    result = evaluate(embeddings, benchmark, distance=distance, metric=learn)
+    scale = normalised if distance == "cosine" else np.asarray
+    train, query, gallery = (Labels.of(part) for part in (benchmark.train, benchmark.query, benchmark.gallery))
+    entries, end = len(benchmark.gallery), len(benchmark.gallery) + len(benchmark.query)
+    for stage, vectors in zip(result.results, (*embeddings.stages, embeddings.fused), strict=True):
+        assert vectors is not None
+        known = scale(vectors)
+        metric = learn(known[end:], train.people, train.cameras)
+        distances = metric.distances(known[entries:end], known[:entries])
+        expected = score(distances, query, gallery)
+        np.testing.assert_allclose(stage.scores.average_precision, expected.average_precision)
+        assert result.metric.startswith(metric.source)
+    assert ("length 1" in result.metric) == (distance == "cosine")
+    assert result.figures()["metric"] == result.metric
+    write_report(tmp_path / "report.html", result)
+
+
+def test_a_distance_needs_the_training_pictures_and_tells_of_people_who_are_tested(benchmark: Benchmark) -> None:
+    with pytest.raises(EmbeddingsError, match=r"18 of 18 have no embedding.*--split train"):
+        evaluate(made_up(benchmark), benchmark, metric=kissme)
+    same = replace(benchmark, train=tuple(sample for sample in benchmark.gallery if sample.person > 0))
+    notes = evaluate(made_up(benchmark), same, metric=kissme).notes
+    assert "3 of 3 people asked for are among those the distance was learnt from; figures flatter it" in notes
 
 
 def test_the_last_stage_is_no_exit_where_there_is_fusion(benchmark: Benchmark) -> None:

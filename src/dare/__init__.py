@@ -26,6 +26,7 @@ _HOME = {
     "Gallery": "dare.gallery.store",
     "Hits": "dare.gallery.store",
     "Labels": "dare.retrieval.labels",
+    "Metric": "dare.retrieval.metrics",
     "MemoryGallery": "dare.gallery.memory",
     "NETSCOPE_2018": "dare.anytime.costs",
     "PRESETS": "dare.training.config",
@@ -54,6 +55,7 @@ _HOME = {
     "geometric_shares": "dare.anytime.budgets",
     "identify": "dare.identification",
     "identify_stream": "dare.identification",
+    "kissme": "dare.retrieval.metrics",
     "load_checkpoint": "dare.models.checkpoints",
     "margin": "dare.anytime.confidence",
     "market1501": "dare.datasets",
@@ -67,6 +69,7 @@ _HOME = {
     "score_vectors": "dare.retrieval.scoring",
     "train": "dare.training.train",
     "write_report": "dare.report",
+    "xqda": "dare.retrieval.metrics",
 }
 
 

@@ -1,6 +1,7 @@
 """`dare evaluate`."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,7 +14,7 @@ from dare.cli.terminal import console, output, write_json
 from dare.files import check_writable
 
 if TYPE_CHECKING:
-    from dare.evaluation import Evaluation
+    from dare.evaluation import Evaluation, Learner
 
 
 def evaluate(
@@ -23,6 +24,8 @@ def evaluate(
     model: Models | None = None,
     embeddings: Path | None = None,
     distance: Literal["euclidean", "cosine"] = "euclidean",
+    metric: Literal["kissme", "xqda"] | None = None,
+    metric_dimensions: int | None = None,
     rule: Literal["official", "step"] = "official",
     report: Path | None = None,
     json: Path | None = None,
@@ -41,6 +44,11 @@ def evaluate(
         (picture file names).
     distance
         Euclidean as DaRe is trained for, or cosine.
+    metric
+        Learn each exit's distance from the training pictures first; embeddings must hold these too. With cosine,
+        vectors are scaled to length 1 before.
+    metric_dimensions
+        KISSME: after PCA to so many dimensions; XQDA: at most so many.
     rule
         Of average precision: official (the code of Market-1501) or step (torchreid, fast-reid).
     report
@@ -59,7 +67,8 @@ def evaluate(
             check_writable(path)
     running = running or Running()
     benchmark = open_benchmark(root, layout)
-    samples = (*benchmark.query, *benchmark.gallery)
+    learner = _learner(metric, metric_dimensions)
+    samples = (*benchmark.query, *benchmark.gallery, *(benchmark.train if learner else ()))
     if model is not None:
         vectors, costs, skipped = run_network(benchmark, samples, running.open(model), running)
         left_out = [problem.path.relative_to(benchmark.root).as_posix() for problem in skipped]
@@ -68,7 +77,9 @@ def evaluate(
             raise ValueError("options of running a network belong to --model, not to --embeddings; leave them out")
         vectors, costs = Embeddings.load(str(embeddings)), None
         left_out = vectors.lacking(benchmark.identify(samples)) if running.skip_unreadable else []
-    result = evaluate_embeddings(vectors, benchmark, distance=distance, rule=rule, costs=costs, skipped=left_out)
+    result = evaluate_embeddings(
+        vectors, benchmark, distance=distance, rule=rule, costs=costs, skipped=left_out, metric=learner
+    )
     _show(result)
     if json:
         write_json(json, {**result.figures(), "version": __version__})
@@ -82,10 +93,21 @@ def evaluate(
         sys.exit(1)
 
 
+def _learner(metric: str | None, dimensions: int | None) -> "Learner | None":
+    if metric is None:
+        if dimensions is not None:
+            raise ValueError("--metric-dimensions belongs to --metric")
+        return None
+    from dare.retrieval.metrics import kissme, xqda
+
+    return partial({"kissme": kissme, "xqda": xqda}[metric], dimensions=dimensions)
+
+
 def _show(result: "Evaluation") -> None:
     benchmark = result.benchmark
     queries = len(result.query)
-    output.print(f"{benchmark.name}: {queries} queries, {len(result.gallery)} gallery entries, {result.distance}")
+    distance = "learnt distances" if result.metric else result.distance
+    output.print(f"{benchmark.name}: {queries} queries, {len(result.gallery)} gallery entries, {distance}")
     table = Table("exit", "rank-1", "rank-5", "rank-10", "mAP", "mINP", "multiply-adds")
     for stage in result.results:
         scores = stage.scores
@@ -96,6 +118,8 @@ def _show(result: "Evaluation") -> None:
         table.add_row(name, *(f"{100 * figure:.1f}" for figure in figures), macs)
     output.print(table)
     output.print(f"in percent; average precision by the {result.rule} rule; (in brackets: no exit of its own)")
+    if result.metric:
+        output.print(f"learnt per exit, the last by {result.metric}")
     if result.costs:
         output.print(f"multiply-adds: {result.costs.source}")
     for note in result.notes:

@@ -11,7 +11,7 @@ from dare import missing_extra
 from dare.datasets import BENCHMARKS
 from dare.datasets.synthetic import SIZES
 from dare.datasets.synthetic import Recipe as Knobs
-from dare.experiments.table1 import COLUMNS, published_table1
+from dare.experiments.published_tables import COLUMNS, published_table1
 
 if TYPE_CHECKING:
     from dare.training.config import TrainConfig
@@ -199,6 +199,11 @@ class Recipe:
     def outputs(self) -> tuple[str, ...]:
         """All that can be made by it, in the paper's order."""
         return ("table1", "table2", *(name for name in FIGURES if name in self.figures))
+
+    def require(self, name: str) -> None:
+        """Refuse an output that this recipe does not have."""
+        if name not in self.outputs:
+            raise RecipeError(f"{self.source} has no {name}; it has {', '.join(self.outputs)}; add a section [{name}]")
 
     def with_folders(self, folders: Mapping[str, Path]) -> "Recipe":
         """The same with data sets elsewhere.
@@ -487,11 +492,14 @@ def _flat(config: "TrainConfig") -> dict[str, Any]:
 
 def _check_kind(where: str, value: Any, preset: Any) -> None:
     """TOML's kinds against the preset's; a whole number will do for any number."""
-    if preset is None or value is None or isinstance(preset, str | tuple):
-        right = isinstance(value, str | list)
+    if where.endswith(".taps"):  # None in a preset, for all of them
+        right = isinstance(value, list) and all(type(tap) is int for tap in value)
+    elif preset is None or isinstance(preset, str):
+        right = isinstance(value, str)
     elif isinstance(preset, bool) or isinstance(value, bool):
         right = type(value) is type(preset)
     else:
         right = isinstance(value, int) or (isinstance(value, float) and isinstance(preset, float))
     if not right:
-        raise RecipeError(f"{where} must be of the kind of {preset!r}, got {value!r}")
+        like = "a list of whole numbers" if where.endswith(".taps") else f"of the kind of {preset!r}"
+        raise RecipeError(f"{where} must be {like}, got {value!r}")

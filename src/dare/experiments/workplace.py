@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from dare import missing_extra
 from dare.anytime.costs import ExitCosts
-from dare.datasets import SYNTHETIC_RECIPE, Benchmark, Sample, open_benchmark
+from dare.datasets import Benchmark, Sample, open_benchmark
+from dare.datasets.layout import SYNTHETIC_RECIPE
 from dare.datasets.synthetic import draw_benchmark
 from dare.embedding import embed
 from dare.evaluation import Evaluation, evaluate

@@ -218,9 +218,7 @@ class Recipe:
                     f"{self.source} has no data set {name!r} that a folder can be given for; "
                     f"it has {', '.join(known) or 'none'}"
                 )
-        data = {
-            name: replace(one, folder=folders[name]) if name in folders else one for name, one in self.data.items()
-        }
+        data = {name: replace(one, folder=folders[name]) if name in folders else one for name, one in self.data.items()}
         return replace(self, data=data)
 
 

@@ -116,13 +116,13 @@ def _table1(workplace: Workplace) -> Output:
         for training, data in dict.fromkeys((cell.training, cell.data) for cell in cells if cell.runs)
         for run in workplace.runs(training, data)
     ]
-    missing = tuple(
-        f"{cell.row} on {cell.column}: {note}"
-        for cell in cells
-        for note in cell.notes
-        if cell.training and (note.startswith("not measured") or " runs; " in note)
-    )
-    return _write_table(workplace, "table1", first_table.MEANING, [cell.line() for cell in cells], sections, runs, missing)
+    missing: dict[tuple[str, str], list[str]] = {}
+    for cell in cells:
+        for note in cell.notes:
+            if note.startswith("not measured") or " runs; " in note:
+                missing.setdefault((cell.column, note), []).append(cell.row)
+    told = tuple(f"{column}: {note} ({', '.join(rows)})" for (column, note), rows in missing.items())
+    return _write_table(workplace, "table1", first_table.MEANING, [cell.line() for cell in cells], sections, runs, told)
 
 
 def _table2(workplace: Workplace) -> Output:

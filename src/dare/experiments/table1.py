@@ -58,7 +58,7 @@ class Cell:
         found: dict[str, Any] = {"row": self.row, "data_set": self.column}
         names = {"rank-1": "rank1", "mAP": "mAP"}
         for measure in MEASURES:
-            found[f"published_{names[measure]}"] = f"{self.published[measure]:g}" if self.published else ""
+            found[f"published_{names[measure]}"] = _printed(self.published[measure]) if self.published else ""
         for measure in MEASURES:
             found[f"measured_{names[measure]}"] = _number(self.mean(measure), ".3f")
             found[f"measured_{names[measure]}_sd"] = _number(self.deviation(measure), ".3f")
@@ -69,7 +69,7 @@ class Cell:
 
     def shown(self) -> tuple[str, ...]:
         """The same for people: published, measured and difference, each as rank-1 / mAP, runs, and notes."""
-        published = " / ".join(f"{self.published[measure]:g}" for measure in MEASURES) if self.published else "–"
+        published = " / ".join(_printed(self.published[measure]) for measure in MEASURES) if self.published else "–"
         measured, difference = "", ""
         if self.runs:
             measured = " / ".join(_with_deviation(self.mean(one), self.deviation(one)) for one in MEASURES)
@@ -157,7 +157,9 @@ def _cell(
     elif not figures:
         notes.append(f"not measured: {_common(missing)}")
     else:
-        notes += [f"stands in: {one}" for one in (training.stands_in, row.stands_in if row else "", data.stands_in) if one]
+        stands_in = filter(None, (training.stands_in, row.stands_in if row else "", data.stands_in))
+        if text := ", ".join(stands_in):
+            notes.append(f"stands in: {text}")
         notes += _how_scored(training, row, data)
         if missing:
             notes.append(f"{len(figures)} of {len(figures) + len(missing)} runs; {_common(missing)}")
@@ -188,6 +190,11 @@ def _common(reasons: Iterable[str]) -> str:
     reasons = list(reasons)
     bare = {reason.partition(": ")[2] for reason in reasons}
     return bare.pop() if len(bare) == 1 else "; ".join(reasons)
+
+
+def _printed(value: float) -> str:
+    """One decimal, as the paper prints all but one."""
+    return f"{value:.1f}" if round(value, 1) == value else f"{value:g}"
 
 
 def _with_deviation(mean: float, deviation: float) -> str:

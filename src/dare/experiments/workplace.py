@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -43,6 +44,7 @@ class Means:
         memory_map: as of `train`.
         train: whether to train what has not been; else it stays unmeasured.
         on_progress: called with what is done, how much of it, out of how much, and a remark.
+        on_finished: called with what was trained, embedded or drawn just now, and how long it took.
         should_stop: asked now and then; True ends the work with `StoppedError`.
     """
 
@@ -53,6 +55,7 @@ class Means:
     memory_map: bool = False
     train: bool = True
     on_progress: Callable[[str, int, int, str], None] = lambda phase, done, total, remark: None
+    on_finished: Callable[[str], None] = lambda text: None
     should_stop: Callable[[], bool] = lambda: False
 
 
@@ -138,7 +141,9 @@ class Workplace:
         def on_progress(done: int, total: int) -> None:
             self._show(f"drawing {data.name}", done, total)
 
-        draw_benchmark(folder, data.draw or "tiny", seed=data.seed, recipe=data.drawn, on_progress=on_progress)
+        start = time.monotonic()
+        count = draw_benchmark(folder, data.draw or "tiny", seed=data.seed, recipe=data.drawn, on_progress=on_progress)
+        self.means.on_finished(f"{data.name}: drew {count} pictures, {time.monotonic() - start:.0f} s")
 
     def checkpoint(self, run: Run) -> Path:
         """Where a run's network is; it is trained if it has not been.
@@ -217,6 +222,7 @@ class Workplace:
             raise NotMeasuredError(f"the training broke off: {error}") from error
         if checkpoint.training["iterations"] < config.iterations:
             raise StoppedError(f"{run.name} stopped after {checkpoint.training['iterations']} iterations, saved")
+        self.means.on_finished(f"{run.name}: trained, {checkpoint.training['seconds']:.0f} s in all")
 
     def network(self, run: Run) -> "Checkpoint":
         """A run's network with all that is known of it; raises as `checkpoint` does."""
@@ -273,6 +279,7 @@ class Workplace:
 
     def _embed(self, run: Run, checkpoint: Path, samples: Sequence[Sample], crops: int, file: Path) -> Embeddings:
         parts = file.with_name(f".{file.name}.parts")
+        start = time.monotonic()
         found = embed(
             self.means.open(checkpoint),
             samples,
@@ -285,14 +292,19 @@ class Workplace:
         )
         found.save(file)
         shutil.rmtree(parts, ignore_errors=True)
+        self.means.on_finished(f"{run.name}: embedded {len(found)} samples, {time.monotonic() - start:.0f} s")
         return found
 
     def evaluation(self, run: Run, crops: int | None = None) -> Evaluation:
-        """A run scored at every exit; what stands in is part of the benchmark's name. Raises as `embeddings` does."""
+        """A run scored at every exit; raises as `embeddings` does.
+
+        Where something stands in, the benchmark's name says so, and so does every drawing that has it for a title.
+        """
         found = self.embeddings(run, crops=crops)
         benchmark = self.benchmark(run.data.name)
-        named = replace(benchmark, name=run.stands_in or benchmark.name)
-        scored = evaluate(found, named, distance=run.training.distance, costs=self.costs(run, crops))
+        if run.stands_in:
+            benchmark = replace(benchmark, name=f"{benchmark.name}, stand-ins")
+        scored = evaluate(found, benchmark, distance=run.training.distance, costs=self.costs(run, crops))
         return worth_something(scored)
 
     def _show(self, phase: str, done: int, total: int) -> None:

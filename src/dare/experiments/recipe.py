@@ -228,7 +228,7 @@ def shipped_recipes() -> list[str]:
 
 
 def load_recipe(source: str | Path) -> Recipe:
-    """Read and check a recipe: the name of one that comes with the package, or a file. docs/reproduce.md has the format.
+    """Read and check a recipe: a file, or the name of one that comes with the package. See docs/reproduce.md.
 
     Paths in a file are relative to its folder, in a shipped recipe to the working directory.
 
@@ -414,18 +414,17 @@ def _row(name: str, entry: Any, trainings: Mapping[str, Training]) -> Row:
     section = _Section(where, {"training": entry} if isinstance(entry, str) else _as_section(where, entry))
     training, stands_in = section.take("training", str), section.take("stands_in", str, "")
     _known_training(where, training, trainings)
-    learnt: Any = {}
+    learnt: Mapping[str, Any] = {}
     if "+ML" in name:
-        section_or_name = section.take("metric", object)
-        each = {one: section_or_name for one in trainings[training].data}
-        learnt = section_or_name if isinstance(section_or_name, dict) else each
-        for one in trainings[training].data:
+        data, metric = trainings[training].data, section.take("metric", object)
+        learnt = metric if isinstance(metric, dict) else dict.fromkeys(data, metric)
+        for one in (*data, *learnt):
+            if one not in data:
+                raise RecipeError(f"{where}.metric is for {one}, which is not in the data of {training}")
             if learnt.get(one) not in get_args(Metric):
                 raise RecipeError(
                     f"{where}.metric must be one of {', '.join(get_args(Metric))} (for {one}), got {learnt.get(one)!r}"
                 )
-        if foreign := learnt.keys() - {*trainings[training].data}:
-            raise RecipeError(f"{where}.metric is for {min(foreign)}, which is not in the training's data")
     section.done()
     return Row(name, training, learnt, stands_in)
 

@@ -52,8 +52,9 @@ class Drawn:
 
 
 def draw(figure: Figure, workplace: Workplace, folder: Path) -> Drawn:
-    """Draw a figure into a folder; trains and embeds what it needs. The authors' own points are drawn where pictures and
-    networks are theirs.
+    """Draw a figure into a folder; trains and embeds what it needs.
+
+    The authors' own points are drawn beside networks and pictures that are meant to be theirs.
 
     Raises:
         NotMeasuredError: something that it needs cannot be had.

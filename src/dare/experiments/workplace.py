@@ -1,4 +1,4 @@
-"""What a recipe's trainings leave behind, each made once: networks, and the vectors of the pictures they are tested on."""
+"""What a recipe's trainings leave behind, each made once: networks, and vectors of what they are tested on."""
 
 import json
 import shutil
@@ -269,7 +269,8 @@ class Workplace:
         networks = run.training.checkpoints.get(run.data.name)
         if networks and found.model != (digest := _load(self.checkpoint(run)).digest):
             raise NotMeasuredError(
-                f"{path} holds vectors of model {found.model[:12] or 'unknown'}, {networks[run.number]} is {digest[:12]}"
+                f"{path} holds vectors of model {found.model[:12] or 'unknown'}, not of {networks[run.number]}, which is "
+                f"{digest[:12]}"
             )
         if found.crops == crops:
             return found

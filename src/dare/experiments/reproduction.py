@@ -3,7 +3,7 @@
 import csv
 import json
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -107,9 +107,10 @@ def reproduce(
 
 def _table1(workplace: Workplace) -> Output:
     cells = first_table.table1(workplace.recipe, workplace)
+    by_column = _by_column(cells)
     sections = tuple(
         Section(column, ("system", *first_table.HEADER), tuple((cell.row, *cell.shown()) for cell in own))
-        for column, own in _by_column(cells)
+        for column, own in by_column.items()
     )
     runs = [
         run
@@ -121,7 +122,10 @@ def _table1(workplace: Workplace) -> Output:
         for note in cell.notes:
             if note.startswith("not measured") or " runs; " in note:
                 missing.setdefault((cell.column, note), []).append(cell.row)
-    told = tuple(f"{column}: {note} ({', '.join(rows)})" for (column, note), rows in missing.items())
+    told = tuple(
+        f"{column}: {note} ({'all rows' if len(rows) == len(by_column[column]) else ', '.join(rows)})"
+        for (column, note), rows in missing.items()
+    )
     return _write_table(workplace, "table1", first_table.MEANING, [cell.line() for cell in cells], sections, runs, told)
 
 
@@ -129,7 +133,7 @@ def _table2(workplace: Workplace) -> Output:
     counts = second_table.table2(workplace)
     sections = tuple(
         Section(column, second_table.HEADER, tuple(count.shown() for count in own))
-        for column, own in _by_column(counts)
+        for column, own in _by_column(counts).items()
     )
     lines = [count.line() for count in counts]
     missing = dict.fromkeys(
@@ -138,11 +142,11 @@ def _table2(workplace: Workplace) -> Output:
     return _write_table(workplace, "table2", second_table.MEANING, lines, sections, [], tuple(missing))
 
 
-def _by_column(cells: Iterable[Any]) -> Iterator[tuple[str, list[Any]]]:
+def _by_column(cells: Iterable[Any]) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for cell in cells:
         found.setdefault(cell.column, []).append(cell)
-    yield from found.items()
+    return found
 
 
 def _write_table(

@@ -148,10 +148,10 @@ def _cell(
     notes = [published.remark] if published.remark and column in published.figures else []
     training = recipe.trainings[row.training] if row else None
     figures, missing = found or ([], [])
-    if training is None:
-        notes.append("not measured: the recipe has no training for this row")
-    elif data is None:
+    if data is None:
         notes.append("not measured: the recipe has no data set for this column")
+    elif training is None:
+        notes.append("not measured: the recipe has no training for this row")
     elif found is None:
         notes.append(f"not measured: training {training.name} is not for {data.name}")
     elif not figures:

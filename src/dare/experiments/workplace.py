@@ -269,7 +269,7 @@ class Workplace:
         networks = run.training.checkpoints.get(run.data.name)
         if networks and found.model != (digest := _load(self.checkpoint(run)).digest):
             raise NotMeasuredError(
-                f"{path} holds vectors of model {found.model[:12] or 'unknown'}, not of {networks[run.number]}, which is "
+                f"{path} holds vectors of model {found.model[:12] or 'unknown'}, and {networks[run.number]} is "
                 f"{digest[:12]}"
             )
         if found.crops == crops:

@@ -83,6 +83,7 @@ class Training:
         distance: that its vectors are compared by.
         stands_in: what this network is in place of, and why; "" where it is the paper's.
         checkpoints, embeddings: data set -> finished networks, or their vectors, to take instead of training.
+        generated: data set -> a folder of pictures that show nobody, for networks that learn from such too.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Training:
     stands_in: str = ""
     checkpoints: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     embeddings: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    generated: Mapping[str, Path] = field(default_factory=dict)
 
     def count(self, data: str) -> int:
         """How many runs there are on a data set."""
@@ -365,15 +367,19 @@ def _training(name: str, section: _Section, data: Mapping[str, DataSet], crops: 
     crops, distance = section.take("crops", int, crops), section.take("distance", str, "euclidean")
     stands_in = section.take("stands_in", str, "")
     given = {kind: _paths(f"{where}.{kind}", section.take(kind, dict, {}), base) for kind in _GIVEN}
+    generated = section.take("generated", dict, {})
     section.done()
     if not named:
         raise RecipeError(f"{where} lacks data, the names of the data sets that it is for")
-    for one in (*named, *given["checkpoints"], *given["embeddings"]):
+    for one in named:
         if one not in data:
             raise RecipeError(f"{where} names an unknown data set {one!r}; the recipe has {', '.join(data)}")
-    for kind, paths in given.items():
-        if foreign := [one for one in paths if one not in named]:
-            raise RecipeError(f"{where}.{kind} are for {foreign[0]}, which is not in its data; add it there")
+    for kind, each in {**given, "generated": generated}.items():
+        if foreign := [one for one in each if one not in named]:
+            raise RecipeError(f"{where}.{kind} has {foreign[0]}, which is not in its data; add it there")
+    for one, path in generated.items():
+        if not isinstance(path, str):
+            raise RecipeError(f"{where}.generated.{one} must be a folder, got {path!r}")
     for one in {*given["checkpoints"]} & {*given["embeddings"]}:
         if len(given["checkpoints"][one]) != len(given["embeddings"][one]):
             raise RecipeError(f"{where} gives embeddings and checkpoints for {one}, but not one for each other")
@@ -383,7 +389,9 @@ def _training(name: str, section: _Section, data: Mapping[str, DataSet], crops: 
         raise RecipeError(f"{where}.crops must be 1 or 10, got {crops}")
     if distance not in get_args(Distance):
         raise RecipeError(f"{where}.distance must be one of {', '.join(get_args(Distance))}, got {distance!r}")
-    return Training(name, preset, settings, named, runs, crops, distance, stands_in, **given)  # type: ignore[arg-type]
+    kind: Any = distance
+    nobody = {one: base / path for one, path in generated.items()}
+    return Training(name, preset, settings, named, runs, crops, kind, stands_in, **given, generated=nobody)
 
 
 _GIVEN = ("checkpoints", "embeddings")
@@ -469,10 +477,20 @@ def _check_settings(recipe: Recipe) -> None:
     try:
         for training in recipe.trainings.values():
             if training.trained_on:
-                training.config()
+                _check_generated(training, training.config())
     except ModuleNotFoundError as error:
         if not missing_extra(error):
             raise
+
+
+def _check_generated(training: Training, config: "TrainConfig") -> None:
+    wanted = {*training.trained_on} if config.generated_images else set()
+    if wanted != {*training.generated} & {*training.trained_on} or (training.generated and not wanted):
+        raise RecipeError(
+            f"training.{training.name} takes {config.generated_images} generated pictures in a batch, and names folders "
+            f"of them for {', '.join(training.generated) or 'no data set'}; name one for each that it is trained on, "
+            "or none"
+        )
 
 
 def _flat(config: "TrainConfig") -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dare import missing_extra
 from dare.anytime.costs import ExitCosts
 from dare.datasets import Benchmark, Sample, open_benchmark
+from dare.datasets.folder import pictures_below
 from dare.datasets.layout import SYNTHETIC_RECIPE
 from dare.datasets.synthetic import draw_benchmark
 from dare.embedding import embed
@@ -192,6 +193,9 @@ class Workplace:
         weights = (config.architecture.backbone, str(config.weights))
         if weights in self._without_weights:
             raise NotMeasuredError(self._without_weights[weights])
+        nobody = run.training.generated.get(run.data.name)
+        if nobody and not nobody.exists():
+            raise NotMeasuredError(f"generated pictures are not given: there is no {nobody}")
 
         def on_progress(now: Any) -> None:
             if now.phase == "pictures":
@@ -207,6 +211,7 @@ class Workplace:
                 config,
                 resume=True,
                 device=self.means.device,
+                generated=pictures_below(nobody) if nobody else (),
                 memory_map=self.means.memory_map,
                 data_name=benchmark.name,
                 on_progress=on_progress,

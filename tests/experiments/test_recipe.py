@@ -164,7 +164,7 @@ def test_what_cannot_be_followed_is_refused_with_its_place(tmp_path: Path, old: 
 
 
 def test_what_is_no_recipe_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="no recipe at none.toml; give a TOML file, or one of paper, tiny"):
+    with pytest.raises(RecipeError, match=r"no recipe at none\.toml; give a TOML file, or one of paper, tiny"):
         load_recipe("none.toml")
     with pytest.raises(RecipeError, match="names no data set"):
         load_recipe(written(tmp_path, 'title = "Empty"'))

@@ -246,7 +246,6 @@ def test_weights_that_cannot_be_had_leave_a_place_empty_and_are_asked_for_once(
     work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import urllib.error
-    import urllib.request
 
     asked = []
 
@@ -254,7 +253,7 @@ def test_weights_that_cannot_be_had_leave_a_place_empty_and_are_asked_for_once(
         asked.append(1)
         raise urllib.error.URLError("no network here")
 
-    monkeypatch.setattr(urllib.request, "urlopen", offline)
+    monkeypatch.setattr("torch.hub.urlopen", offline)
     monkeypatch.setenv("TORCH_HOME", str(work.folder / "weights"))
     work.text = work.text.replace("iterations = 4", 'iterations = 4, backbone = "resnet18", weights = "imagenet"')
     cell = cells(work.workplace())["DaRe(R)", "Market"]

@@ -487,9 +487,9 @@ def _check_generated(training: Training, config: "TrainConfig") -> None:
     wanted = {*training.trained_on} if config.generated_images else set()
     if wanted != {*training.generated} & {*training.trained_on} or (training.generated and not wanted):
         raise RecipeError(
-            f"training.{training.name} takes {config.generated_images} generated pictures in a batch, and names folders "
-            f"of them for {', '.join(training.generated) or 'no data set'}; name one for each that it is trained on, "
-            "or none"
+            f"training.{training.name} takes {config.generated_images} generated pictures in a batch, and names "
+            f"folders of them for {', '.join(training.generated) or 'no data set'}; name one for each data set that it "
+            "is trained on, or none"
         )
 
 

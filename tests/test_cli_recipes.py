@@ -123,14 +123,14 @@ def test_a_stopped_reproduction_says_so_and_goes_on(
         return whole(*args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(trainer, "train", stopped)
-    words = ["reproduce", "figure3", "--recipe", shrunk, "--out", tmp_path / "out"]
+    words = ["reproduce", "figure8", "--recipe", shrunk, "--out", tmp_path / "out"]
     status, _, told = run(capsys, *words)
-    assert status == 130
+    assert status == 130, told
     assert "dare: stopped at dare on drawn, run 1: pictures; the same command goes on from there" in told
     monkeypatch.setattr(trainer, "train", whole)
     status, _, told = run(capsys, *words)
     assert status == 0, told
-    assert (tmp_path / "out" / "figure3.png").exists()
+    assert (tmp_path / "out" / "figure8.png").exists()
 
 
 def test_a_training_that_breaks_off_is_seen_by_the_exit_status(

@@ -47,7 +47,7 @@ def test_the_swapped_cell_is_the_right_way_round_and_says_so() -> None:
     row = published_table1()[0]
     assert row.name == "CNN+DCGAN(R)"
     assert row.figures["Market"] == {"rank-1": 78.1, "mAP": 56.2}
-    assert row.remark == "printed swapped for Market: rank-1 56.2, mAP 78.1"
+    assert row.remarks == {"Market": "printed swapped: rank-1 56.2, mAP 78.1"}
 
 
 @pytest.mark.parametrize(

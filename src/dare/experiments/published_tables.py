@@ -29,13 +29,13 @@ class PublishedRow:
         name: as printed, without the star of TriNet(R)+RE*.
         figures: column -> rank-1 and mAP in percent; only those that are printed.
         source: whose numbers they are.
-        remark: what is wrong or particular in print; "" for nothing.
+        remarks: column -> what is wrong or particular in print.
     """
 
     name: str
     figures: Mapping[str, dict[Measure, float]]
     source: str
-    remark: str
+    remarks: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,11 @@ def published_table1() -> tuple[PublishedRow, ...]:
                     if row[f"{key}_rank1"]
                 },
                 row["source"],
-                row["remark"],
+                {
+                    column: row["remark"]
+                    for column, key in COLUMNS.items()
+                    if row["remark"] and row[f"{key}_rank1"] and row["remark_on"] in ("", key)
+                },
             )
             for row in csv.DictReader(file)
         )

@@ -15,6 +15,7 @@ from dare import __version__
 from dare.experiments import table1 as first_table
 from dare.experiments import table2 as second_table
 from dare.experiments.plots import new_figure, write_table
+from dare.experiments.query_stream import SEED
 from dare.experiments.recipe import FIGURES, Recipe
 from dare.experiments.recipe_figures import TITLES, draw
 from dare.experiments.workplace import Means, NotMeasuredError, Run, Workplace
@@ -50,6 +51,7 @@ class Output:
         missing: what is not measured, and why.
         stands_in: what is in place of what.
         runs: what it is made of, one line per run.
+        settings: of a figure: crops, and the seed of what is drawn by chance after training.
         costs: where multiply-adds come from.
         meaning, sections: of a table.
     """
@@ -60,6 +62,7 @@ class Output:
     missing: tuple[str, ...] = ()
     stands_in: tuple[str, ...] = ()
     runs: tuple[Mapping[str, Any], ...] = ()
+    settings: str = ""
     costs: str = ""
     meaning: str = ""
     sections: tuple[Section, ...] = ()
@@ -206,6 +209,8 @@ def _figure(workplace: Workplace, name: str) -> Output:
         drawn.missing,
         tuple(remarks),
         tuple(_described(workplace, run) for run in drawn.runs),
+        f"crops: {figure.crops or workplace.recipe.trainings[figure.training].crops}; seed of order, chance and bootstrap: "
+        f"{SEED}",
         drawn.costs,
     )
 

@@ -145,7 +145,7 @@ def _cell(
     recipe: Recipe,
     found: tuple[list[Figures], list[str]] | None,
 ) -> Cell:
-    notes = [published.remark] if published.remark and column in published.figures else []
+    notes = [published.remarks[column]] if column in published.remarks else []
     training = recipe.trainings[row.training] if row else None
     figures, missing = found or ([], [])
     if data is None:

@@ -199,6 +199,7 @@ def _figure(workplace: Workplace, name: str) -> Output:
     except NotMeasuredError as reason:
         return Output(name, OUTPUTS[name], (), (f"not measured: {reason}",))
     remarks = dict.fromkeys(filter(None, (figure.stands_in, *(run.stands_in for run in drawn.runs))))
+    crops = figure.crops or workplace.recipe.trainings[figure.training].crops
     for path in drawn.files:
         if path.suffix == ".csv" and remarks:
             _add_column(path, "stands_in", "; ".join(remarks))
@@ -209,8 +210,7 @@ def _figure(workplace: Workplace, name: str) -> Output:
         drawn.missing,
         tuple(remarks),
         tuple(_described(workplace, run) for run in drawn.runs),
-        f"crops: {figure.crops or workplace.recipe.trainings[figure.training].crops}; seed of order, chance and bootstrap: "
-        f"{SEED}",
+        f"crops: {crops}; seed of the stream's order, of chance and of the bootstrap: {SEED}",
         drawn.costs,
     )
 

@@ -21,6 +21,7 @@ ROWS = [
     {"embedding"},
     {"checking", "evaluation"},
     {"answer", "turns"},
+    {"verification"},
     {"calibration", "indexing"},
     {"training", "identification", "streaming", "exporting"},
     {"report", "search_page", "experiments", "web"},
@@ -49,6 +50,7 @@ WITHOUT_TORCH = {
     "checking",
     "evaluation",
     "report",
+    "verification",
 }
 TORCH = {"torch", "torchvision", "timm"}
 # Serving exported steps must not need the networks that they were made from.

@@ -1,5 +1,6 @@
 """A self-contained HTML page of an evaluation: figures per exit, and ranked lists as in figure 7 of the paper."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from dare.datasets.sample import JUNK
 from dare.evaluation import Evaluation, StageResult
 from dare.files import replacing
 from dare.retrieval.distances import normalised
+from dare.retrieval.reranking import RerankedDistances, Reranking
 from dare.thumbnails import thumbnail
 
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -87,13 +89,15 @@ def _figure(exit: StageResult, name: str) -> float:
 
 
 def _probes(evaluation: Evaluation) -> list[_Probe]:
+    chosen = _chosen(evaluation)
+    if not chosen:
+        return []
+    rows = [row for _, row in chosen]
+    nearest = [(result.name, _nearest(evaluation, vectors, rows)) for result, vectors in _vectors(evaluation)]
     probes = []
-    for kind, row in _chosen(evaluation):
+    for number, (kind, row) in enumerate(chosen):
         query_id = evaluation.query.ids[row]
-        lists = [
-            (result.name, [_entry(evaluation, row, entry) for entry in _nearest(evaluation, vectors, row)])
-            for result, vectors in _vectors(evaluation)
-        ]
+        lists = [(name, [_entry(evaluation, row, entry) for entry in entries[number]]) for name, entries in nearest]
         picture = _Picture(thumbnail(evaluation.benchmark.root / query_id), "probe", query_id)
         probes.append(_Probe(kind, picture, lists))
     return probes
@@ -128,13 +132,33 @@ def _vectors(
     return list(zip(evaluation.results, pairs, strict=True))
 
 
-def _nearest(evaluation: Evaluation, vectors: tuple[NDArray[np.float32], NDArray[np.float32]], row: int) -> list[int]:
-    """The first valid gallery rows for a query, by the protocol of `dare.retrieval.scoring`."""
+def _nearest(
+    evaluation: Evaluation, vectors: tuple[NDArray[np.float32], NDArray[np.float32]], rows: list[int]
+) -> list[list[int]]:
+    """The first valid gallery rows for each of these queries, by the protocol of `dare.retrieval.scoring`."""
     query, gallery = evaluation.query, evaluation.gallery
-    same = (gallery.people == query.people[row]) & (gallery.cameras == query.cameras[row])
-    valid = np.flatnonzero(~same & (gallery.people != JUNK))
-    distances = np.square(vectors[1][valid].astype(np.float64) - vectors[0][row]).sum(1)
-    return [int(entry) for entry in valid[np.argsort(distances, kind="stable")[:LISTED]]]
+    no_junk = np.flatnonzero(gallery.people != JUNK)
+    distances = _distances(evaluation.rerank, vectors, no_junk)
+    lists = []
+    for row in rows:
+        own = (gallery.people == query.people[row]) & (gallery.cameras == query.cameras[row])
+        nearest = no_junk[np.argsort(distances(row), kind="stable")]
+        lists.append([int(entry) for entry in nearest[~own[nearest]][:LISTED]])
+    return lists
+
+
+def _distances(
+    rerank: Reranking | None, vectors: tuple[NDArray[np.float32], NDArray[np.float32]], no_junk: NDArray[np.intp]
+) -> Callable[[int], NDArray[np.floating]]:
+    """What gives a query's distances to all gallery entries but junk."""
+    q, g = vectors
+    if rerank is None:
+        return lambda row: np.square(g[no_junk].astype(np.float64) - q[row]).sum(1)
+    if not rerank.junk:
+        among_valid = RerankedDistances(q, g[no_junk], rerank)
+        return lambda row: among_valid.block(row, row + 1)[0]
+    among_all = RerankedDistances(q, g, rerank)
+    return lambda row: among_all.block(row, row + 1)[0, no_junk]
 
 
 def _entry(evaluation: Evaluation, row: int, entry: int) -> _Picture:

@@ -9,12 +9,14 @@ from rich.table import Table
 
 from dare import __version__
 from dare.cli.embedding import run_network
-from dare.cli.options import Layout, Models, Root, Running, RunningOptions
+from dare.cli.options import Layout, Models, MultiQuery, Root, Running, RunningOptions
+from dare.cli.reranking import RerankOptions
 from dare.cli.terminal import console, output, write_json
 from dare.files import check_writable
 
 if TYPE_CHECKING:
-    from dare.evaluation import Evaluation, Learner
+    from dare.evaluation import Evaluation
+    from dare.learnt_distances import Learner
 
 
 def evaluate(
@@ -27,6 +29,9 @@ def evaluate(
     metric: Literal["kissme", "xqda"] | None = None,
     metric_dimensions: int | None = None,
     rule: Literal["official", "step"] = "official",
+    multi_query: MultiQuery = False,
+    query_pooling: Literal["mean", "max"] | None = None,
+    reranking: RerankOptions = None,
     report: Path | None = None,
     json: Path | None = None,
     layout: Layout = None,
@@ -51,34 +56,49 @@ def evaluate(
         KISSME: after PCA to so many dimensions; XQDA: at most so many.
     rule
         Of average precision: official (the code of Market-1501) or step (torchreid, fast-reid).
+    query_pooling
+        How --multi-query makes one vector of several: the mean if not given, or the greatest value of each dimension.
     report
         HTML file to write: accuracy and cost per exit, ranked lists of a few probes.
     json
         JSON file to write the figures to.
     """
+    from dare.datasets import multi_query as asking_together
     from dare.datasets import open_benchmark
     from dare.evaluation import evaluate as evaluate_embeddings
     from dare.retrieval.embeddings import Embeddings
 
     if (model is None) == (embeddings is None):
         raise ValueError("give either --model or --embeddings")
+    if query_pooling is not None and not multi_query:
+        raise ValueError("--query-pooling belongs to --multi-query; give that too, or leave it out")
     for path in (report, json):
         if path is not None:
             check_writable(path)
+    rerank = reranking.settings() if reranking else None
     running = running or Running()
-    benchmark = open_benchmark(root, layout)
     learner = _learner(metric, metric_dimensions)
+    benchmark = open_benchmark(root, layout)
+    if multi_query:
+        benchmark = asking_together(benchmark)
     samples = (*benchmark.query, *benchmark.gallery, *(benchmark.train if learner else ()))
     if model is not None:
-        vectors, costs, skipped = run_network(benchmark, samples, running.open(model), running)
-        left_out = [problem.path.relative_to(benchmark.root).as_posix() for problem in skipped]
+        vectors, costs = run_network(benchmark, samples, running.open(model), running)
     else:
         if running != Running(skip_unreadable=running.skip_unreadable):
             raise ValueError("options of running a network belong to --model, not to --embeddings; leave them out")
         vectors, costs = Embeddings.load(str(embeddings)), None
-        left_out = vectors.lacking(benchmark.identify(samples)) if running.skip_unreadable else []
+    left_out = vectors.lacking(benchmark.identify(samples)) if running.skip_unreadable else []
     result = evaluate_embeddings(
-        vectors, benchmark, distance=distance, rule=rule, costs=costs, skipped=left_out, metric=learner
+        vectors,
+        benchmark,
+        distance=distance,
+        rule=rule,
+        multi_query=(query_pooling or "mean") if multi_query else None,
+        metric=learner,
+        rerank=rerank,
+        costs=costs,
+        skipped=left_out,
     )
     _show(result)
     if json:
@@ -106,8 +126,10 @@ def _learner(metric: str | None, dimensions: int | None) -> "Learner | None":
 def _show(result: "Evaluation") -> None:
     benchmark = result.benchmark
     queries = len(result.query)
+    tracklets = f", tracklets pooled by {result.tracklets}" if result.tracklets else ""
     distance = "learnt distances" if result.metric else result.distance
-    output.print(f"{benchmark.name}: {queries} queries, {len(result.gallery)} gallery entries, {distance}")
+    counts = f"{queries} queries, {len(result.gallery)} gallery entries, {distance}"
+    output.print(f"{benchmark.name}: {counts}{tracklets}")
     table = Table("exit", "rank-1", "rank-5", "rank-10", "mAP", "mINP", "multiply-adds")
     for stage in result.results:
         scores = stage.scores
@@ -117,6 +139,8 @@ def _show(result: "Evaluation") -> None:
         name = stage.name if stage.is_exit else f"({stage.name})"
         table.add_row(name, *(f"{100 * figure:.1f}" for figure in figures), macs)
     output.print(table)
+    if result.rerank:
+        output.print(f"{result.rerank}; every query knows all others, so not for a stream")
     output.print(f"in percent; average precision by the {result.rule} rule; (in brackets: no exit of its own)")
     if result.metric:
         output.print(f"learnt per exit, the last by {result.metric}")

@@ -21,7 +21,8 @@ from dare.retrieval.products import block_rows
 
 LOWER_BITS = 12
 BUCKETS = 0x7F800000 >> LOWER_BITS  # those of finite float32 values
-CHUNK = 4096  # genuine pairs that are looked at together
+CHUNK = 4096  # pairs whose differences are looked at together
+CLOSE = 1e-6  # squared distances below this share of a squared length lose digits in a product; float32 would show it
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class Pairs:
         centre = g.mean(0, dtype=np.float64) if len(g) else np.zeros(q.shape[1])
         self._query, self._gallery = q - centre, g - centre
         self._squares = np.einsum("gd,gd->g", self._gallery, self._gallery)
+        self._close = CLOSE * np.maximum(self._squares, np.finfo(np.float64).tiny)
         self._number_units(labels, np.asarray(gallery.people)[labels.kept], DISTRACTOR in people[asked])
         # Every pair of one person, in the order of the queries.
         first, end = (labels.offsets[labels.query_people + step] for step in (0, 1))
@@ -91,7 +93,7 @@ class Pairs:
         within = np.arange(len(self._rows)) - np.repeat(self._ends - (end - first), end - first)
         self._columns = labels.rows[np.repeat(first, end - first) + within]
         crossing = labels.query_cameras[self._rows] != labels.gallery_cameras[self._columns]
-        self.genuine = self._distances(self._rows[crossing], self._columns[crossing])
+        self.genuine = np.sqrt(self._squared(self._rows[crossing], self._columns[crossing])).astype(np.float32)
         self.genuine_units = self.query_units[self._rows[crossing]]
         self.impostors = len(q) * len(g) - len(self._rows)
 
@@ -174,19 +176,19 @@ class Pairs:
             squares *= -2
             squares += self._squares
             squares += np.einsum("qd,qd->q", rows, rows)[:, None]
-            np.maximum(squares, 0, out=squares)
-            np.sqrt(squares, out=squares)
-            block = squares.astype(np.float32)
-            block += 0  # no -0, whose bits order as the largest
+            near = np.nonzero(squares < self._close)
+            squares[near] = self._squared(near[0] + start, near[1])
+            block = np.sqrt(squares, out=squares).astype(np.float32)
             known = slice(self._ends[start - 1] if start else 0, self._ends[stop - 1])
             block[self._rows[known] - start, self._columns[known]] = np.inf
             yield start, block
 
-    def _distances(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
-        found = np.empty(len(rows), np.float32)
+    def _squared(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Squared distances of some pairs, from their differences."""
+        found = np.empty(len(rows), np.float64)
         for start in range(0, len(rows), CHUNK):
             part = slice(start, start + CHUNK)
-            found[part] = np.sqrt(np.square(self._query[rows[part]] - self._gallery[columns[part]]).sum(1))
+            found[part] = np.square(self._query[rows[part]] - self._gallery[columns[part]]).sum(1)
         return found
 
 

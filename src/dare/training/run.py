@@ -26,6 +26,7 @@ class Run:
     Attributes:
         pictures, paths, people: one per picture.
         kept: rows of the pictures that could be read; the batches count along these.
+        mapped: whether the pictures lie in a file; then a GPU gets those of a batch, else it gets all of them at once.
     """
 
     folder: Path
@@ -37,9 +38,10 @@ class Run:
     kept: NDArray[np.int64]
     batches: IdentityBatches
     data_name: str
+    mapped: bool = False
 
     def __post_init__(self) -> None:
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" and not self.mapped:
             self.pictures = self.pictures.to(self.device)
 
     @property
@@ -56,8 +58,10 @@ class Run:
         """Images (B, 3, H, W) and people (B,) of an iteration; a function of the seed and its number alone."""
         rows = self.rows(iteration)
         seed = np.random.SeedSequence([self.config.seed, iteration]).generate_state(1, np.uint64)
-        generator = torch.Generator(self.pictures.device).manual_seed(int(seed[0]))
-        pictures = self.pictures[torch.from_numpy(rows).to(self.pictures.device)]
+        # A GPU augments wherever the pictures are kept, so a run may be resumed with them kept elsewhere.
+        place = self.device if self.device.type == "cuda" else self.pictures.device
+        generator = torch.Generator(place).manual_seed(int(seed[0]))
+        pictures = self.pictures[torch.from_numpy(rows).to(self.pictures.device)].to(place)
         images = augment(pictures, self.config.preparation, self.config.augmentation, generator)
         people = torch.from_numpy(self.people[rows]).to(self.device)
         return images.to(self.device, memory_format=torch.channels_last), people

@@ -94,7 +94,7 @@ def train(
     network = _network(config, init)  # before the pictures: what cannot be built is said at once
     store, kept = _pictures(paths, config, folder if memory_map else None, skipped, on_progress)
     batches = IdentityBatches(people[kept], config.people, config.images, config.seed)
-    run = Run(folder, config, place, store, paths, people, kept, batches, data_name)
+    run = Run(folder, config, place, store, paths, people, kept, batches, data_name, memory_map)
     state = TrainingState.new(network, config, run.device)
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / STATE_FILE).exists():

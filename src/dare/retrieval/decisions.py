@@ -21,6 +21,7 @@ CONFIDENCE = 0.95
 RULE_OF_THREE = 3  # no error in n trials says, at 95 %, that their rate is below 3 / n
 DRAWN_TOGETHER = 20  # resamples, so that their weights of many people are not all in memory
 CALIBRATION_BINS = 15
+CURVE_POINTS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,35 @@ class Calibration:
         return float(np.abs(missed).sum())
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """Both rates of errors at every threshold: a DET curve, and the distributions of both kinds of pairs.
+
+    Attributes:
+        distances: (T,), thresholds, increasing.
+        false_match, false_non_match: (T,), rates there.
+    """
+
+    distances: NDArray[np.float64]
+    false_match: NDArray[np.float64]
+    false_non_match: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        for name in ("distances", "false_match", "false_non_match"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), np.float64))
+        if self.distances.ndim != 1 or not (
+            self.distances.shape == self.false_match.shape == self.false_non_match.shape
+        ):
+            raise ValueError("expected both rates at each distance of a curve")
+
+    @classmethod
+    def of(cls, counts: Counts) -> "Curve":
+        """At up to 120 thresholds, evenly among the buckets that hold pairs."""
+        ends = np.linspace(0, len(counts.buckets) - 1, min(CURVE_POINTS, len(counts.buckets))).astype(np.intp)
+        below = [np.cumsum(kind) / kind.sum() for kind in (counts.impostors, counts.genuine)]
+        return cls(counts.ends[ends], below[0][ends], 1 - below[1][ends])
+
+
 @dataclass(frozen=True, slots=True)
 class Errors:
     """What a threshold gets wrong.
@@ -166,8 +196,8 @@ def find_threshold(pairs: Pairs, counts: Counts, false_match_rate: float, seed: 
     if allowed < RULE_OF_THREE:
         raise ValueError(
             f"a false match rate of {false_match_rate:g} takes {RULE_OF_THREE / false_match_rate:,.0f} impostor pairs "
-            f"to know anything of, and here are {pairs.impostors:,}; ask for {1.05 * RULE_OF_THREE / pairs.impostors:.2g} "
-            "or more, or give more people"
+            f"to know anything of, and here are {pairs.impostors:,}; ask for "
+            f"{1.05 * RULE_OF_THREE / pairs.impostors:.2g} or more, or give more people"
         )
     distance = float(pairs.ranked([allowed], counts)[0])
     rate = _false_match(pairs, distance, seed)

@@ -107,10 +107,15 @@ def test_a_data_set_can_be_given_and_a_table_made_alone(capsys: pytest.CaptureFi
     assert "Table 2" in page
 
 
-def test_a_shipped_recipe_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_shipped_recipe_can_be_printed_and_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     status, shown, _ = run(capsys, "reproduce", "recipe", "paper")
     assert status == 0
     assert shown == (SHIPPED / "paper.toml").read_text()
+    assert run(capsys, "reproduce", "recipe", "paper", tmp_path / "mine.toml")[0] == 0
+    assert (tmp_path / "mine.toml").read_text() == shown
+    status, _, err = run(capsys, "reproduce", "recipe", "tiny", tmp_path / "mine.toml")
+    assert status == 2
+    assert "mine.toml is there already" in err
 
 
 def test_a_stopped_reproduction_says_so_and_goes_on(

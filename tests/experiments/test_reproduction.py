@@ -338,7 +338,7 @@ def counts(workplace: Workplace) -> dict[tuple[str, str], Count]:
 
 
 def test_table_2_counts_what_the_readers_found(work: Work) -> None:
-    """Six people train in three cameras twice each; eight test in two cameras, with a distractor and a piece of junk."""
+    """Six people train in three cameras, twice each; eight are tested in two, beside a distractor and junk."""
     found = counts(work.workplace())
     expected = {
         "identities": 6 + 8,
@@ -362,7 +362,7 @@ def test_table_2_counts_what_the_readers_found(work: Work) -> None:
     assert found["Market", "identities"].shown() == ("identities", "1,501", "14", "no", "")
 
 
-def test_a_count_agrees_where_it_is_the_printed_number(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_count_agrees_where_it_is_the_printed_number() -> None:
     assert Count("Market", "train people", "751", 751, True, ()).agrees is True
     assert Count("Market", "train people", "751", 751, False, ()).agrees is None
 

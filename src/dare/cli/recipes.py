@@ -61,17 +61,28 @@ def reproduce_table2(*, options: RecipeOptions = None, running: RunningOptions =
     _reproduce("table2", options, running)
 
 
-def show_recipe(name: str, /) -> None:
-    """Print a recipe that comes with the package, to start one of your own from: paper, or tiny.
+def show_recipe(name: str, out: Path | None = None, /) -> None:
+    """Print a recipe that comes with the package, or write it to a file, to start one of your own from.
 
     Parameters
     ----------
     name
         paper or tiny.
+    out
+        File to write; paths in it are relative to its folder. Printed if not given.
     """
     from dare.experiments.recipe import load_recipe
+    from dare.files import check_writable, replacing
 
-    print(load_recipe(name).text, end="")
+    text = load_recipe(name).text
+    if out is None:
+        print(text, end="")
+        return
+    if out.exists():
+        raise FileExistsError(f"{out} is there already; choose another file")
+    check_writable(out)
+    with replacing(out) as file:
+        file.write(text.encode())
 
 
 def or_from_recipe(figure: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

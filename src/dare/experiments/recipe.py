@@ -60,7 +60,7 @@ class DataSet:
     folder: Path | None = None
     layout: str | None = None
     draw: str | None = None
-    knobs: Mapping[str, int | float] = field(default_factory=dict)
+    knobs: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 1
     column: str | None = None
     stands_in: str = ""
@@ -374,9 +374,9 @@ def _training(name: str, section: _Section, data: Mapping[str, DataSet], crops: 
     for one in named:
         if one not in data:
             raise RecipeError(f"{where} names an unknown data set {one!r}; the recipe has {', '.join(data)}")
-    for kind, each in {**given, "generated": generated}.items():
+    for key, each in {**given, "generated": generated}.items():
         if foreign := [one for one in each if one not in named]:
-            raise RecipeError(f"{where}.{kind} has {foreign[0]}, which is not in its data; add it there")
+            raise RecipeError(f"{where}.{key} has {foreign[0]}, which is not in its data; add it there")
     for one, path in generated.items():
         if not isinstance(path, str):
             raise RecipeError(f"{where}.generated.{one} must be a folder, got {path!r}")
@@ -389,9 +389,9 @@ def _training(name: str, section: _Section, data: Mapping[str, DataSet], crops: 
         raise RecipeError(f"{where}.crops must be 1 or 10, got {crops}")
     if distance not in get_args(Distance):
         raise RecipeError(f"{where}.distance must be one of {', '.join(get_args(Distance))}, got {distance!r}")
-    kind: Any = distance
+    by: Any = distance
     nobody = {one: base / path for one, path in generated.items()}
-    return Training(name, preset, settings, named, runs, crops, kind, stands_in, **given, generated=nobody)
+    return Training(name, preset, settings, named, runs, crops, by, stands_in, **given, generated=nobody)
 
 
 _GIVEN = ("checkpoints", "embeddings")

@@ -70,10 +70,11 @@ def _figure3(figure: Figure, workplace: Workplace, folder: Path) -> Drawn:
 
 
 def _figure4(figure: Figure, workplace: Workplace, folder: Path) -> Drawn:
-    groups = [_all_runs(figure, training, workplace) for training in (figure.training, *figure.others)]
-    files = write_figure4(figure4(groups[0][0], groups[1][0]), folder)
-    runs, missing = ([one for group in groups for one in group[place]] for place in (1, 2))
-    return Drawn(tuple(files), tuple(runs), tuple(missing), _source(groups[0][0]))
+    (unsupervised,) = figure.others
+    scored, runs, missing = _all_runs(figure, figure.training, workplace)
+    other, other_runs, other_missing = _all_runs(figure, unsupervised, workplace)
+    files = write_figure4(figure4(scored, other), folder)
+    return Drawn(tuple(files), (*runs, *other_runs), (*missing, *other_missing), _source(scored))
 
 
 def _figure5(figure: Figure, workplace: Workplace, folder: Path) -> Drawn:

@@ -160,10 +160,13 @@ def test_a_training_that_breaks_off_is_seen_by_the_exit_status(
         (["all", "--size", "tiny", "--data.drawn", "x"], "no data set 'drawn' that a folder can be given for"),
         (["all", "--size", "tiny", "--crops", "10"], "how vectors are made is for the recipe to say"),
         (["recipe", "huge"], "no recipe at huge"),
-        (["figure6"], "(lacking: root, out, model); or --recipe FILE, or --size tiny"),
-        (["figure6", "data", "out"], "(lacking: model)"),
-        (["figure6", "data", "out", "--size", "tiny"], "a recipe says itself what figure6 is made of; leave out root"),
-        (["figure6", "--size", "tiny", "--budgets", "5"], "leave out budgets, or the recipe"),
+        (["figure6"], "(lacking: ROOT, OUT, --model); or --recipe FILE, or --size tiny"),
+        (["figure6", "data", "out"], "(lacking: --model)"),
+        (
+            ["figure6", "data", "out", "--size", "tiny"],
+            "a recipe says itself what figure6 is made of; leave out ROOT, OUT",
+        ),
+        (["figure6", "--size", "tiny", "--budgets", "5"], "leave out --budgets, or the recipe"),
         (["figure6", "--no-train"], "give either --recipe FILE or --size tiny"),
     ],
 )

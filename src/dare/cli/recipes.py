@@ -94,7 +94,7 @@ def or_from_recipe(figure: str) -> Callable[[Callable[..., None]], Callable[...,
 
     def both(direct: Callable[..., None]) -> Callable[..., None]:
         hints, own = get_type_hints(direct, include_extras=True), inspect.signature(direct)
-        needed = [name for name, one in own.parameters.items() if one.default is one.empty]
+        needed = {name: _shown(name, hints[name]) for name, one in own.parameters.items() if one.default is one.empty}
         parameters = [
             one.replace(annotation=hints[name])
             if name not in needed
@@ -107,7 +107,7 @@ def or_from_recipe(figure: str) -> Callable[[Callable[..., None]], Callable[...,
         def command(*places: Any, options: FromRecipe | None = None, **given: Any) -> None:
             if options is None:
                 arguments = own.bind_partial(*places, **given).arguments
-                if lacking := [name for name in needed if arguments.get(name) is None]:
+                if lacking := [shown for name, shown in needed.items() if arguments.get(name) is None]:
                     raise ValueError(
                         f"{figure} needs a data set, a folder for what is drawn, and networks (lacking: "
                         f"{', '.join(lacking)}); or --recipe FILE, or --size tiny"
@@ -117,17 +117,24 @@ def or_from_recipe(figure: str) -> Callable[[Callable[..., None]], Callable[...,
             running = given.pop("running", None)
             foreign = [name for name in own.bind_partial(*places, **given).arguments if name != "running"]
             if foreign:
-                raise ValueError(
-                    f"a recipe says itself what {figure} is made of; leave out {', '.join(foreign)}, or the recipe"
-                )
+                named = ", ".join(_shown(name, hints[name]) for name in foreign)
+                raise ValueError(f"a recipe says itself what {figure} is made of; leave out {named}, or the recipe")
             _reproduce(figure, options, running)
 
-        del command.__wrapped__  # type: ignore[attr-defined]  # whose signature would be taken for this one's
+        del command.__wrapped__  # whose signature would be taken for this one's
         command.__signature__ = own.replace(parameters=[*parameters, options])  # type: ignore[attr-defined]
         command.__annotations__ = {one.name: one.annotation for one in (*parameters, options)}
         return command
 
     return both
+
+
+def _shown(name: str, hint: Any) -> str:
+    """A parameter as the command line calls it."""
+    if name in ("root", "out"):
+        return name.upper()
+    named = (one.name for one in getattr(hint, "__metadata__", ()) if isinstance(one, Parameter))
+    return next((names[0] for names in named if names), f"--{name.replace('_', '-')}")
 
 
 def _reproduce(name: str | None, options: FromRecipe | None, running: Running | None) -> None:
@@ -165,7 +172,7 @@ def _reproduce(name: str | None, options: FromRecipe | None, running: Running | 
             should_stop=stopping,
         )
         try:
-            workplace = reproduce(recipe, [name] if name else recipe.outputs, options.out, means, _show)
+            workplace = reproduce(recipe, [name] if name else recipe.outputs, options.out, means, _print)
         except StoppedError as stop:
             console.print(f"dare: {stop}; the same command goes on from there")
             sys.exit(130)
@@ -175,7 +182,7 @@ def _reproduce(name: str | None, options: FromRecipe | None, running: Running | 
         sys.exit(1)
 
 
-def _show(made: "Output") -> None:
+def _print(made: "Output") -> None:
     output.print(f"{made.title}: {', '.join(made.files) or 'nothing'}")
     if made.stands_in:
         output.print(f"  stands in: {'; '.join(made.stands_in)}")

@@ -133,8 +133,8 @@ def _shown(name: str, hint: Any) -> str:
     """A parameter as the command line calls it."""
     if name in ("root", "out"):
         return name.upper()
-    named = (one.name for one in getattr(hint, "__metadata__", ()) if isinstance(one, Parameter))
-    return next((names[0] for names in named if names), f"--{name.replace('_', '-')}")
+    named = [one.name for one in getattr(hint, "__metadata__", ()) if isinstance(one, Parameter) and one.name]
+    return next((shown for names in named for shown in names or ()), f"--{name.replace('_', '-')}")
 
 
 def _reproduce(name: str | None, options: FromRecipe | None, running: Running | None) -> None:

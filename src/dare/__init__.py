@@ -30,6 +30,7 @@ _HOME = {
     "MemoryGallery": "dare.gallery.memory",
     "NETSCOPE_2018": "dare.anytime.costs",
     "PRESETS": "dare.training.config",
+    "PairDistances": "dare.retrieval.pair_distances",
     "Preparation": "dare.images",
     "Reranking": "dare.retrieval.reranking",
     "Runner": "dare.runners.runner",
@@ -44,6 +45,7 @@ _HOME = {
     "Verdict": "dare.verification",
     "Verifier": "dare.verification",
     "Where": "dare.gallery.entry",
+    "activation_maps": "dare.models.activation_maps",
     "adjacent_shares": "dare.anytime.budgets",
     "answers": "dare.identification",
     "batch_hard": "dare.training.losses",
@@ -67,6 +69,7 @@ _HOME = {
     "load_checkpoint": "dare.models.checkpoints",
     "load_released": "dare.models.released",
     "load_verifier": "dare.calibration",
+    "maps_of_picture": "dare.models.activation_maps",
     "margin": "dare.anytime.confidence",
     "market1501": "dare.datasets",
     "mars": "dare.datasets",
@@ -78,6 +81,7 @@ _HOME = {
     "open_gallery": "dare.gallery.store",
     "open_runner": "dare.runners.runner",
     "read_mat_features": "dare.retrieval.mat_features",
+    "pair_distances": "dare.retrieval.pair_distances",
     "replay": "dare.anytime.stream",
     "save_verifier": "dare.calibration",
     "score": "dare.retrieval.scoring",
@@ -112,7 +116,7 @@ def missing_extra(error: ModuleNotFoundError) -> str | None:
         return f"install it with: pip install 'dare-reid[{package.removesuffix('runtime')}]'"
     if package in {"onnx", "onnxscript", "nncf"}:
         return "install it with: pip install 'dare-reid[export]'"
-    if package == "matplotlib":
+    if package in {"matplotlib", "sklearn"}:
         return "install it with: pip install 'dare-reid[plots]'"
     return None
 

@@ -22,6 +22,9 @@ from dare.retrieval.scoring import score_vectors
 
 Distance = Literal["euclidean", "cosine"]
 
+CMC_RANKS = 50
+"""How far match curves go."""
+
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
@@ -109,6 +112,7 @@ class Evaluation:
                 "rank10": figure(result.scores.cmc(10)),
                 "mAP": figure(result.scores.mean_average_precision),
                 "mINP": figure(result.scores.mean_inverse_negative_penalty),
+                "cmc": [figure(value) for value in result.scores.cmc_curve(CMC_RANKS).tolist()],
                 "ties": result.scores.ties,
                 "queries": len(result.scores.matched),
                 "queries_with_a_match": int(result.scores.matched.sum()),

@@ -1,10 +1,12 @@
 """`dare evaluate`."""
 
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from cyclopts import Parameter
 from rich.table import Table
 
 from dare import __version__
@@ -17,6 +19,7 @@ from dare.files import check_writable
 if TYPE_CHECKING:
     from dare.evaluation import Evaluation
     from dare.learnt_distances import Learner
+    from dare.report import Look
 
 
 def evaluate(
@@ -33,6 +36,7 @@ def evaluate(
     query_pooling: Literal["mean", "max"] | None = None,
     reranking: RerankOptions = None,
     report: Path | None = None,
+    embedding_maps: Annotated[bool, Parameter(negative="")] = False,
     json: Path | None = None,
     layout: Layout = None,
     running: RunningOptions = None,
@@ -59,7 +63,10 @@ def evaluate(
     query_pooling
         How --multi-query makes one vector of several: the mean if not given, or the greatest value of each dimension.
     report
-        HTML file to write: accuracy and cost per exit, ranked lists of a few probes.
+        HTML file to write: accuracy and cost per exit, match curves, distances, ranked lists of a few probes, and with
+        --model where each stage looks on them.
+    embedding_maps
+        Into the report also the vectors of a few people, laid out by t-SNE: some two seconds an exit.
     json
         JSON file to write the figures to.
     """
@@ -72,9 +79,7 @@ def evaluate(
         raise ValueError("give either --model or --embeddings")
     if query_pooling is not None and not multi_query:
         raise ValueError("--query-pooling belongs to --multi-query; give that too, or leave it out")
-    for path in (report, json):
-        if path is not None:
-            check_writable(path)
+    _check_files(report, json, embedding_maps=embedding_maps)
     rerank = reranking.settings() if reranking else None
     running = running or Running()
     learner = _learner(metric, metric_dimensions)
@@ -106,11 +111,24 @@ def evaluate(
     if report:
         from dare.report import write_report
 
-        write_report(report, result)
+        write_report(report, result, look=_look(model, running), embedding_maps=embedding_maps)
         output.print(f"report: {report}")
     if reason := result.nothing_to_score:
         console.print(f"dare: {reason}")
         sys.exit(1)
+
+
+def _check_files(report: Path | None, json: Path | None, *, embedding_maps: bool) -> None:
+    """Raise an error for what could not be written in the end."""
+    if embedding_maps:
+        if report is None:
+            raise ValueError("--embedding-maps belongs to --report; say where to write it")
+        from dare.embedding_map import check_drawable
+
+        check_drawable()
+    for path in (report, json):
+        if path is not None:
+            check_writable(path)
 
 
 def _learner(metric: str | None, dimensions: int | None) -> "Learner | None":
@@ -121,6 +139,18 @@ def _learner(metric: str | None, dimensions: int | None) -> "Learner | None":
     from dare.retrieval.metrics import kissme, xqda
 
     return partial({"kissme": kissme, "xqda": xqda}[metric], dimensions=dimensions)
+
+
+def _look(model: "Sequence[Path] | None", running: Running) -> "Look | None":
+    """What gives pictures' activation maps; None without a network of torch."""
+    from dare.runners.runner import EXPORTED, engine_of
+
+    if model is None or engine_of(model, running.runner, running.device) in EXPORTED:
+        return None
+    from dare.models.activation_maps import maps_of_picture
+    from dare.models.checkpoints import load_checkpoint
+
+    return partial(maps_of_picture, [load_checkpoint(path) for path in model])
 
 
 def _show(result: "Evaluation") -> None:

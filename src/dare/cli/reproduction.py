@@ -1,4 +1,4 @@
-"""`dare reproduce`: figures of the paper."""
+"""`dare reproduce`: tables and figures of the paper."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from dare.cli.options import Layout, Models, Root, RunningOptions
+from dare.cli.recipes import or_from_recipe, reproduce_all, reproduce_table1, reproduce_table2, show_recipe
 from dare.cli.runs import reproduce_figure3, reproduce_figure4
 from dare.cli.scored import Stored, scored
 from dare.cli.terminal import output
@@ -17,9 +18,13 @@ if TYPE_CHECKING:
     from dare.experiments.accuracy import Accuracy
     from dare.experiments.figure6 import Figure6
 
-reproduce_app = App(name="reproduce", help="Figures of the paper, as CSV, SVG and PNG.")
-reproduce_app.command(reproduce_figure3, name="figure3")
-reproduce_app.command(reproduce_figure4, name="figure4")
+reproduce_app = App(name="reproduce", help="Tables and figures of the paper: all of a recipe, or figures of a network.")
+reproduce_app.command(reproduce_all, name="all")
+reproduce_app.command(reproduce_table1, name="table1")
+reproduce_app.command(reproduce_table2, name="table2")
+reproduce_app.command(show_recipe, name="recipe")
+reproduce_app.command(or_from_recipe("figure3")(reproduce_figure3), name="figure3")
+reproduce_app.command(or_from_recipe("figure4")(reproduce_figure4), name="figure4")
 
 Published = Annotated[bool, Parameter(help="Draw the authors' own points too.")]
 By = Annotated[
@@ -29,6 +34,7 @@ Times = Annotated[Path | None, Parameter(help="Times that `dare calibrate --out`
 
 
 @reproduce_app.command(name="figure5")
+@or_from_recipe("figure5")
 def reproduce_figure5(
     root: Root,
     out: Path,
@@ -76,6 +82,7 @@ def reproduce_figure5(
 
 
 @reproduce_app.command(name="figure6")
+@or_from_recipe("figure6")
 def reproduce_figure6(
     root: Root,
     out: Path,
@@ -114,6 +121,7 @@ def reproduce_figure6(
 
 
 @reproduce_app.command(name="figure7")
+@or_from_recipe("figure7")
 def reproduce_figure7(
     root: Root,
     out: Path,
@@ -155,6 +163,7 @@ def reproduce_figure7(
 
 
 @reproduce_app.command(name="figure8")
+@or_from_recipe("figure8")
 def reproduce_figure8(
     root: Root,
     out: Path,

@@ -119,6 +119,7 @@ def test_the_wrong_backbone_names_the_right_one(tmp_path: Path, asked: str, ther
         ({"conv1.weight": torch.full((64, 3, 7, 7), torch.nan)}, "has NaN or infinity in conv1.weight"),
         ({"conv1.weight": torch.zeros(64, 3, 7, 7, device="meta")}, "on meta, expected a plain tensor"),
         ({"conv1.weight": torch.zeros(64, 3, 7, 7, dtype=torch.complex64)}, "expected a plain tensor of real numbers"),
+        ({"bn1.running_var": torch.full((64,), -1.0)}, "has a negative variance in bn1.running_var"),
         ({"conv1.weight": 3}, "no dictionary of tensors, alone or as state_dict; found iterations, arch, state_dict"),
     ],
 )
@@ -155,6 +156,23 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
         torch.save(empty, path)
         with pytest.raises(CheckpointError, match=r"neither of the released code's networks, .*: nothing"):
             load_released(path, "resnet50")
+
+
+def test_a_tensor_under_two_names_is_refused(tmp_path: Path) -> None:
+    state = empty_state(SHAPES["resnet50"](8, 4))
+    torch.save({**state, "module.bn1.weight": torch.zeros(64)}, tmp_path / "c")
+    with pytest.raises(CheckpointError, match=r"has bn1.weight twice"):
+        load_released(tmp_path / "c", "resnet50")
+
+
+def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    save_as_today(checkpoint({"conv1.weight": torch.ones(64, 3, 7, 7)}), path)
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.ones(8).numpy().tobytes()) + 100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"is damaged in .*; take another copy"):
+        load_released(path, "resnet50")
 
 
 @pytest.mark.parametrize("save", [save_as_today, save_as_before_1_6, save_as_0_2])

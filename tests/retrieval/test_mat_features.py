@@ -261,6 +261,14 @@ def test_splits_without_pictures_and_unknown_ones_are_refused(
             call(folder, replace(benchmark, train=()), ["train"])
 
 
+def test_tracklets_are_refused(benchmark: Benchmark, made: Embeddings, folder: Path, tmp_path: Path) -> None:
+    first = benchmark.query[0]
+    tracklets = replace(benchmark, query=(replace(first, images=first.images * 2), *benchmark.query[1:]))
+    for call in (read_mat_features, lambda place, of: write_mat_features(tmp_path / "n", made, of)):
+        with pytest.raises(ValueError, match=r"market1501 has tracklets, and .mat files are of pictures"):
+            call(folder, tracklets)
+
+
 def test_nothing_is_written_over_and_nothing_by_half(
     benchmark: Benchmark, made: Embeddings, folder: Path, tmp_path: Path
 ) -> None:

@@ -71,7 +71,7 @@ def to_mat(root: Root, embeddings: Path, out: Path, /, *, split: Splits = None, 
 def from_mat(
     root: Root, features: Path, out: Path, /, *, split: Splits = None, stages: int = 4, layout: Layout = None
 ) -> None:
-    """Write the .mat files of the released code as embeddings, which every command with --embeddings takes.
+    """Write the .mat files of the released code as embeddings, which `dare evaluate` takes.
 
     They hold neither names nor labels: both are the data set's, whose pictures must be the ones that were extracted.
 

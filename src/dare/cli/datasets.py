@@ -10,7 +10,7 @@ from cyclopts import App
 from rich.table import Table
 
 from dare.cli.options import Layout, Root
-from dare.cli.terminal import output, progress
+from dare.cli.terminal import one_line, output, progress
 
 data_app = App(name="data", help="Draw, look at, check and split data sets.")
 
@@ -89,13 +89,13 @@ def check_data(root: Root, /, *, layout: Layout = None) -> None:
     table.add_row(f"{distractors} (person 0)", *(str(split.distractors) for split in splits))
     output.print(table)
     for note in benchmark.notes:
-        output.print(f"note: {note}")
+        output.print(f"note: {one_line(note)}")
     for warning in found.warnings:
         output.print(f"warning: {warning}")
     if found.unmatched:
         output.print(f"note: {found.unmatched} queries have no valid match in the gallery")
     for problem in found.problems:
-        output.print(f"unreadable: {problem}")
+        output.print(f"unreadable: {one_line(problem)}")
     if found.problems:
         output.print(f"{len(found.problems)} unreadable pictures; training and embedding refuse them by default")
         sys.exit(3)

@@ -13,7 +13,7 @@ from dare import __version__
 from dare.cli.embedding import run_network
 from dare.cli.options import Layout, Models, MultiQuery, Root, Running, RunningOptions
 from dare.cli.reranking import RerankOptions
-from dare.cli.terminal import console, output, write_json
+from dare.cli.terminal import console, one_line, output, write_json
 from dare.files import check_writable
 
 if TYPE_CHECKING:
@@ -177,4 +177,4 @@ def _show(result: "Evaluation") -> None:
     if result.costs:
         output.print(f"multiply-adds: {result.costs.source}")
     for note in result.notes:
-        output.print(f"note: {note}")
+        output.print(f"note: {one_line(note)}")

@@ -8,6 +8,8 @@ Source: github.com/mileyan/DARENet at ce037bc: main.py, models/dare_resnet.py, m
 
 import hashlib
 import re
+import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +127,13 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"no released checkpoint at {path}; give its checkpoint.pth.tar")
     try:
+        if zipfile.is_zipfile(path):  # of which torch does not look at the checksums
+            with zipfile.ZipFile(path) as file:
+                if (bad := file.testzip()) is not None:
+                    raise CheckpointError(f"{path} is damaged in {bad}; take another copy")
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except Exception as error:  # torch raises many kinds; all mean an unusable file
         if asked := re.search(r"GLOBAL ([\w.]+)", str(error)):
             raise CheckpointError(
@@ -148,7 +156,10 @@ def _state(path: Path, content: dict[str, Any]) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         found = ", ".join(map(str, list(content)[:8])) or "nothing"
         raise CheckpointError(f"{path} holds no dictionary of tensors, alone or as state_dict; found {found}")
-    return {OLD_DENSE_NAME.sub(r"\1\2.", str(name).removeprefix("module.")): state[name] for name in state}
+    names = {name: OLD_DENSE_NAME.sub(r"\1\2.", str(name).removeprefix("module.")) for name in state}
+    if twins := [name for name, count in Counter(names.values()).items() if count > 1]:
+        raise CheckpointError(f"{path} has {twins[0]} twice, in two spellings; take another copy")
+    return {names[name]: state[name] for name in state}
 
 
 def _recognise(path: Path, state: dict[str, Tensor], backbone: str) -> None:
@@ -184,6 +195,8 @@ def _refuse_unusable(path: Path, state: dict[str, Tensor]) -> None:
             raise CheckpointError(f"{path} has {name} as {kind}, expected a plain tensor of real numbers")
         if not tensor.isfinite().all():
             raise CheckpointError(f"{path} has NaN or infinity in {name}; take another copy")
+        if name.endswith("running_var") and not (tensor >= 0).all():
+            raise CheckpointError(f"{path} has a negative variance in {name}; take another copy")
 
 
 def _released_name(own: str, names: dict[str, str]) -> str:

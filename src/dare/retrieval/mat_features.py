@@ -93,17 +93,23 @@ def read_mat_features(
         np.asarray([everyone[row].person for row in rows]),
         np.asarray([everyone[row].camera for row in rows]),
         names=tuple(name if name == FUSION else f"stage {name}" for name in exits),
+        pooling="",
     )
 
 
 def _samples(benchmark: Benchmark, splits: Sequence[str]) -> dict[str, Sequence[Sample]]:
-    """The samples of these splits, none of them empty."""
+    """The samples of these splits, none of them empty or of tracklets."""
     if not splits or {*splits} - SPLITS.keys():
         raise ValueError(f"splits are {', '.join(SPLITS)}, got {', '.join(splits) or 'none'}")
     samples: dict[str, Sequence[Sample]] = {split: getattr(benchmark, split) for split in splits}
     for split, part in samples.items():
         if not part:
             raise ValueError(f"there are no {split} pictures in {benchmark.name}; leave this split out")
+        if any(len(sample.images) > 1 for sample in part):
+            raise ValueError(
+                f"{benchmark.name} has tracklets, and .mat files are of pictures (of MARS the released code writes a "
+                "column per frame, in other files); keep its embeddings as .npz"
+            )
     return samples
 
 

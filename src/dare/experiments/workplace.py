@@ -343,6 +343,12 @@ def last_exit(
         raise NotMeasuredError(str(error)) from error
 
 
+def said_once(reasons: Sequence[str]) -> str:
+    """Why runs are missing, each reason behind the run's name; one that all of them share stands alone."""
+    bare = {reason.partition(": ")[2] for reason in reasons}
+    return bare.pop() if len(bare) == 1 else "; ".join(reasons)
+
+
 def worth_something(evaluation: Evaluation) -> Evaluation:
     if evaluation.nothing_to_score:
         raise NotMeasuredError(evaluation.nothing_to_score)

@@ -290,6 +290,7 @@ def test_finished_networks_and_vectors_can_be_named_instead(
     cell = cells(workplace)["DaRe(R)", "Market"]
     assert len(cell.runs) == 1
     assert cell.notes == (f"1 of 2 runs; there is no checkpoint at {work.folder / 'none'}",)
+    assert workplace.runs("small", "shop")[0].made_by == f"given: {model}"
     kept = workplace.embeddings(workplace.runs("small", "shop")[0], with_training=True)
     kept.save(work.folder / "kept.npz")
     monkeypatch.setattr(place, "embed", forbidden)
@@ -387,7 +388,7 @@ def test_tables_are_written_with_their_notes_and_shown_on_a_page(work: Work) -> 
     assert (out / "recipe.toml").read_text() == work.text
     reproduce(work.recipe, ["table2"], out, work.means())
     page = (out / "index.html").read_text()
-    for piece in ("Table 1", "Table 2", "small on shop, run 2", "iterations=4", "not measured", "numpy"):
+    for piece in ("Table 1", "Table 2", "small on shop, run 2", "preset demo, iterations=4", "not measured", "numpy"):
         assert piece in page, piece
     assert json.loads((out / "table1.json").read_text())["runs"][1]["seed"] == 1
 

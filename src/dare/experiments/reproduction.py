@@ -227,8 +227,7 @@ def _described(workplace: Workplace, run: Run) -> dict[str, Any]:
         "run": run.name,
         "stands_in": run.stands_in,
         "crops": run.training.crops,
-        "preset": run.training.preset,
-        "settings": dict(run.training.settings),
+        "made_by": run.made_by,
     }
     try:
         checkpoint = workplace.network(run)

@@ -78,6 +78,15 @@ class Run:
         return f"{self.training.name} on {self.data.name}, run {self.number + 1}"
 
     @property
+    def made_by(self) -> str:
+        """The preset and the settings that differ from it, or the file that is given instead."""
+        for given in (self.training.checkpoints, self.training.embeddings):
+            if self.data.name in given:
+                return f"given: {given[self.data.name][self.number]}"
+        settings = [f"{name}={value}" for name, value in self.training.settings.items()]
+        return ", ".join([f"preset {self.training.preset}", *settings])
+
+    @property
     def stands_in(self) -> str:
         """What network and pictures are in place of; "" where both are the paper's."""
         return ", ".join(filter(None, [self.training.stands_in, self.data.stands_in]))

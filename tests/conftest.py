@@ -50,6 +50,32 @@ def make_market(root: Path, train_people: int = 3, test_people: int = 3) -> Path
     return root
 
 
+def make_crowd(root: Path, people: int = 12) -> Path:
+    """People of whom each has colours of their own, under light that changes from picture to picture.
+
+    The same people are trained on and looked for, in other pictures.
+    """
+
+    def save(folder: str, person: int, number: int) -> None:
+        random = np.random.default_rng([person, number])
+        colours = np.random.default_rng(person).integers(60, 196, (8, 4, 3)) * random.uniform(0.6, 1.4, 3)
+        blocks = (colours + random.normal(0, 12, (8, 4, 3))).clip(0, 255).astype(np.uint8)
+        path = root / folder / f"{person:04d}_c{number}s1_000001_01.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(blocks).resize((32, 64), Image.Resampling.NEAREST).save(path, quality=95)
+
+    for person in range(1, people + 1):
+        for number in range(1, 11):
+            save("bounding_box_train" if number < 7 else "query" if number < 9 else "bounding_box_test", person, number)
+    return root
+
+
+@pytest.fixture(scope="session")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve people who can be told apart; not to be changed."""
+    return make_crowd(tmp_path_factory.mktemp("data") / "crowd")
+
+
 @pytest.fixture
 def picture() -> Callable[..., Path]:
     return save_picture

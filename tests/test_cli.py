@@ -275,7 +275,7 @@ def test_one_camera_alone_cannot_be_scored_and_the_reason_is_said(
         ),
         (["evaluate", "ROOT", "--embeddings", "none.npz"], "no embeddings at none.npz"),
         (["train", "ROOT", "MODEL"], "holds a training already"),
-        (["train", "ROOT", "OUT", "--backbone", "alexnet", "--weights", "none"], "unknown backbone 'alexnet'"),
+        (["train", "ROOT", "OUT", "--backbone", "vgg", "--weights", "none"], "unknown backbone 'vgg'"),
         (["train", "ROOT", "OUT", "--device", "abacus"], "device 'abacus' cannot be used"),
         (["evaluate", "ROOT", "--model", "MODEL", "--device", "abacus"], "device 'abacus' cannot be used"),
         (["evaluate", "ROOT", "--model", "MODEL", "--batch-size", "0"], "batch_size must be at least 1"),

@@ -9,7 +9,7 @@ from conftest import save_picture
 
 import dare.embedding
 from dare.datasets import Benchmark, Sample, market1501
-from dare.embedding import embed
+from dare.embedding import clips, embed
 from dare.images import Preparation, UnreadableImageError, prepare, read_resized, ten_crops
 from dare.models import count_macs
 from dare.models.checkpoints import Architecture, Checkpoint
@@ -204,3 +204,42 @@ def test_views_of_arrays_and_empty_batches_are_run_too(runner: EagerRunner) -> N
     images.flags.writeable = False
     assert len(list(runner.exits(images))) == 4
     assert [vectors.shape for vectors in runner.exits(images[:0])] == [(0, 16)] * 4
+
+
+def test_a_clip_spans_its_tracklet_and_every_image_is_in_one() -> None:
+    images = [Path(str(number)) for number in range(5)]
+
+    def numbers(frames: int, length: int = 5) -> list[int]:
+        return [int(str(path)) for path in clips(images[:length], frames)]
+
+    assert numbers(1) == [0, 1, 2, 3, 4]
+    assert numbers(5) == [0, 1, 2, 3, 4]
+    assert numbers(2) == [0, 3, 1, 4, 2, 4]  # three clips; the last image fills up
+    assert numbers(4) == [0, 2, 4, 4, 1, 3, 4, 4]
+    assert numbers(3, length=1) == [0, 0, 0]
+
+
+@pytest.mark.parametrize("engine", ["eager", "prepacked"])
+def test_a_network_for_tracklets_gets_whole_ones(engine: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    architecture, size = Architecture("tiny", embedding_dim=16, network="st-rnn"), Preparation(64, 32, frames=3)
+    model = architecture.build(frames=3).eval()
+    runner = open_runner(Checkpoint(model, architecture, size, count_macs(model, 64, 32)), engine)
+    tracklets = [
+        Sample(tuple(save_picture(tmp_path / f"{length}_{n}.jpg", 10 * length + n) for n in range(length)), length, 1)
+        for length in (1, 3, 5, 7)
+    ]
+    found = embed(runner, tracklets, root=tmp_path, batch_size=8)
+    assert len(found) == 4
+    for row, sample in enumerate(tracklets):
+        paths = clips(sample.images, 3)
+        images = torch.from_numpy(prepare(np.stack([read_resized(path, 64, 32) for path in paths]), size))
+        with torch.no_grad():
+            expected = model(images).stages[0].mean(0)  # over its clips
+        np.testing.assert_allclose(found.stages[0][row], expected, atol=1e-4)
+    (tmp_path / "5_4.jpg").write_bytes(b"")
+    skipped: list[UnreadableImageError] = []
+    left = embed(runner, tracklets, root=tmp_path, batch_size=8, skipped=skipped)
+    assert left.people.tolist() == [1, 3, 7]
+    assert {problem.path.name for problem in skipped} == {"5_4.jpg"}
+    assert len(embed(runner, tracklets[:2], root=tmp_path, crops=10)) == 2

@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Answer": "dare.answer",
     "BACKBONES": "dare.models.backbones",
+    "BASELINES": "dare.models.baselines",
     "BENCHMARKS": "dare.datasets",
     "Benchmark": "dare.datasets",
     "Chance": "dare.anytime.policies",

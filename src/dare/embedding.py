@@ -47,7 +47,8 @@ def embed(
 
     Args:
         runner: the network.
-        samples: what to embed, each once however often it is listed.
+        samples: what to embed, each once however often it is listed; a tracklet whose network takes clips of several
+            frames has a vector per clip.
         root: folder that the ids are relative to; by default ids are bare file names.
         crops: 1 resizes each picture to the input; 10 takes the mean vector of five crops and their mirror
             images, at ten times the cost.
@@ -77,18 +78,21 @@ def embed(
         raise ValueError("resume= needs a network with a digest; save it as a checkpoint first")
     ids = [_id(sample, root) for sample in samples]
     _refuse_doubles(ids, samples)
-    total, done = sum(len(sample.images) for sample in samples), 0
+    frames = runner.preparation.frames
+    batch_size = max(1, batch_size // frames) * frames
+    total, done = sum(len(clips(sample.images, frames)) for sample in samples), 0
     problems: list[UnreadableImageError] = []
     chunks = []
     for part in _parts(samples):
-        paths = [path for sample in part for path in sample.images]
-        counts = [len(sample.images) for sample in part]
+        shown = [clips(sample.images, frames) for sample in part]
+        paths = [path for images in shown for path in images]
+        counts = [len(images) // frames for images in shown]
         file = resume / f"{_fingerprint(runner, paths, crops, counts, pooling)}.npz" if resume else None
         before = len(problems)
         vectors = _saved(file)
         if vectors is None:
-            of_images = _chunk(runner, paths, crops, batch_size, workers, problems, done, total, on_progress)
-            vectors = _pooled(of_images, counts, pooling)
+            of_clips = _chunk(runner, paths, crops, batch_size, workers, problems, done, total, on_progress)
+            vectors = _pooled(of_clips, counts, pooling)
         chunks.append(vectors)
         if problems and skipped is None:
             raise UnreadableImageError.several(problems)
@@ -115,6 +119,15 @@ def embed(
     if all(bad.intersection(sample.images) for sample in samples):
         raise UnreadableImageError(problems[0].path, f"{problems[0].reason}; and no other picture can be read either")
     return found.rows([row for row, sample in enumerate(samples) if not bad.intersection(sample.images)])
+
+
+def clips(images: Sequence[Path], frames: int) -> list[Path]:
+    """A tracklet's images as clips of so many frames, one behind the other; each clip spans the whole tracklet.
+
+    As few clips as show every image; where images run out the last one is repeated.
+    """
+    count = -(-len(images) // frames)
+    return [images[min(place * count + clip, len(images) - 1)] for clip in range(count) for place in range(frames)]
 
 
 def _id(sample: Sample, root: Path | None) -> str:
@@ -234,7 +247,7 @@ def _joined(parts: Sequence[_Vectors]) -> _Vectors:
 
 
 def _pooled(vectors: _Vectors, counts: Sequence[int], pooling: Pooling) -> _Vectors:
-    """One row per sample, of one row per image."""
+    """One row per sample, of one row per image or clip."""
     stages = [pool(rows, counts, pooling) for rows in vectors.stages]
     return _Vectors(stages, None if vectors.fused is None else pool(vectors.fused, counts, pooling))
 

@@ -69,12 +69,14 @@ class Preparation:
     Attributes:
         height, width: in pixels.
         mean, std: per RGB channel, of values in [0, 1].
+        frames: pictures of a tracklet that become one vector together; 1 for networks that take pictures one by one.
     """
 
     height: int = 256
     width: int = 128
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    frames: int = 1
 
     def __post_init__(self) -> None:
         if not (isinstance(self.height, int) and isinstance(self.width, int)):
@@ -85,6 +87,8 @@ class Preparation:
             raise ValueError(f"the input must be at least {MIN_SIDE} pixels high and wide, got {self.size}")
         if min(self.std) <= 0:
             raise ValueError(f"standard deviations must be positive, got {self.std}")
+        if not isinstance(self.frames, int) or self.frames < 1:
+            raise ValueError(f"frames must be a whole number of at least 1, got {self.frames}")
 
     @property
     def size(self) -> str:

@@ -53,6 +53,13 @@ def test_the_digest_is_sha256_with_its_own_characters_zero(saved: Path) -> None:
     assert hashlib.sha256(blank).hexdigest() == digest
 
 
+def test_a_checkpoint_from_before_there_were_baselines_is_dare(saved: Path) -> None:
+    tensors, info, _ = read_tensors(saved, "model")
+    del info["architecture"]["network"]
+    write_tensors(saved, tensors, info)
+    assert load_checkpoint(saved).architecture == ARCHITECTURE
+
+
 def test_any_safetensors_reader_can_open_it(saved: Path) -> None:
     import safetensors
 
@@ -133,6 +140,8 @@ def test_a_newer_format_asks_for_an_upgrade(saved: Path) -> None:
         ("architecture", {"backbone": "from the future"}),
         ("architecture", {"embedding_dim": 9}),
         ("architecture", {"attention": True}),
+        ("architecture", {"network": "from the future"}),
+        ("architecture", {"network": "ide"}),
         ("preparation", {"height": 0}),
         ("preparation", {"height": 32.5}),
         ("preparation", {"mean": [0.5]}),

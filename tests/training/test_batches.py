@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from dare.training.batches import IdentityBatches
+from dare.training.batches import IdentityBatches, MixedBatches, TrackletBatches
 
 PEOPLE = np.repeat(np.arange(100, 110), 6)
 
@@ -74,3 +74,43 @@ def test_one_person_or_none_cannot_be_told_apart() -> None:
             IdentityBatches(people, 18, 4, seed=0)
     with pytest.raises(ValueError, match="a batch needs at least 2 people and 1 image"):
         IdentityBatches(PEOPLE, 1, 4, seed=0)
+
+
+def test_pictures_of_nobody_follow_the_people_of_a_batch() -> None:
+    people = IdentityBatches(PEOPLE, 3, 4, seed=0)
+    others = np.arange(60, 70)
+    mixed = MixedBatches(people, others, 7, seed=0)
+    for number in range(5):
+        batch = mixed[number]
+        assert batch[:12].tolist() == people[number].tolist()
+        assert len(set(batch[12:])) == 7
+        assert set(batch[12:]) <= set(others)
+        assert batch.tolist() == mixed[number].tolist()
+    assert len(MixedBatches(people, others, 25, seed=0)[0]) == 37
+    with pytest.raises(ValueError, match="none of the generated pictures can be read"):
+        MixedBatches(people, others[:0], 7, seed=0)
+
+
+def test_a_batch_of_tracklets_has_frames_in_order_of_time() -> None:
+    tracklets = np.repeat(np.arange(20), [3, 7] * 10)  # two of each person, one of three frames and one of seven
+    people = np.repeat(np.arange(10), 10)
+    batches = TrackletBatches(people, tracklets, 4, 2, 5, seed=0)
+    seen = set()
+    for number in range(6):
+        batch = batches[number].reshape(4, 2, 5)
+        assert batch.flatten().tolist() == batches[number].tolist()
+        for own in batch:
+            assert len(set(people[own.flatten()])) == 1
+            assert {len(set(tracklets[frames])) for frames in own} == {1}
+            assert len({tracklets[frames[0]] for frames in own}) == 2
+            assert all((np.diff(frames) >= 0).all() for frames in own)
+            longer = max(own, key=lambda frames: (tracklets == tracklets[frames[0]]).sum())
+            assert len(set(longer)) == 5
+        seen.add(tuple(batches[number]))
+    assert len(seen) == 6
+
+
+def test_tracklets_that_have_lost_their_frames_are_not_drawn() -> None:
+    people, tracklets = np.repeat([5, 6], 4), np.repeat([2, 9, 11, 40], 2)
+    batches = TrackletBatches(people, tracklets, 2, 2, 2, seed=0)
+    assert sorted(batches[0]) == list(range(8))

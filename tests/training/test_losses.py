@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dare.training.losses import batch_hard, median_distance, pairwise_distances, triplet_losses
+from dare.training.losses import batch_hard, identity_loss, median_distance, pairwise_distances, triplet_losses
 
 
 def slow_batch_hard(embeddings: Tensor, people: list[int], margin: float = 0.0) -> float:
@@ -74,3 +74,15 @@ def test_easing_in_copes_with_people_of_one_image() -> None:
 def test_the_scale_is_the_median_distance_of_different_pictures() -> None:
     points = torch.tensor([[[0.0], [1.0], [4.0]]])  # distances 1, 3, 4
     assert median_distance(pairwise_distances(points)).item() == pytest.approx(3.0)
+
+
+def test_the_identity_loss_is_cross_entropy_and_even_over_everybody_for_pictures_of_nobody() -> None:
+    scores = torch.randn(5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    classes = [2, -1, 0, -1, 3]
+    total = 0.0
+    for row, own in zip(scores.tolist(), classes, strict=True):
+        shares = [math.exp(score) / sum(map(math.exp, row)) for score in row]
+        total -= math.log(shares[own]) if own >= 0 else sum(map(math.log, shares)) / 4
+    assert identity_loss(scores, torch.tensor(classes)).item() == pytest.approx(total / 5, rel=1e-5)
+    known = torch.tensor([2, 1, 0, 1, 3])
+    torch.testing.assert_close(identity_loss(scores, known), torch.nn.functional.cross_entropy(scores.float(), known))

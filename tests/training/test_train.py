@@ -10,13 +10,21 @@ import pytest
 import torch
 from conftest import make_market, save_picture
 
+import dare.training.objectives
 import dare.training.pictures
 import dare.training.train
 from dare.datasets import Sample, market1501
 from dare.datasets.market import read_synthetic
 from dare.datasets.synthetic import Recipe, draw_benchmark
 from dare.images import Preparation, UnreadableImageError
-from dare.models.checkpoints import Architecture, Checkpoint, CheckpointError, load_checkpoint
+from dare.models.checkpoints import (
+    Architecture,
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    read_tensors,
+    write_tensors,
+)
 from dare.training import alarm
 from dare.training.alarm import TrainingStoppedError
 from dare.training.augment import Augmentation
@@ -159,6 +167,16 @@ def test_a_run_is_never_overwritten_or_resumed_as_another(samples: tuple[Sample,
         train(samples[:-1], tmp_path, SMALL, resume=True)
 
 
+def test_a_run_from_before_a_setting_existed_resumes(samples: tuple[Sample, ...], tmp_path: Path) -> None:
+    whole = train(samples, tmp_path / "whole", SMALL)
+    train(samples, tmp_path / "parts", SMALL, should_stop=StopAfter(3))
+    file = tmp_path / "parts" / "resume.safetensors"
+    tensors, info, _ = read_tensors(file, "training state")
+    del info["config"]["dropout"], info["config"]["architecture"]["network"]
+    write_tensors(file, tensors, info)
+    assert_same_weights(whole, train(samples, tmp_path / "parts", SMALL, resume=True))
+
+
 def test_fine_tuning_starts_from_the_checkpoint(samples: tuple[Sample, ...], tmp_path: Path) -> None:
     start = train(samples, tmp_path / "start", SMALL)
     config = configure(SMALL, {"learning_rate": 1e-12, "iterations": 1, "average": 0.0}, tmp_path / "start")
@@ -186,14 +204,14 @@ def test_a_nan_stops_the_run_with_the_batch_and_the_state(samples: tuple[Sample,
 def test_what_was_saved_before_a_nan_stays_sound(
     samples: tuple[Sample, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    losses, calls = dare.training.train.triplet_losses, 0
+    losses, calls = dare.training.objectives.triplet_losses, 0
 
     def nan_in_the_fifth(*arguments: object) -> torch.Tensor:
         nonlocal calls
         calls += 1
         return losses(*arguments) * (math.nan if calls == 5 else 1.0)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(dare.training.train, "triplet_losses", nan_in_the_fifth)
+    monkeypatch.setattr(dare.training.objectives, "triplet_losses", nan_in_the_fifth)
     with pytest.raises(TrainingStoppedError, match=r"the loss is nan, iteration 4.*which --init can start from"):
         train(samples, tmp_path, replace(SMALL, save_every=2))
     kept = load_checkpoint(tmp_path)

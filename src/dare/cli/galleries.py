@@ -192,5 +192,5 @@ def _sizes(runner: "Runner") -> list[int]:
     import numpy as np
 
     size = runner.preparation
-    blank = np.zeros((1, 3, size.height, size.width), np.float32)
+    blank = np.zeros((size.frames, 3, size.height, size.width), np.float32)
     return [vectors.shape[1] for vectors in runner.exits(blank)]

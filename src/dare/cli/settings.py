@@ -14,8 +14,14 @@ def _help(text: str) -> Parameter:
 class Settings:
     """Replacements for settings of a preset; `dare.training.config.TrainConfig` says what each of them does."""
 
+    network: Annotated[
+        str | None, _help("dare, or a baseline: trinet, ide, svdnet, pan, mscan, st-rnn. Each has a preset of its own.")
+    ] = None
     backbone: Annotated[
-        str | None, _help("resnet18, resnet34, resnet50, densenet201, slim, tiny, or timm/NAME (a convolutional one).")
+        str | None,
+        _help(
+            "resnet18, resnet34, resnet50, densenet201, alexnet, mscan, slim, tiny, or timm/NAME (a convolutional one)."
+        ),
     ] = None
     weights: Annotated[str | None, _help("What the trunk starts from: imagenet, none (random), or a file.")] = None
     taps: Annotated[
@@ -31,8 +37,10 @@ class Settings:
     hidden_dim: Annotated[int | None, _help("Units of the first layer of a head.")] = None
     height: Annotated[int | None, _help("Of the network's input, in pixels.")] = None
     width: Annotated[int | None, _help("Of the network's input, in pixels.")] = None
+    frames: Annotated[int | None, _help("Pictures of a tracklet that become one vector together, in st-rnn.")] = None
     people: Annotated[int | None, _help("People in a batch.")] = None
     images: Annotated[int | None, _help("Pictures of each of them.")] = None
+    generated_images: Annotated[int | None, _help("Pictures in a batch that show nobody, with --generated.")] = None
     iterations: Annotated[int | None, _help("Batches to train on; the schedule stretches or shrinks with it.")] = None
     decay_start: Annotated[int | None, _help("Iteration at which the learning rate starts to fall.")] = None
     learning_rate: Annotated[float | None, _help("Of Adam.")] = None
@@ -48,6 +56,10 @@ class Settings:
     ] = None
     erasing: Annotated[float | None, _help("Chance that a rectangle of a picture is replaced by noise.")] = None
     jitter: Annotated[float | None, _help("Strength of random colour changes; 0 is none, 0.15 mild.")] = None
+    rounds: Annotated[int | None, _help("Of restraint and relaxation, in svdnet.")] = None
+    dropout: Annotated[
+        float | None, _help("Share of a vector's values that the classifier of a baseline does not see.")
+    ] = None
     margin: Annotated[float | None, _help("Added before the softplus of the triplet loss.")] = None
     deep_supervision: Annotated[bool | None, _help("A loss on every stage, or on the fused vector only.")] = None
     ease_in: Annotated[

@@ -19,10 +19,11 @@ def train(
     run: Path,
     /,
     *,
-    preset: Literal["paper", "slim", "demo"] = "slim",
+    preset: Literal["paper", "slim", "demo", "trinet", "ide", "lsro", "svdnet", "pan", "mscan", "st-rnn"] = "slim",
     init: Path | None = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
     layout: Layout = None,
+    generated: Path | None = None,
     device: Device = "cpu",
     threads: Threads = None,
     memory_map: Annotated[bool, Parameter(negative="")] = False,
@@ -43,11 +44,13 @@ def train(
     preset
         All settings at once: `paper` (DaRe(R) with random erasing, 60,000 iterations, made for a GPU and
         ImageNet weights), `slim` (our trunk for CPUs, from random weights), `demo` (two minutes, synthetic
-        pictures). The options below replace single settings of it.
+        pictures). The others are what the paper compares with. The options below replace single settings of it.
     init
         Checkpoint to start from (fine-tuning); its network is taken over.
     resume
         Go on with the run in this folder.
+    generated
+        Folder of pictures that show nobody, such as generated ones, which `--preset lsro` learns from as well.
     memory_map
         Keep decoded pictures in a file of the run's folder instead of in memory.
     tensorboard
@@ -56,6 +59,7 @@ def train(
         Print every setting of the run, the preset's and those given here, and do not train.
     """
     from dare.datasets import open_benchmark
+    from dare.datasets.folder import pictures_below
     from dare.training.config import PRESETS, configure
     from dare.training.train import train as train_network
 
@@ -85,6 +89,7 @@ def train(
             init=init,
             resume=resume,
             device=device,
+            generated=pictures_below(generated) if generated else (),
             memory_map=memory_map,
             skipped=skipped,
             tensorboard=tensorboard,

@@ -68,6 +68,19 @@ def folder(root: str | Path, *, unlabelled: bool = False) -> Benchmark:
     return Benchmark(name, train, query, gallery, base, cameras is not None, tuple(notes), names)
 
 
+def pictures_below(root: str | Path) -> list[Path]:
+    """All pictures below a folder in order of their names, whoever they show.
+
+    Raises:
+        FileNotFoundError: no such folder, or no pictures in it.
+    """
+    top = Path(root)
+    found = [path for path in _files(top) if path.suffix.lower() in IMAGE_SUFFIXES] if top.is_dir() else []
+    if not found:
+        raise FileNotFoundError(f"expected a folder of pictures, found none below {top}")
+    return found
+
+
 def _rows_of_folder(root: Path, unlabelled: bool) -> tuple[list[Row], list[str]]:
     splits = [split for split in SPLITS if (root / split).is_dir()]
     rows: list[Row] = []

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 
+from dare.models.alexnet import alexnet
 from dare.models.densenet import densenet201
+from dare.models.mscan import mscan
 from dare.models.resnet import resnet18, resnet34, resnet50
 from dare.models.slim import slim, tiny
 from dare.models.stage import Stage
@@ -14,6 +16,8 @@ BACKBONES: dict[str, Callable[..., list[Stage]]] = {
     "resnet34": resnet34,
     "resnet50": resnet50,
     "densenet201": densenet201,
+    "alexnet": alexnet,
+    "mscan": mscan,
     "slim": slim,
     "tiny": tiny,
 }

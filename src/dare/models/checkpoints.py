@@ -19,12 +19,16 @@ from dare.anytime.costs import ExitCosts
 from dare.files import replacing
 from dare.images import Preparation
 from dare.models.backbones import build_backbone
+from dare.models.baselines import BASELINES, TRACKLETS
 from dare.models.dare import DaRe
 from dare.models.weights import load_strictly
 
 FORMAT = 1
 MODEL_FILE = "model.safetensors"
 BLANK = b"0" * 64
+
+DARE = "dare"
+"""The network that is not a baseline."""
 
 
 class CheckpointError(ValueError):
@@ -37,6 +41,9 @@ class Architecture:
 
     Attributes:
         backbone: a name in `BACKBONES`, or `timm/NAME`.
+        taps, fusion, hidden_dim: of DaRe; the baselines are what they are.
+        embedding_dim: size of the vectors; what 0 means, where it is allowed, the baseline says.
+        network: "dare", or a name in `BASELINES`.
     """
 
     backbone: str = "resnet50"
@@ -44,10 +51,30 @@ class Architecture:
     fusion: bool = True
     embedding_dim: int = 128
     hidden_dim: int = 1024
+    network: str = DARE
 
-    def build(self, weights: str | Path | None = None) -> DaRe:
-        """The network, its trunk from these weights (None: random)."""
+    def __post_init__(self) -> None:
+        if self.network != DARE and self.network not in BASELINES:
+            raise ValueError(f"unknown network {self.network!r}; choose {', '.join([DARE, *BASELINES])}")
+        if self.network != DARE and self.taps is not None:
+            raise ValueError(f"{self.network} has one exit, behind its last stage; leave taps out")
+        if self.embedding_dim < 0:
+            raise ValueError(f"embedding_dim must be at least 0, got {self.embedding_dim}")
+
+    def build(self, weights: str | Path | None = None, frames: int = 1) -> DaRe:
+        """The network.
+
+        Args:
+            weights: of the trunk; None: random.
+            frames: as of `Preparation`.
+        """
+        if frames != 1 and self.network not in TRACKLETS:
+            raise ValueError(f"{self.network} takes pictures one by one, got frames={frames}; set frames to 1")
         stages = build_backbone(self.backbone, weights)
+        if self.network in TRACKLETS:
+            return BASELINES[self.network](stages, self.embedding_dim, frames)
+        if self.network != DARE:
+            return BASELINES[self.network](stages, self.embedding_dim)
         return DaRe(stages, self.embedding_dim, self.hidden_dim, self.taps, self.fusion)
 
 
@@ -98,7 +125,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         architecture = Architecture(**_tuples(info["architecture"]))
         preparation = Preparation(**_tuples(info["preparation"]))
         costs = ExitCosts(**_tuples(info["costs"]))
-        model = architecture.build()
+        model = architecture.build(frames=preparation.frames)
         load_strictly(model, tensors, str(path))
         training = dict(info["training"])
         if len(costs.macs) != len(model.exit_names):

@@ -2,11 +2,15 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from dare.models.stage import Stage
+
+Head = Callable[[int], nn.Module]
+"""Channels of a tapped stage -> a module that makes its vectors (B, D) of what was tapped (B, channels)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +87,14 @@ class DaRe(nn.Module):
         hidden_dim: units of a head's first layer; 1024 in the released code, 1204 in the paper's text.
         taps: stages that get a head, counted from 1; all by default. TriNet is `taps=[4]` without fusion.
         fusion: whether the last exit is the learnt weighted sum of all stages.
+        head: makes other heads than the paper's, as the baselines have them; it alone then says how large vectors are.
+        frames: pictures that the last tap makes one vector of, where it does: tracklets come one behind the other.
 
     Attributes:
         steps: one module per stage.
         fusion: the weighted sum, or None.
         taps: the tapped stages, counted from 1.
+        frames: pictures to a vector.
     """
 
     def __init__(
@@ -97,6 +104,9 @@ class DaRe(nn.Module):
         hidden_dim: int = 1024,
         taps: Sequence[int] | None = None,
         fusion: bool = True,
+        *,
+        head: Head | None = None,
+        frames: int = 1,
     ) -> None:
         super().__init__()
         if min(embedding_dim, hidden_dim) < 1:
@@ -104,19 +114,17 @@ class DaRe(nn.Module):
         self.taps = tuple(range(1, len(stages) + 1)) if taps is None else tuple(sorted(set(taps)))
         if not self.taps or self.taps[0] < 1 or self.taps[-1] > len(stages):
             raise ValueError(f"taps must name stages from 1 to {len(stages)}, got {taps}")
+        head = head or partial(_head, hidden_dim=hidden_dim, embedding_dim=embedding_dim)
         self.steps = nn.ModuleList(
-            Step(stage, _head(stage.channels, hidden_dim, embedding_dim) if number in self.taps else None)
+            Step(stage, head(stage.channels) if number in self.taps else None)
             for number, stage in enumerate(stages[: self.taps[-1]], start=1)
         )
         self.fusion = Fusion(len(self.taps)) if fusion else None
+        self.frames = frames
 
     def forward(self, images: Tensor) -> StageEmbeddings:
         """All embeddings of (B, 3, H, W) images."""
-        walk = self.walk(images)
-        while walk.step():
-            pass
-        stages = torch.stack(walk.vectors)
-        return StageEmbeddings(stages, self.fusion(stages) if self.fusion else None)
+        return self.walk(images).finish()
 
     def exits(self, images: Tensor, stop: Callable[[], bool] | None = None) -> Iterator[Tensor]:
         """(B, D) per exit, each computed when it is asked for: not asking for the next one is stopping.
@@ -148,11 +156,12 @@ class Walk:
     """A batch on its way through a network.
 
     Attributes:
+        features: the images, then the feature map of the stage that it has come to.
         vectors: (B, D) of every tapped stage behind it.
     """
 
     def __init__(self, model: DaRe, images: Tensor) -> None:
-        self._model, self._features, self._stage = model, images, 0
+        self._model, self.features, self._stage = model, images, 0
         self._finished = False
         self.vectors: list[Tensor] = []
 
@@ -161,11 +170,11 @@ class Walk:
         while self._stage < len(self._model.steps):
             step = self._model.steps[self._stage]
             assert isinstance(step, Step)
-            result: Tensor | None = step(self._features) if stop is None else step.until(self._features, stop)
+            result: Tensor | None = step(self.features) if stop is None else step.until(self.features, stop)
             if result is None:
                 self._stage = len(self._model.steps)
                 return False
-            self._features, self._stage = result, self._stage + 1
+            self.features, self._stage = result, self._stage + 1
             if self._stage in self._model.taps:
                 self.vectors.append(step.embed(result))
                 return True
@@ -182,10 +191,17 @@ class Walk:
         fused: Tensor = fusion(torch.stack(self.vectors))
         return fused
 
+    def finish(self) -> StageEmbeddings:
+        """Go to the end: all embeddings."""
+        while self.step():
+            pass
+        stages, fusion = torch.stack(self.vectors), self._model.fusion
+        return StageEmbeddings(stages, None if fusion is None else fusion(stages))
+
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with some rows of the batch only, in the order given."""
-        chosen = torch.as_tensor(rows, dtype=torch.long, device=self._features.device)
-        self._features = self._features[chosen]
+        chosen = torch.as_tensor(rows, dtype=torch.long, device=self.features.device)
+        self.features = self.features[chosen]
         self.vectors = [vectors[chosen] for vectors in self.vectors]
 
 

@@ -10,10 +10,11 @@ from dare.models.dare import DaRe
 def count_macs(model: DaRe, height: int = 256, width: int = 128) -> ExitCosts:
     """Multiply-adds of convolutions and matrix products up to each exit, heads included, for one picture.
 
-    One black picture is passed through the network; what it computes is not changed by that.
+    One black picture, or tracklet where the network takes these, is passed through the network; what it computes is not
+    changed by that.
     """
     parameter = next(model.parameters())
-    image = torch.zeros(1, 3, height, width, device=parameter.device, dtype=parameter.dtype)
+    image = torch.zeros(model.frames, 3, height, width, device=parameter.device, dtype=parameter.dtype)
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     totals = []
@@ -22,4 +23,5 @@ def count_macs(model: DaRe, height: int = 256, width: int = 128) -> ExitCosts:
             totals.append(counter.get_total_flops() // 2)
     for module, training in modes:
         module.training = training
-    return ExitCosts(tuple(totals), f"counted at {height}x{width}, convolutions and matrix products")
+    frames = f" for {model.frames} frames" if model.frames > 1 else ""
+    return ExitCosts(tuple(totals), f"counted at {height}x{width}{frames}, convolutions and matrix products")

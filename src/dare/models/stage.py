@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -21,11 +22,45 @@ class Stage:
     channels: int
 
 
+def map_channels(stage: Stage) -> int:
+    """Channels of a stage's feature map, for those who look at the map itself.
+
+    Raises:
+        ValueError: the tap does more than to pool, so that the map alone is not what the stage means.
+    """
+    if isinstance(stage.tap, GlobalAveragePool | StripePool):
+        return stage.channels // (stage.tap.stripes if isinstance(stage.tap, StripePool) else 1)
+    raise ValueError(
+        f"expected a stage that is pooled by its average, got {type(stage.tap).__name__}; "
+        "choose a trunk such as resnet50, mscan or slim"
+    )
+
+
 class GlobalAveragePool(nn.Module):
     """(B, C, H, W) -> (B, C), whatever the size of the map."""
 
     def forward(self, features: Tensor) -> Tensor:
         return features.mean((2, 3))
+
+
+class WindowMaxPool(nn.Module):
+    """Largest value in each of height x width windows: (B, C, H, W) -> (B, C, height, width), whatever the map's size.
+
+    What torch calls adaptive max pooling, in steps that exporters know.
+    """
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.size = height, width
+
+    def forward(self, features: Tensor) -> Tensor:
+        for axis, count in zip((2, 3), self.size, strict=True):
+            length = features.shape[axis]
+            starts = [number * length // count for number in range(count)]
+            ends = [-(-(number + 1) * length // count) for number in range(count)]
+            windows = [features.narrow(axis, a, b - a).amax(axis) for a, b in zip(starts, ends, strict=True)]
+            features = torch.stack(windows, axis)
+        return features
 
 
 class StripePool(nn.Module):

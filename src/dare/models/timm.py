@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dare.models.stage import GlobalAveragePool, Stage
-from dare.models.weights import IMAGENET, Weights, load_strictly, read_state
+from dare.models.weights import CLASSIFIERS, IMAGENET, Weights, load_strictly, read_state
 
 STAGES = 4
 
@@ -59,7 +59,7 @@ def _create(name: str, weights: Weights) -> nn.Module:
         return network
     network = timm.create_model(name)
     if weights is not None:
-        load_strictly(network, read_state(Path(weights)), str(weights), optional=("fc.", "classifier.", "head."))
+        load_strictly(network, read_state(Path(weights)), str(weights), optional=CLASSIFIERS)
     return network
 
 

@@ -15,6 +15,8 @@ Weights = str | Path | None
 
 IMAGENET = "imagenet"
 
+CLASSIFIERS = ("fc.", "classifier.", "head.")
+
 # DenseNet files from before torch 0.4 (and the paper's code) write norm.1, conv.2 inside dense layers.
 OLD_DENSE_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
 
@@ -25,8 +27,13 @@ class Downloadable(Protocol):
     def get_state_dict(self, *, progress: bool = ..., check_hash: bool = ...) -> dict[str, Tensor]: ...
 
 
-def initialise(network: nn.Module, imagenet: Downloadable, weights: Weights) -> None:
+def initialise(
+    network: nn.Module, imagenet: Downloadable, weights: Weights, *, classifier: tuple[str, ...] = CLASSIFIERS
+) -> None:
     """Load weights into a classification network; its own classifier's may be missing.
+
+    Args:
+        classifier: beginnings of the names of the classifier's weights.
 
     Raises:
         ConnectionError: ImageNet weights are asked for, not on this machine, and cannot be downloaded.
@@ -45,7 +52,7 @@ def initialise(network: nn.Module, imagenet: Downloadable, weights: Weights) -> 
     else:
         state = read_state(Path(weights))
     state = {OLD_DENSE_NAME.sub(r"\1\2.", name): tensor for name, tensor in state.items()}
-    load_strictly(network, state, str(weights), optional=("fc.", "classifier.", "head."))
+    load_strictly(network, state, str(weights), optional=classifier)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

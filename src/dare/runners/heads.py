@@ -1,17 +1,27 @@
 """A stage's pooling and head for the CPU: the batch norm folded into the first layer, pooling along memory."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from dare.models.dare import Step
 from dare.models.stage import GlobalAveragePool, StripePool
 
+PAPERS_HEAD = [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
+
+
+def pack_head(step: Step) -> Callable[[Tensor], Tensor]:
+    """Feature map -> (B, D) of a tapped step; heads of another form than the paper's run as they are."""
+    is_papers = isinstance(step.head, nn.Sequential) and [type(part) for part in step.head] == PAPERS_HEAD
+    return FoldedHead(step) if is_papers else step.embed
+
 
 class FoldedHead:
     """Feature map -> (B, D), in float32: the same as `Step.embed` up to rounding.
 
     Args:
-        step: a tapped one.
+        step: a tapped one, with the paper's head.
     """
 
     def __init__(self, step: Step) -> None:

@@ -34,7 +34,7 @@ class Network:
             model = load_checkpoint(model)
         if isinstance(model, Checkpoint):
             return cls(model.model.eval(), model.preparation, model.costs, model.digest)
-        return cls(model.eval(), Preparation(), count_macs(model), "")
+        return cls(model.eval(), Preparation(frames=model.frames), count_macs(model), "")
 
     @property
     def stage_names(self) -> tuple[str, ...]:

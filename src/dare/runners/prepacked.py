@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from dare.models.checkpoints import Checkpoint
 from dare.models.dare import DaRe, Step, blocks_of
 from dare.models.devices import describe_device
-from dare.runners.heads import FoldedHead
+from dare.runners.heads import pack_head
 from dare.runners.network import Network, as_tensor
 from dare.runners.steps import SLICES, StepWalk, Stop, Vectors, exits, slices, to_front
 
@@ -82,7 +82,8 @@ class PrepackedRunner:
     def embed(self, images: NDArray[np.float32] | Tensor) -> tuple[list[Vectors], Vectors | None]:
         """As `Runner.embed`."""
         # A slice goes through the whole network before the next one: its feature maps stay in the cache.
-        walks = [self.walk(part) for part in torch.split(as_tensor(images, torch.device("cpu")), SLICES[0])]
+        size = SLICES[0] * self.preparation.frames
+        walks = [self.walk(part) for part in torch.split(as_tensor(images, torch.device("cpu")), size)]
         stages, fused = zip(*(walk.embed() for walk in walks), strict=True)
         return (
             [np.concatenate(vectors) for vectors in zip(*stages, strict=True)],
@@ -97,10 +98,11 @@ class PrepackedSteps:
         self.tapped = [step.head is not None for step in model.steps]
         self.fusion = None if model.fusion is None else model.fusion.weights.detach().numpy().copy()
         model.to(memory_format=torch.channels_last)
+        self._frames = model.frames
         generator = torch.Generator().manual_seed(0)
-        features = torch.randn(1, 3, *size, generator=generator).to(memory_format=torch.channels_last)
+        features = torch.randn(self._frames, 3, *size, generator=generator).to(memory_format=torch.channels_last)
         self._bodies: list[list[_Compiled]] = []
-        self._heads: list[FoldedHead | None] = []
+        self._heads: list[Callable[[Tensor], Tensor] | None] = []
         for number, step in enumerate(model.steps, start=1):
             assert isinstance(step, Step)
             body = []
@@ -108,7 +110,7 @@ class PrepackedSteps:
                 body.append(_Compiled(f"step {number} block {place}", block, features, precision))
                 features = body[-1](features)
             self._bodies.append(body)
-            self._heads.append(None if step.head is None else FoldedHead(step))
+            self._heads.append(None if step.head is None else pack_head(step))
         self.blocks = sum(map(len, self._bodies))
 
     def as_they_are(self) -> dict[str, str]:
@@ -118,10 +120,11 @@ class PrepackedSteps:
     def run(self, step: int, features: Tensor, stop: Stop | None) -> tuple[Tensor, Vectors | None] | None:
         """As `Steps.run`."""
         with torch.inference_mode():
-            if len(features) in SLICES:
+            sizes = slices(len(features), self._frames)
+            if len(sizes) == 1:
                 return self._run(step, features, stop)
             parts = []
-            for part in torch.split(features, slices(len(features))):
+            for part in torch.split(features, sizes):
                 if (result := self._run(step, part, stop)) is None:
                     return None
                 parts.append(result)

@@ -62,7 +62,8 @@ class Runner(Protocol):
         """(B, 3, H, W) -> (B, D) per exit, each computed when it is asked for; not to be written to.
 
         Args:
-            images: finite numbers; what becomes of others depends on the engine.
+            images: finite numbers; what becomes of others depends on the engine. A network that takes tracklets gets
+                their frames one behind the other, `preparation.frames` of each, and gives a vector for each tracklet.
             stop: asked before each block of a stage; when it says True no further exit comes.
         """
         ...

@@ -119,10 +119,14 @@ def to_front(features: Any, rows: Sequence[int]) -> Any:
     return features[: len(rows)]
 
 
-def slices(batch: int) -> list[int]:
-    """7 -> [4, 3]; of an empty batch [0]."""
+def slices(batch: int, frames: int = 1) -> list[int]:
+    """7 -> [4, 3]; of an empty batch [0].
+
+    Args:
+        frames: pictures that stay together.
+    """
     sizes, left = [], batch
     for size in SLICES:
-        sizes += [size] * (left // size)
-        left %= size
-    return sizes or [0]
+        sizes += [size * frames] * (left // (size * frames))
+        left %= size * frames
+    return [*sizes, left] if left or not sizes else sizes

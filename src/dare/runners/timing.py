@@ -27,7 +27,7 @@ def measure(
     """Time every exit of a runner on random pictures, which are not read from files.
 
     Args:
-        batch: pictures that are run together.
+        batch: pictures, or tracklets where the network takes these, that are run together.
         repeats: how often, after a few times to warm up.
         search: what is done with the vectors (B, D) of each exit, counted from 0: a gallery's search, say. Without it
             only the network is timed.
@@ -70,7 +70,8 @@ class _Round:
 
 def _round(runner: Runner, batch: int, search: Search | None, clock: Callable[[], float]) -> _Round:
     size = runner.preparation
-    images = np.random.default_rng(0).normal(size=(batch, 3, size.height, size.width)).astype(np.float32)
+    shape = (batch * size.frames, 3, size.height, size.width)
+    images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     start = before = clock()
     longest = 0.0
 

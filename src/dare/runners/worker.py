@@ -111,7 +111,7 @@ def _opened(model: Any, settings: dict[str, Any]) -> Runner:
     runner = open_runner(model, **settings)
     size = runner.preparation
     for batch in BATCHES:
-        runner.embed(np.zeros((batch, 3, size.height, size.width), np.float32))
+        runner.embed(np.zeros((batch * size.frames, 3, size.height, size.width), np.float32))
     return runner
 
 

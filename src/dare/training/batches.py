@@ -1,9 +1,18 @@
-"""Which pictures go into a batch: P people, K images of each."""
+"""Which pictures go into a batch: P people, K images or tracklets of each."""
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+class Batches(Protocol):
+    """Batches by the number of the iteration."""
+
+    def __getitem__(self, iteration: int) -> NDArray[np.int64]:
+        """Positions of a batch's pictures."""
+        ...
 
 
 class IdentityBatches:
@@ -62,3 +71,59 @@ class IdentityBatches:
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
         """The batches of the first epoch."""
         return (self[place] for place in range(self.per_epoch))
+
+
+class TrackletBatches:
+    """Batches of P people x K tracklets, T frames of each in order of time; had by number as `IdentityBatches`.
+
+    Args:
+        people: (N,), the person of every picture.
+        tracklets: (N,), the number of its tracklet, rising.
+        people_per_batch, tracklets_per_person: P and K.
+        frames: T; of a tracklet that has fewer, some come twice.
+        seed: same seed, same batches.
+    """
+
+    def __init__(
+        self,
+        people: NDArray[np.int64],
+        tracklets: NDArray[np.int64],
+        people_per_batch: int,
+        tracklets_per_person: int,
+        frames: int,
+        seed: int,
+    ) -> None:
+        _, starts = np.unique(tracklets, return_index=True)
+        self._tracklets = np.split(np.arange(len(tracklets)), starts[1:])
+        self._batches = IdentityBatches(people[starts], people_per_batch, tracklets_per_person, seed)
+        self._frames, self._seed = frames, seed
+
+    def __getitem__(self, iteration: int) -> NDArray[np.int64]:
+        """Positions of the pictures of a batch, (P * K * T,), a tracklet's in a row."""
+        random = np.random.default_rng([self._seed, 4, iteration])
+        drawn = [self._tracklets[number] for number in self._batches[iteration]]
+        return np.concatenate(
+            [np.sort(random.choice(own, self._frames, replace=self._frames > len(own))) for own in drawn]
+        )
+
+
+class MixedBatches:
+    """Batches of people, each followed by pictures that show none of them; had by number as `IdentityBatches`.
+
+    Args:
+        batches: of people.
+        others: positions of the other pictures.
+        count: how many of them are drawn for a batch, without repeats where there are enough.
+        seed: same seed, same batches.
+    """
+
+    def __init__(self, batches: IdentityBatches, others: NDArray[np.int64], count: int, seed: int) -> None:
+        if not len(others):
+            raise ValueError("none of the generated pictures can be read; expected at least one")
+        self._batches, self._others, self._count, self._seed = batches, others, count, seed
+
+    def __getitem__(self, iteration: int) -> NDArray[np.int64]:
+        """Positions of the pictures of a batch, (P * K + count,)."""
+        random = np.random.default_rng([self._seed, 3, iteration])
+        drawn = random.choice(self._others, self._count, replace=self._count > len(self._others))
+        return np.concatenate([self._batches[iteration], drawn])

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dare.images import Preparation
-from dare.models.checkpoints import Architecture, load_checkpoint
+from dare.models.baselines import CLASSIFIED
+from dare.models.baselines.svdnet import phases
+from dare.models.checkpoints import DARE, Architecture, load_checkpoint
 from dare.training.augment import Augmentation
 
 
@@ -20,7 +22,7 @@ class TrainConfig:
         weights: what the trunk starts from: "imagenet", a file's path, or None for random.
         preparation: input size, mean and standard deviation.
         augmentation: how crops are taken, random erasing and colour jitter.
-        people, images: P and K of a batch.
+        people, images: P and K of a batch; K counts tracklets where the network takes these.
         iterations: batches to train on.
         decay_start: iteration at which the learning rate starts to fall (t0 of equation 4).
         final_rate: what the rate has fallen to at the end, as a share of the first (0.001 in equation 4).
@@ -29,8 +31,12 @@ class TrainConfig:
         beta1, beta1_late, beta2: of Adam; beta1 changes at `decay_start`.
         weight_decay: of Adam (in the released code, not in the paper).
         fusion_rate: learning rate of the fusion weights as a share of the others'.
-        margin: added before the softplus.
-        deep_supervision: a loss on every stage; False leaves only the fused vector's.
+        margin: added before the softplus of triplet losses.
+        deep_supervision: a triplet loss on every stage; False leaves only the fused vector's.
+        generated_images: pictures in each batch that show nobody, which a classifier should find like anybody (LSRO).
+        rounds: of restraint and relaxation, in `svdnet`; 0 trains its eigenlayer as any other layer.
+        dropout: share of a vector's values that a classifier of the training people does not see, in baselines that
+            have one.
         ease_in: share of the iterations over which mining goes from the mean friend and stranger to the
             hardest. From random weights plain batch-hard can collapse; a share such as 0.3 makes that less likely.
         average: momentum of a running average of the weights, which is then what is kept; 0 is none.
@@ -59,6 +65,9 @@ class TrainConfig:
     fusion_rate: float = 1.0
     margin: float = 0.0
     deep_supervision: bool = True
+    dropout: float = 0.0
+    generated_images: int = 0
+    rounds: int = 0
     ease_in: float = 0.0
     average: float = 0.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -70,8 +79,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if min(self.iterations, self.save_every, self.log_every, self.images) < 1 or self.people < 2:
             raise ValueError("iterations, images, save_every and log_every must be at least 1, people at least 2")
-        if min(self.workers, self.seed, self.warm_up, self.decay_start, self.weight_decay) < 0:
-            raise ValueError("workers, seed, warm_up, decay_start and weight_decay must be at least 0")
+        if min(self.workers, self.seed, self.warm_up, self.decay_start, self.weight_decay, self.rounds) < 0:
+            raise ValueError("workers, seed, warm_up, decay_start, weight_decay and rounds must be at least 0")
         if not all(0 <= beta < 1 for beta in (self.beta1, self.beta1_late, self.beta2)):
             raise ValueError(f"betas must be in 0..1, got {self.beta1}, {self.beta1_late} and {self.beta2}")
         if self.precision not in ("auto", "fp32", "bf16"):
@@ -86,8 +95,24 @@ class TrainConfig:
             )
         if not (0 <= self.ease_in <= 1 and 0 <= self.average < 1):
             raise ValueError(f"ease_in and average are shares, got {self.ease_in} and {self.average}")
-        if not (self.deep_supervision or self.architecture.fusion):
+        network = self.architecture.network
+        if not (self.deep_supervision or (self.architecture.fusion and network == DARE)):
             raise ValueError("without deep supervision and without fusion there is nothing to train on")
+        if not 0 <= self.dropout < 1 or self.generated_images < 0:
+            raise ValueError(
+                "dropout is a share in 0..1 exclusive and generated_images at least 0, "
+                f"got {self.dropout} and {self.generated_images}"
+            )
+        if (self.dropout or self.generated_images) and network not in CLASSIFIED:
+            raise ValueError(
+                f"dropout and generated pictures are for networks with a classifier ({', '.join(CLASSIFIED)}), "
+                f"got {self.dropout} and {self.generated_images} in {network}"
+            )
+        if self.rounds and (network != "svdnet" or self.average or phases(self.rounds) > self.iterations):
+            raise ValueError(
+                f"rounds are for svdnet, without an average of the weights, and {self.rounds} of them need at least "
+                f"{phases(self.rounds)} iterations; got {network}, {self.average} and {self.iterations}"
+            )
 
     def rate(self, iteration: int) -> float:
         """Learning rate at an iteration, counted from 0 (equation 4 of the paper, after the warm-up)."""
@@ -104,6 +129,20 @@ class TrainConfig:
         easing = self.ease_in * self.iterations
         return min(1.0, iteration / easing) if easing else 1.0
 
+
+_IDE = TrainConfig(
+    architecture=Architecture(network="ide", embedding_dim=0),
+    preparation=Preparation(height=224, width=224),
+    augmentation=Augmentation(erasing=0.0),
+    people=64,
+    images=1,
+    iterations=10_000,
+    decay_start=8_000,
+    final_rate=0.1,
+    beta1_late=0.9,
+    weight_decay=5e-4,
+    dropout=0.5,
+)
 
 PRESETS = {
     "paper": TrainConfig(),
@@ -139,9 +178,63 @@ PRESETS = {
         weight_decay=0.0,
         ease_in=0.3,
     ),
+    "trinet": TrainConfig(
+        architecture=Architecture(network="trinet"),
+        augmentation=Augmentation(erasing=0.0),
+        iterations=25_000,
+        decay_start=15_000,
+        weight_decay=0.0,
+    ),
+    "ide": _IDE,
+    "lsro": replace(
+        _IDE,
+        people=22,
+        generated_images=42,
+        iterations=28_000,
+        decay_start=22_400,
+        weight_decay=1e-4,
+        dropout=0.75,
+    ),
+    "svdnet": replace(
+        _IDE,
+        architecture=Architecture(network="svdnet", embedding_dim=1024),
+        iterations=137_000,
+        decay_start=25_000,
+        final_rate=0.01,
+        dropout=0.0,
+        rounds=7,
+    ),
+    "pan": replace(
+        _IDE,
+        architecture=Architecture(network="pan", embedding_dim=0),
+        people=32,
+        iterations=16_000,
+        decay_start=12_000,
+        dropout=0.75,
+    ),
+    "mscan": replace(
+        _IDE,
+        architecture=Architecture("mscan", network="mscan"),
+        weights=None,
+        preparation=Preparation(height=160, width=64),
+        iterations=40_000,
+        decay_start=20_000,
+        final_rate=0.01,
+    ),
+    "st-rnn": TrainConfig(
+        architecture=Architecture(network="st-rnn"),
+        preparation=Preparation(height=224, width=224, frames=8),
+        augmentation=Augmentation(erasing=0.0),
+        people=8,
+        images=2,
+        iterations=25_000,
+        decay_start=15_000,
+        weight_decay=0.0,
+    ),
 }
 """Name -> settings. `paper`: DaRe(R) with random erasing from ImageNet weights. `slim`: our trunk for CPUs,
-from random weights, for Market-1501. `demo`: a tiny trunk at 64x32 for the tiny synthetic benchmark."""
+from random weights, for Market-1501. `demo`: a tiny trunk at 64x32 for the tiny synthetic benchmark. The others are
+what the paper compares with, as far as the papers' settings fit this loop."""
 
 
 def configure(preset: TrainConfig, settings: Mapping[str, Any], init: str | Path | None = None) -> TrainConfig:

@@ -1,6 +1,8 @@
 """What stays the same while a network trains: settings, pictures, batches, and where results go."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -9,12 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dare.datasets.sample import UNKNOWN
+from dare.models.baselines import CLASSIFIED
 from dare.models.checkpoints import MODEL_FILE, Checkpoint, save_checkpoint
 from dare.models.devices import describe_device
 from dare.models.macs import count_macs
 from dare.training.alarm import TrainingStoppedError
 from dare.training.augment import augment
-from dare.training.batches import IdentityBatches
+from dare.training.batches import Batches
 from dare.training.config import TrainConfig
 from dare.training.state import STATE_FILE, TrainingState
 
@@ -24,7 +28,7 @@ class Run:
     """A training's settings, pictures and folder.
 
     Attributes:
-        pictures, paths, people: one per picture.
+        pictures, paths, people: one per picture; `UNKNOWN` are those that show nobody.
         kept: rows of the pictures that could be read; the batches count along these.
         mapped: whether the pictures lie in a file; then a GPU gets those of a batch, else it gets all of them at once.
     """
@@ -36,7 +40,7 @@ class Run:
     paths: list[Path]
     people: NDArray[np.int64]
     kept: NDArray[np.int64]
-    batches: IdentityBatches
+    batches: Batches
     data_name: str
     mapped: bool = False
 
@@ -55,28 +59,41 @@ class Run:
         return self.kept[self.batches[iteration]]
 
     def batch(self, iteration: int) -> tuple[Tensor, Tensor]:
-        """Images (B, 3, H, W) and people (B,) of an iteration; a function of the seed and its number alone."""
+        """Images (B, 3, H, W) and people (B,) of an iteration; a function of the seed and its number alone.
+
+        Of tracklets, all frames one behind the other, and a person for each tracklet.
+        """
         rows = self.rows(iteration)
-        seed = np.random.SeedSequence([self.config.seed, iteration]).generate_state(1, np.uint64)
         # A GPU augments wherever the pictures are kept, so a run may be resumed with them kept elsewhere.
         place = self.device if self.device.type == "cuda" else self.pictures.device
-        generator = torch.Generator(place).manual_seed(int(seed[0]))
+        generator = torch.Generator(place).manual_seed(self._seed(iteration))
         pictures = self.pictures[torch.from_numpy(rows).to(self.pictures.device)].to(place)
         images = augment(pictures, self.config.preparation, self.config.augmentation, generator)
-        people = torch.from_numpy(self.people[rows]).to(self.device)
+        people = torch.from_numpy(self.people[rows[:: self.config.preparation.frames]]).to(self.device)
         return images.to(self.device, memory_format=torch.channels_last), people
+
+    @contextmanager
+    def draws(self, iteration: int) -> Iterator[None]:
+        """What torch draws within, for dropout say, is a function of the seed and the iteration alone."""
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(self._seed(iteration, 1))
+            yield
 
     def save(self, state: TrainingState) -> Checkpoint:
         """Write the state to resume from, and the model to use; never one that is no longer made of numbers."""
-        if not all(bool(tensor.isfinite().all()) for tensor in state.model.state_dict().values()):
+        weights = [*state.model.state_dict().values(), *state.objective.state_dict().values()]
+        if not all(bool(tensor.isfinite().all()) for tensor in weights):
             raise self.stopped(state, "the weights are no longer finite")
         state.save(self.folder / STATE_FILE, self.config, self.fingerprint)
         preparation = self.config.preparation
+        people = self.people[self.kept]
+        labelled = people[people != UNKNOWN]
         training = {
             "config": asdict(self.config),
             "data": self.data_name,
-            "people": len(np.unique(self.people[self.kept])),
-            "pictures": len(self.kept),
+            "people": len(np.unique(labelled)),
+            "pictures": len(labelled),
+            "generated": len(people) - len(labelled),
             "unreadable": len(self.paths) - len(self.kept),
             "iterations": state.iteration,
             "seconds": round(state.seconds, 1),
@@ -93,7 +110,11 @@ class Run:
         names = ", ".join(self.paths[row].name for row in self.rows(state.iteration))
         last = f"the last sound weights are in {self.folder / MODEL_FILE}, which --init can start from"
         kept = last if (self.folder / MODEL_FILE).exists() else "nothing had been saved yet"
+        eased = "" if self.config.architecture.network in CLASSIFIED else ", or with mining eased in (--ease-in 0.3)"
         return TrainingStoppedError(
-            f"{reason}, iteration {state.iteration}; start anew with a lower learning rate, or with mining eased in "
-            f"(--ease-in 0.3); {kept}. The batch: {names}"
+            f"{reason}, iteration {state.iteration}; start anew with a lower learning rate{eased}; {kept}. "
+            f"The batch: {names}"
         )
+
+    def _seed(self, *numbers: int) -> int:
+        return int(np.random.SeedSequence([self.config.seed, *numbers]).generate_state(1, np.uint64)[0])

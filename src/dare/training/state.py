@@ -15,6 +15,7 @@ from dare.models.dare import DaRe
 from dare.models.weights import load_strictly
 from dare.training.alarm import ScaleAlarm
 from dare.training.config import TrainConfig
+from dare.training.objectives import Objective
 
 STATE_FILE = "resume.safetensors"
 
@@ -29,6 +30,7 @@ class TrainingState:
     Attributes:
         model: what is trained.
         average: running average of the model's weights; the model itself where none is asked for.
+        objective: what it is trained for, with what that learns of its own.
         optimizer: Adam.
         alarm: watches for collapse.
         iteration: batches done.
@@ -37,21 +39,25 @@ class TrainingState:
 
     model: DaRe
     average: DaRe
+    objective: Objective
     optimizer: torch.optim.Adam
     alarm: ScaleAlarm
     iteration: int = 0
     seconds: float = 0.0
 
     @classmethod
-    def new(cls, model: DaRe, config: TrainConfig, device: torch.device) -> "TrainingState":
+    def new(cls, model: DaRe, objective: Objective, config: TrainConfig, device: torch.device) -> "TrainingState":
         """Before the first iteration."""
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        objective.to(device)
         average = copy.deepcopy(model).requires_grad_(False) if config.average else model
         fusion = list(model.fusion.parameters()) if model.fusion else []
         others = [weight for name, weight in model.named_parameters() if not name.startswith("fusion.")]
         groups: list[dict[str, Any]] = [{"params": others, "share": 1.0}]
         if fusion:
             groups.append({"params": fusion, "share": config.fusion_rate})
+        if own := list(objective.parameters()):
+            groups.append({"params": own, "share": 1.0})
         optimizer = torch.optim.Adam(
             groups,
             lr=config.learning_rate,
@@ -59,7 +65,7 @@ class TrainingState:
             weight_decay=config.weight_decay,
             fused=True,
         )
-        return cls(model, average, optimizer, ScaleAlarm.new())
+        return cls(model, average, objective, optimizer, ScaleAlarm.new())
 
     def follow(self, momentum: float) -> None:
         """Move the average towards the model; early on it follows faster, or it would remember the start."""
@@ -83,6 +89,7 @@ class TrainingState:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         if self.average is not self.model:
             tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
+        tensors |= {f"objective.{name}": tensor for name, tensor in self.objective.state_dict().items()}
         for number, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
         info = {
@@ -105,6 +112,7 @@ class TrainingState:
         load_strictly(self.model, _under("model.", tensors), str(path))
         if self.average is not self.model:
             load_strictly(self.average, _under("average.", tensors), str(path))
+        load_strictly(self.objective, _under("objective.", tensors), str(path))
         trained = [weight for group in self.optimizer.param_groups for weight in group["params"]]
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _under("optimizer.", tensors).items():
@@ -126,10 +134,18 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _same_settings(path: Path, saved: dict[str, Any], config: TrainConfig) -> None:
     now = json.loads(json.dumps(asdict(config)))
-    changed = [name for name in now if name not in FREE and now[name] != saved.get(name)]
+    saved = _completed(saved, json.loads(json.dumps(asdict(TrainConfig()))))
+    changed = [name for name in now if name not in FREE and now[name] != saved[name]]
     if changed:
         name = changed[0]
         raise CheckpointError(
-            f"{path} was trained with {name}={saved.get(name)}, now it is {now[name]}; "
+            f"{path} was trained with {name}={saved[name]}, now it is {now[name]}; "
             "resume with the same settings, or start anew with --init"
         )
+
+
+def _completed(saved: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """With settings that were not there yet when it was saved: by default they change nothing."""
+    filled = {name: saved.get(name, value) for name, value in defaults.items()}
+    parts = {name: defaults[name] | value for name, value in filled.items() if isinstance(value, dict)}
+    return filled | parts

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dare.datasets.sample import Sample
+from dare.datasets.sample import UNKNOWN, Sample
 from dare.files import check_writable
 from dare.images import UnreadableImageError
 from dare.models.checkpoints import MODEL_FILE, Checkpoint, load_checkpoint
@@ -23,10 +23,10 @@ from dare.models.devices import choose_device
 from dare.models.macs import count_macs
 from dare.models.weights import load_strictly
 from dare.training.augment import picture_size
-from dare.training.batches import IdentityBatches
+from dare.training.batches import Batches, IdentityBatches, MixedBatches, TrackletBatches
 from dare.training.config import TrainConfig
-from dare.training.losses import median_distance, pairwise_distances, triplet_losses
 from dare.training.metrics import MetricsLog, summary_writer_class
+from dare.training.objectives import build_objective
 from dare.training.pictures import load_pictures
 from dare.training.run import Run
 from dare.training.state import STATE_FILE, TrainingState
@@ -39,7 +39,7 @@ class Progress:
     Attributes:
         phase: "pictures" while they are decoded, then "training".
         done, total: pictures or iterations.
-        losses: exit name -> loss, empty while pictures are decoded.
+        losses: name -> loss, empty while pictures are decoded.
     """
 
     phase: str
@@ -56,6 +56,7 @@ def train(
     init: str | Path | None = None,
     resume: bool = False,
     device: str = "cpu",
+    generated: Sequence[Path] = (),
     memory_map: bool = False,
     skipped: list[UnreadableImageError] | None = None,
     tensorboard: bool = False,
@@ -63,15 +64,16 @@ def train(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Checkpoint:
-    """Train a DaRe on samples and leave `model.safetensors` and `metrics.csv` in a folder.
+    """Train a DaRe or a baseline on samples and leave `model.safetensors` and `metrics.csv` in a folder.
 
     Args:
-        samples: labelled pictures; each image of a tracklet counts as a picture.
+        samples: labelled pictures; each image of a tracklet counts as a picture, unless the network takes tracklets.
         folder: of the run; must not hold another run unless this one resumes it.
         config: all settings that change the result.
         init: a checkpoint to start from (fine-tuning); its network must be the configured one.
         resume: go on with the run in the folder, from its first iteration if there is none yet.
         device: "cpu", "cuda", "cuda:1", "mps".
+        generated: pictures that show nobody, of which `config.generated_images` come into each batch.
         memory_map: keep decoded pictures in a file of the run's folder instead of in memory.
         skipped: unreadable pictures are left out and reported here; without it they are errors.
         tensorboard: also write TensorBoard events.
@@ -86,21 +88,30 @@ def train(
     folder = Path(folder)
     if (folder / STATE_FILE).exists() and not resume:
         raise FileExistsError(f"{folder} holds a training already; resume it, or choose another folder")
-    paths, people = _labelled(samples)
+    paths, people, tracklets = _labelled(samples)
+    if bool(generated) != bool(config.generated_images):
+        raise ValueError(
+            f"got {len(generated)} generated pictures, and {config.generated_images} in a batch; "
+            "give such pictures and how many of them come into a batch, or neither"
+        )
+    paths, people = [*paths, *generated], np.append(people, np.full(len(generated), UNKNOWN))
+    tracklets = np.append(tracklets, np.arange(len(generated)) + len(samples))
     check_writable(folder / MODEL_FILE)
     if tensorboard:
         summary_writer_class()
     place = choose_device(device)
     network = _network(config, init)  # before the pictures: what cannot be built is said at once
     store, kept = _pictures(paths, config, folder if memory_map else None, skipped, on_progress)
-    batches = IdentityBatches(people[kept], config.people, config.images, config.seed)
+    batches = _batches(people[kept], tracklets[kept], config)
     run = Run(folder, config, place, store, paths, people, kept, batches, data_name, memory_map)
-    state = TrainingState.new(network, config, run.device)
+    objective = build_objective(config, network, people[kept])
+    state = TrainingState.new(network, objective, config, run.device)
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / STATE_FILE).exists():
         state.restore(folder / STATE_FILE, config, run.fingerprint)
     columns = ["iteration", "seconds", "learning rate"]
-    columns += [f"{figure} {name}" for figure in ("loss", "scale") for name in state.model.embedding_names]
+    columns += [f"loss {name}" for name in objective.names]
+    columns += [f"scale {name}" for name in network.embedding_names]
     with MetricsLog(folder, columns, state.iteration, tensorboard=tensorboard) as log:
         return _loop(state, run, log, on_progress, should_stop)
 
@@ -113,8 +124,7 @@ def _loop(
     should_stop: Callable[[], bool],
 ) -> Checkpoint:
     """Batch after batch until the last iteration, a stop from outside, or a reason to stop."""
-    config, names = run.config, state.model.embedding_names
-    supervised = slice(None) if config.deep_supervision else slice(-1, None)
+    config = run.config
     mixed = torch.autocast(run.device.type, torch.bfloat16, enabled=_bf16(config.precision, run.device))
     state.model.train()
     before = time.monotonic() - state.seconds
@@ -122,27 +132,25 @@ def _loop(
         for group in state.optimizer.param_groups:
             group["lr"] = config.rate(state.iteration) * group["share"]
             group["betas"] = (config.momentum(state.iteration), config.beta2)
-        with mixed:
-            embeddings = state.model(images).all()
-        distances = pairwise_distances(embeddings)
-        losses = triplet_losses(distances, people, config.margin, config.hardness(state.iteration))
-        loss = losses[supervised].sum()
-        scales = median_distance(distances.detach()).cpu().double().numpy()
-        if not math.isfinite(loss.item()):
-            raise run.stopped(state, f"the loss is {loss.item()}")
+        state.objective.before(state.model, state.iteration)
+        with run.draws(state.iteration), mixed:
+            losses = state.objective(state.model, images, people, state.iteration)
+        scales = losses.scales.cpu().double().numpy()
+        if not math.isfinite(losses.total.item()):
+            raise run.stopped(state, f"the loss is {losses.total.item()}")
         if (collapsed := state.alarm.collapsed(scales)).any():
-            exits = ", ".join(name for name, low in zip(names, collapsed, strict=True) if low)
+            exits = ", ".join(name for name, low in zip(state.model.embedding_names, collapsed, strict=True) if low)
             raise run.stopped(state, f"collapse: distances under 5 % of the first batch's at {exits}")
         state.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        losses.total.backward()
         state.optimizer.step()
         state.iteration += 1
         state.follow(config.average)
         state.seconds = time.monotonic() - before
-        values = losses.tolist()
+        values = losses.each.tolist()
         if state.iteration % config.log_every == 0 or state.iteration == config.iterations:
             log.write(state.iteration, state.seconds, config.rate(state.iteration - 1), *values, *scales)
-        by_name = dict(zip(names, values, strict=True))
+        by_name = dict(zip(state.objective.names, values, strict=True))
         on_progress(Progress("training", state.iteration, config.iterations, by_name))
         if should_stop():
             break
@@ -153,11 +161,14 @@ def _loop(
     return checkpoint
 
 
-def _labelled(samples: Sequence[Sample]) -> tuple[list[Path], NDArray[np.int64]]:
-    """Every image of every sample, and whom it shows."""
+def _labelled(samples: Sequence[Sample]) -> tuple[list[Path], NDArray[np.int64], NDArray[np.int64]]:
+    """Every image of every sample, whom it shows, and the number of its sample."""
     paths = [path for sample in samples for path in sample.images]
     people = [sample.person for sample in samples for _ in sample.images]
-    return paths, np.asarray(people, np.int64)
+    if UNKNOWN in people:
+        raise ValueError("training pictures need a person; leave those without out, or give them as generated pictures")
+    numbers = [number for number, sample in enumerate(samples) for _ in sample.images]
+    return paths, np.asarray(people, np.int64), np.asarray(numbers, np.int64)
 
 
 def _pictures(
@@ -188,11 +199,22 @@ def _pictures(
         return torch.from_numpy(pictures), kept
 
 
+def _batches(people: NDArray[np.int64], tracklets: NDArray[np.int64], config: TrainConfig) -> Batches:
+    """What comes into the batches, along the readable pictures; those of nobody stand behind the others."""
+    if (frames := config.preparation.frames) > 1:
+        return TrackletBatches(people, tracklets, config.people, config.images, frames, config.seed)
+    nobody = people == UNKNOWN
+    labelled = IdentityBatches(people[~nobody], config.people, config.images, config.seed)
+    if not config.generated_images:
+        return labelled
+    return MixedBatches(labelled, np.flatnonzero(nobody), config.generated_images, config.seed)
+
+
 def _network(config: TrainConfig, init: str | Path | None) -> DaRe:
     """Built with its own seed, so that nothing else in the program changes the weights it starts from."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = config.architecture.build(None if init else config.weights)
+        model = config.architecture.build(None if init else config.weights, config.preparation.frames)
     try:
         count_macs(model, config.preparation.height, config.preparation.width)
     except Exception as error:  # whatever a network says to a picture of a size that it cannot take

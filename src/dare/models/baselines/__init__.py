@@ -1,0 +1,33 @@
+"""What the paper compares with (its table 1): other networks behind the interface of `DaRe`, with one exit each."""
+
+from collections.abc import Callable
+
+from dare.models.baselines.ide import ide
+from dare.models.baselines.mscan import mscan
+from dare.models.baselines.pan import pan
+from dare.models.baselines.st_rnn import st_rnn
+from dare.models.baselines.svdnet import svdnet
+from dare.models.baselines.trinet import trinet
+from dare.models.dare import DaRe
+
+BASELINES: dict[str, Callable[..., DaRe]] = {
+    "trinet": trinet,
+    "ide": ide,
+    "svdnet": svdnet,
+    "pan": pan,
+    "mscan": mscan,
+    "st-rnn": st_rnn,
+}
+"""Name -> builder, which takes the stages of a backbone and `embedding_dim`."""
+
+TRACKLETS = ("st-rnn",)
+"""Those that make one vector of several pictures; their builders take `frames`, how many."""
+
+CLASSIFIED: dict[str, tuple[str, ...]] = {
+    "ide": ("identity",),
+    "svdnet": ("identity",),
+    "pan": ("base", "aligned"),
+    "mscan": ("body", "parts"),
+}
+"""Those that learn by classifying the training people -> the parts of the vector, of one size, that are classified by.
+The others learn by triplets."""

@@ -1,0 +1,160 @@
+"""What a training minimises: an objective stands beside the network and turns batches into losses.
+
+What it learns of its own, such as classifiers, is saved with the state of the training and is no part of the network.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dare.datasets.sample import UNKNOWN
+from dare.images import Preparation
+from dare.models.baselines import CLASSIFIED
+from dare.models.baselines.mscan import misplaced
+from dare.models.baselines.svdnet import restrain
+from dare.models.dare import DaRe
+from dare.training.config import TrainConfig
+from dare.training.losses import identity_loss, median_distance, pairwise_distances, triplet_losses
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """What a batch costs.
+
+    Attributes:
+        total: what is minimised.
+        each: (L,), one for each of the objective's names; `total` need not have all of them.
+        scales: (E,), the median distance of two pictures in the batch, for each of the network's embeddings.
+    """
+
+    total: Tensor
+    each: Tensor
+    scales: Tensor
+
+
+class Triplets(nn.Module):
+    """The batch-hard triplet loss of every embedding.
+
+    Args:
+        names: of the network's embeddings.
+        deep_supervision, margin, hardness: as in `TrainConfig`.
+
+    Attributes:
+        names: one per loss.
+    """
+
+    def __init__(
+        self, names: Sequence[str], deep_supervision: bool, margin: float, hardness: Callable[[int], float]
+    ) -> None:
+        super().__init__()
+        self.names = tuple(names)
+        self._supervised = slice(None) if deep_supervision else slice(-1, None)
+        self._margin, self._hardness = margin, hardness
+
+    def before(self, model: DaRe, iteration: int) -> None:
+        """Asked before each iteration, counted from 0: what changes in the network by itself. Here nothing does."""
+
+    def forward(self, model: DaRe, images: Tensor, people: Tensor, iteration: int) -> Losses:
+        """Images (B, 3, H, W) of people (B,) -> losses; of tracklets, all frames one behind the other."""
+        embeddings = model(images).all()
+        with torch.autocast(images.device.type, enabled=False):
+            distances = pairwise_distances(embeddings)
+            each = triplet_losses(distances, people, self._margin, self._hardness(iteration))
+            return Losses(each[self._supervised].sum(), each, median_distance(distances.detach()))
+
+
+class Identities(nn.Module):
+    """Softmax classification of the training people by a network's last vector; attributes as of `Triplets`.
+
+    Args:
+        names: the vector is cut into as many parts of one size, and each part has a classifier and a loss.
+        dimensions: size of the vector.
+        people: (K,), labels, sorted; `UNKNOWN` is nobody of them.
+        dropout: share of the vector's values that the classifier does not see.
+        schedule: what changes in the network before an iteration.
+        raw: classify what the last tap takes, (B, D, 1, 1), instead of the vector that it makes of that.
+        constraints: name -> a further loss, of the last feature map.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        dimensions: int,
+        people: NDArray[np.int64],
+        dropout: float,
+        schedule: Callable[[DaRe, int], None] | None = None,
+        *,
+        raw: bool = False,
+        constraints: Mapping[str, Callable[[DaRe, Tensor], Tensor]] | None = None,
+    ) -> None:
+        super().__init__()
+        self._constraints = dict(constraints or {})
+        self.names = (*names, *self._constraints)
+        self._dropout, self._schedule, self._raw = dropout, schedule, raw
+        size = dimensions // len(names)
+        self.classifiers = nn.ModuleList(nn.Linear(size, len(people)) for _ in names)
+        self.register_buffer("people", torch.from_numpy(people))
+
+    def before(self, model: DaRe, iteration: int) -> None:
+        """As of `Triplets`."""
+        if self._schedule:
+            self._schedule(model, iteration)
+
+    def forward(self, model: DaRe, images: Tensor, people: Tensor, iteration: int) -> Losses:
+        """As of `Triplets`."""
+        walk = model.walk(images)
+        embeddings = walk.finish().all()
+        vectors = walk.features.flatten(1) if self._raw else embeddings[-1]
+        with torch.autocast(images.device.type, enabled=False):
+            each = self._classified(F.dropout(vectors.float(), self._dropout), people)
+            each += [constraint(model, walk.features) for constraint in self._constraints.values()]
+            losses = torch.stack(each)
+            return Losses(losses.sum(), losses, median_distance(pairwise_distances(embeddings.detach())))
+
+    def _classified(self, vectors: Tensor, people: Tensor) -> list[Tensor]:
+        labels = self.get_buffer("people")
+        classes = torch.where(people == UNKNOWN, -1, torch.searchsorted(labels, people))
+        parts = vectors.chunk(len(self.classifiers), 1)
+        return [identity_loss(classify(part), classes) for classify, part in zip(self.classifiers, parts, strict=True)]
+
+
+Objective = Triplets | Identities
+
+
+def build_objective(config: TrainConfig, model: DaRe, people: NDArray[np.int64]) -> Objective:
+    """What the configured network is trained for; what it learns of its own starts with the configured seed.
+
+    Args:
+        people: of the training pictures.
+    """
+    network = config.architecture.network
+    if network not in CLASSIFIED:
+        return Triplets(model.embedding_names, config.deep_supervision, config.margin, config.hardness)
+    size, known = _dimensions(model, config.preparation), np.unique(people[people != UNKNOWN])
+    schedule = partial(restrain, iterations=config.iterations, rounds=config.rounds) if config.rounds else None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return Identities(
+            CLASSIFIED[network],
+            size,
+            known,
+            config.dropout,
+            schedule,
+            raw=network == "pan",  # of vectors of length 1 a softmax over many people would stay nearly even
+            constraints={"boxes": misplaced} if network == "mscan" else None,
+        )
+
+
+def _dimensions(model: DaRe, preparation: Preparation) -> int:
+    """Size of the last vector, as a black picture shows."""
+    model.eval()
+    with torch.no_grad():
+        *_, vectors = model.exits(torch.zeros(model.frames, 3, preparation.height, preparation.width))
+    model.train()
+    return vectors.shape[1]

@@ -407,6 +407,27 @@ def test_what_can_no_longer_be_measured_leaves_no_old_file_behind(work: Work) ->
     assert "Not measured: not trained" in (out / "index.html").read_text()
 
 
+def test_a_recipe_that_stands_in_as_a_whole_says_so_of_each_run(work: Work) -> None:
+    work.text = work.text.replace('title = "Small"', 'title = "Small"\nstands_in = "all is small"')
+    workplace = work.workplace()
+    (first, _) = workplace.runs("small", "shop")
+    assert first.stands_in == "all is small"
+    assert workplace.evaluation(first).benchmark.name == "market1501, stand-ins"
+    cell = cells(workplace)["DaRe(R)", "Market"]
+    assert "stands in: all is small" in cell.notes
+    assert not cell.comparable
+    assert counts(workplace)["Market", "boxes"].agrees is None
+
+
+def test_a_folder_with_other_things_is_left_alone(work: Work) -> None:
+    (work.folder / "out").mkdir()
+    reproduce(work.recipe, ["table2"], work.folder / "out", work.means())
+    reproduce(work.recipe, ["table2"], work.folder / "out", work.means())
+    with pytest.raises(FileExistsError, match="market holds other things; choose a new folder"):
+        reproduce(work.recipe, ["table2"], work.folder / "market", work.means())
+    assert not (work.folder / "market" / "index.html").exists()
+
+
 def test_a_drawn_data_set_is_drawn_once_and_not_mistaken_for_another(work: Work) -> None:
     drawn = 'draw = "tiny"\nknobs = { train_people = 3, test_people = 3 }'
     work.text = work.text.replace('folder = "market"', drawn)

@@ -158,7 +158,7 @@ def _cell(
         notes.append(f"not measured: {said_once(missing)}")
     else:
         stands_in = filter(None, (training.stands_in, row.stands_in if row else "", data.stands_in))
-        if text := ", ".join(stands_in):
+        if text := ", ".join(stands_in) or recipe.stands_in:
             notes.append(f"stands in: {text}")
         notes += _how_scored(training, row, data)
         if missing:
@@ -170,7 +170,7 @@ def _cell(
         tuple(figures),
         training.name if training and found else "",
         data.name if data and found else "",
-        not (data and data.stands_in),
+        not (recipe.stands_in or (data and data.stands_in)),
         tuple(notes),
         published.source if column in published.figures else "",
     )

@@ -66,11 +66,13 @@ class Run:
 
     Attributes:
         number: counted from 0.
+        recipe: what the whole recipe is in place of; "" for the paper's own.
     """
 
     training: Training
     data: DataSet
     number: int
+    recipe: str = ""
 
     @property
     def name(self) -> str:
@@ -89,7 +91,7 @@ class Run:
     @property
     def stands_in(self) -> str:
         """What network and pictures are in place of; "" where both are the paper's."""
-        return ", ".join(filter(None, [self.training.stands_in, self.data.stands_in]))
+        return ", ".join(filter(None, [self.training.stands_in, self.data.stands_in])) or self.recipe
 
 
 @dataclass(slots=True)
@@ -112,7 +114,7 @@ class Workplace:
     def runs(self, training: str, data: str) -> list[Run]:
         """All of a training's runs on a data set."""
         one, pictures = self.recipe.trainings[training], self.recipe.data[data]
-        return [Run(one, pictures, number) for number in range(one.count(data))]
+        return [Run(one, pictures, number, self.recipe.stands_in) for number in range(one.count(data))]
 
     def benchmark(self, name: str) -> Benchmark:
         """A data set's splits; people are drawn if they have not been.

@@ -12,16 +12,30 @@ from dare.datasets import Sample, cuhk03, open_benchmark
 
 def test_labels_and_splits_come_from_the_matlab_file(tmp_path: Path) -> None:
     labels = np.arange(101, 121)[:, None]
-    cameras = np.arange(1, 21)[:, None]
-    benchmark = cuhk03(make_cuhk03(tmp_path, labels=labels, camId=cameras))
+    benchmark = cuhk03(make_cuhk03(tmp_path, labels=labels))
     pictures = tmp_path / "images_detected"
     assert benchmark.name == "cuhk03-detected"
     assert benchmark.train[0] == Sample((pictures / "1_001_1_01.png",), 101, 1)
     assert [sample.images[0].name for sample in benchmark.query] == [
         f"1_{person:03d}_{camera}_01.png" for person in (4, 5) for camera in (1, 2)
     ]
-    assert [(sample.person, sample.camera) for sample in benchmark.gallery] == [(100 + n, n) for n in (14, 16, 18, 20)]
+    assert [(sample.person, sample.camera) for sample in benchmark.gallery] == [(114, 1), (116, 2), (118, 1), (120, 2)]
     assert benchmark.identify(benchmark.query[:1]) == ("images_detected/1_004_1_01.png",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"camId": np.full((20, 1), 2)}, "expected the camera that its name has in third place"),
+        ({"labels": np.ones((20, 1))}, "person 1 is both trained on and tested"),
+        ({"labels": np.full((20, 1), 1e300)}, "expected whole numbers in labels"),
+    ],
+)
+def test_splits_that_contradict_themselves_are_refused(
+    tmp_path: Path, changes: dict[str, np.ndarray], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        cuhk03(make_cuhk03(tmp_path, **changes))
 
 
 def test_indices_in_any_order_give_samples_ordered_by_file_name(tmp_path: Path) -> None:

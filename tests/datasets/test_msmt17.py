@@ -1,5 +1,6 @@
 """MSMT17: lists of pictures, two versions of the folders."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,29 @@ def test_a_list_that_is_missing_is_named(tmp_path: Path) -> None:
     (root / "list_gallery.txt").unlink()
     with pytest.raises(FileNotFoundError, match=r"found no list_gallery.txt; ask the authors"):
         msmt17(root)
+
+
+def test_lists_that_cannot_be_the_official_ones_are_refused(tmp_path: Path) -> None:
+    root = make_msmt17(tmp_path / "twins")
+    shutil.copy(root / "list_gallery.txt", root / "list_query.txt")
+    with pytest.raises(ValueError, match=r"list_query.txt and list_gallery.txt both list"):
+        msmt17(root)
+    root = make_msmt17(tmp_path / "elsewhere")
+    (root / "list_query.txt").write_text("../train/0000_000_01_0303morning_0008_0.jpg 0\n")
+    with pytest.raises(ValueError, match=r"which is not in .*test; take the official file"):
+        msmt17(root)
+    for version in ("MSMT17_V1", "MSMT17_V2"):
+        make_msmt17(tmp_path / "both" / version)
+    with pytest.raises(ValueError, match="holds both versions"):
+        msmt17(tmp_path / "both")
+
+
+def test_lists_may_begin_with_a_mark_and_have_wide_gaps(tmp_path: Path) -> None:
+    root = make_msmt17(tmp_path)
+    text = (root / "list_query.txt").read_text().replace(" ", "   ")
+    (root / "list_query.txt").write_text(text, encoding="utf-8-sig")
+    assert len(msmt17(root).query) == 2
+
+
+def test_numbers_in_training_are_other_people_than_in_the_test(tmp_path: Path) -> None:
+    assert msmt17(make_msmt17(tmp_path)).numbered_anew

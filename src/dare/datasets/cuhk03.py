@@ -5,6 +5,7 @@ Encoding", CVPR 2017, whose repository has the splits (zhunzhong07/person-re-ran
 counts (CUHK03-NP/README.md).
 """
 
+import re
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -25,6 +26,7 @@ PUBLISHED = {
 }
 
 RAW = "cuhk-03.mat"  # a gigabyte of HDF5, which would take another library
+VIEW = re.compile(r"\d+_\d+_(\d)_\d+\.\w+")
 SPLITS = "cuhk03_new_protocol_config_{}.mat"
 PICTURES = ("images_{}", "cuhk03_{}")  # as torchreid and as Zhong et al. extract them
 
@@ -46,7 +48,7 @@ def cuhk03(root: str | Path, boxes: Boxes = "detected") -> Benchmark:
     """
     if boxes not in get_args(Boxes):
         raise ValueError(f"boxes must be 'detected' or 'labeled', got {boxes!r}")
-    root = Path(root)
+    root = Path(root).absolute()
     if root.name in get_args(Boxes) and root.name != boxes:
         raise ValueError(f"{root} holds {root.name} boxes, asked for are {boxes} ones; give the other folder")
     for folder in (root / boxes, root):
@@ -85,7 +87,17 @@ def _splits(source: Path) -> tuple[list[str], NDArray[np.int64], NDArray[np.int6
             f"{source}: expected a person and a camera for each of {len(names)} names in filelist, "
             f"got {len(people)} labels and {len(cameras)} camId; take the official file"
         )
+    for row, name in enumerate(names):
+        view = VIEW.fullmatch(name)
+        if min(people[row], cameras[row]) < 0 or (view and int(view[1]) != cameras[row]):
+            raise ValueError(
+                f"{source}: {name} is of person {people[row]} at camera {cameras[row]}, expected the camera that its "
+                "name has in third place; take the official file"
+            )
     places = {split: positions(source, name, found[name], len(names)) for split, name in indices.items()}
     if len(np.unique(np.concatenate(list(places.values())))) < sum(len(rows) for rows in places.values()):
         raise ValueError(f"{source}: a picture is in two of {', '.join(indices.values())}; take the official file")
+    tested = np.concatenate([people[places["query"]], people[places["gallery"]]])
+    if len(both := np.intersect1d(people[places["train"]], tested)):
+        raise ValueError(f"{source}: person {both[0]} is both trained on and tested; take the official file")
     return names, people, cameras, places

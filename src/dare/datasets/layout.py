@@ -5,10 +5,11 @@ from pathlib import Path
 
 from dare.datasets.cuhk03 import PICTURES, PUBLISHED, RAW, SPLITS
 from dare.datasets.market import GALLERY, QUERY, TRAIN
-from dare.datasets.mars import BBOX_TEST, BBOX_TRAIN
-from dare.datasets.msmt17 import INSIDE, LISTS
+from dare.datasets.mars import BBOX_TEST, BBOX_TRAIN, INFO
+from dare.datasets.msmt17 import INSIDE, LISTS, VERSIONS
 
 SYNTHETIC_RECIPE = "synthetic.json"
+MSMT17_NAME = re.compile(r"\d{4}_\d{3}_\d{2}_")
 FRAME_IN_NAME = re.compile(r"\d{4}_c\d_f\d{7}\.")  # of DukeMTMC-reID; Market-1501 has a sequence there
 
 
@@ -18,11 +19,12 @@ def layout_of(path: Path) -> str:
     Raises:
         ValueError: the folder holds CUHK03 with both kinds of boxes.
     """
+    path = path.absolute()  # whose name counts, also where it was given as "."
     if (path / SYNTHETIC_RECIPE).is_file():
         return "synthetic"
-    if any((path / part).is_dir() for part in (BBOX_TRAIN, BBOX_TEST)):
+    if any((path / part).is_dir() for part in (BBOX_TRAIN, BBOX_TEST)) or any((path / INFO).glob("tracks_*_info.mat")):
         return "mars"
-    if any((path / name).exists() for name in (*LISTS.values(), *INSIDE)):
+    if any((path / name).exists() for name in (*LISTS.values(), *INSIDE, *VERSIONS["V2"])) or _named_as_msmt17(path):
         return "msmt17"
     if any((path / split).is_dir() for split in (TRAIN, GALLERY)):
         return _in_folders(path)
@@ -37,10 +39,16 @@ def _in_folders(path: Path) -> str:
     return "dukemtmc" if FRAME_IN_NAME.match(first) else "market1501"
 
 
+def _named_as_msmt17(path: Path) -> bool:
+    """Whether the first picture in train/ or test/ has a name of MSMT17; its version 1 is told by nothing else."""
+    pictures = (next((path / split).glob("*/*.jpg"), None) for split in VERSIONS["V1"])
+    return any(picture is not None and MSMT17_NAME.match(picture.name) for picture in pictures)
+
+
 def _cuhk03(path: Path) -> str | None:
     def has(boxes: str) -> bool:
-        pictures = any((path / name.format(boxes)).is_dir() for name in PICTURES)
-        return (path / boxes / TRAIN).is_dir() or ((path / SPLITS.format(boxes)).is_file() and pictures)
+        names = [name.format(boxes) for name in PICTURES]
+        return (path / boxes / TRAIN).is_dir() or path.name in names or any((path / name).is_dir() for name in names)
 
     found = [boxes for boxes in PUBLISHED if has(boxes)]
     if len(found) > 1:
@@ -50,5 +58,6 @@ def _cuhk03(path: Path) -> str | None:
         )
     if found:
         return f"cuhk03-{found[0]}"
-    parts = (RAW, f"cuhk03_release/{RAW}", *(SPLITS.format(boxes) for boxes in PUBLISHED))
-    return "cuhk03-detected" if any((path / part).is_file() for part in parts) else None
+    if any((path / part).is_file() for part in (RAW, f"cuhk03_release/{RAW}")):
+        return "cuhk03-detected"
+    return next((f"cuhk03-{boxes}" for boxes in PUBLISHED if (path / SPLITS.format(boxes)).is_file()), None)

@@ -17,10 +17,12 @@ def stills(folder: Path, rows: Iterable[tuple[str, int, int]], source: Path) -> 
 
     Raises:
         FileNotFoundError: a picture is not there.
-        ValueError: there is none, or one is listed twice.
+        ValueError: there is none, one is listed twice, or one lies elsewhere.
     """
     labels: dict[str, tuple[int, int]] = {}
     for name, person, camera in rows:
+        if name.startswith("/") or ".." in name.split("/"):
+            raise ValueError(f"{source} lists {name}, which is not in {folder}; take the official file")
         if name in labels:
             raise ValueError(f"{source} lists {name} twice; take the official file")
         labels[name] = person, camera

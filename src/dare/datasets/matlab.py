@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+LARGEST = 2.0**53  # beyond it MATLAB's numbers are no longer all whole ones
+
 
 def read_mat(path: Path, *names: str) -> dict[str, NDArray[Any]]:
     """Variables of a .mat file by their names, each in MATLAB's shape.
@@ -52,7 +54,7 @@ def whole_numbers(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.int
         ValueError: not all of them are whole numbers.
     """
     numbers = values.dtype.kind in "iuf"
-    if not numbers or not (np.isfinite(values) & (values == np.trunc(values))).all():
+    if not numbers or not ((np.abs(values) < LARGEST) & (values == np.trunc(values))).all():
         raise ValueError(f"{path}: expected whole numbers in {name}, got {values.dtype}; take the official file")
     return values.astype(np.int64)
 

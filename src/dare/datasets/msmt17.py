@@ -22,7 +22,7 @@ LISTS = {"train": "list_train.txt", "val": "list_val.txt", "query": "list_query.
 PUBLISHED = Published("MSMT17", (32_621, 11_659, 82_161), (1_041, 3_060))
 """Training pictures with those of list_val.txt."""
 
-LINE = re.compile(r"(?P<name>(?:.*/)?(?P<person>\d{1,18})_[^_/]+_(?P<camera>\d{1,18})_[^/]*)\s+(?P<label>\d{1,18})")
+LINE = re.compile(r"(?P<name>(?:.*/)?(?P<person>\d{1,18})_[^_/]+_(?P<camera>\d{1,18})_[^/\s]*)\s+(?P<label>\d{1,18})")
 
 
 def msmt17(root: str | Path, *, validation: bool = True) -> Benchmark:
@@ -37,7 +37,10 @@ def msmt17(root: str | Path, *, validation: bool = True) -> Benchmark:
         FileNotFoundError: a folder, a list or a picture is missing.
         ValueError: a list cannot be right.
     """
-    top = next((Path(root) / name for name in INSIDE if (Path(root) / name).is_dir()), Path(root))
+    inside = [Path(root) / name for name in INSIDE if (Path(root) / name).is_dir()]
+    if len(inside) > 1:
+        raise ValueError(f"{root} holds both versions, {' and '.join(INSIDE)}; give the folder of one of them")
+    top = inside[0] if inside else Path(root)
     version = next((v for v, folders in VERSIONS.items() if all((top / name).is_dir() for name in folders)), None)
     missing = [name for name in LISTS.values() if not (top / name).is_file()]
     if version is None or missing:
@@ -53,8 +56,13 @@ def msmt17(root: str | Path, *, validation: bool = True) -> Benchmark:
         "query": stills(test, _rows(lists["query"]), lists["query"]),
         "gallery": stills(test, _rows(lists["gallery"]), lists["gallery"]),
     }
+    if both := {*splits["query"]} & {*splits["gallery"]}:
+        name = min(sample.images[0].name for sample in both)
+        raise ValueError(f"{lists['query']} and {lists['gallery'].name} both list {name}; take the official files")
     notes = [*PUBLISHED.differences(splits), *([] if validation else ["list_val.txt is not trained on"])]
-    return Benchmark("msmt17", splits["train"], splits["query"], splits["gallery"], top, notes=tuple(notes))
+    return Benchmark(
+        "msmt17", splits["train"], splits["query"], splits["gallery"], top, notes=tuple(notes), numbered_anew=True
+    )
 
 
 def _trained_on(folder: Path, lists: dict[str, Path], validation: bool) -> tuple[Sample, ...]:
@@ -70,7 +78,7 @@ def _trained_on(folder: Path, lists: dict[str, Path], validation: bool) -> tuple
 
 def _rows(source: Path) -> Iterator[tuple[str, int, int]]:
     """Name, person and camera of each picture in a list."""
-    for number, line in enumerate(source.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(source.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
         if not line.strip():
             continue
         match = LINE.fullmatch(line.strip())

@@ -30,7 +30,7 @@ def read_tracks(source: Path, variable: str, names_file: Path) -> tuple[NDArray[
     if not names_file.is_file():
         raise FileNotFoundError(f"no {names_file.name} in {names_file.parent}; it is in liangzheng06/MARS-evaluation")
     # The official file's lines end in \r\n; bytes that cannot be read make a name that does not fit.
-    names = names_file.read_text(encoding="utf-8", errors="replace").split()
+    names = names_file.read_text(encoding="utf-8-sig", errors="replace").split()
     if wrong := _misfit(tracks, names):
         raise ValueError(f"{source}: {wrong}; {names_file.name} is of another version, take both from one place")
     return tracks, names

@@ -190,6 +190,8 @@ def test_the_papers_recipe_trains_what_the_paper_trained() -> None:
     for name in (name for name in rows if name.startswith("DaRe")):
         backbone = "dare-de" if "(De)" in name else "dare-r"
         assert rows[name] == backbone + "-re" * ("+RE" in name)
+    runs = [training.count(data) for training in recipe.trainings.values() for data in training.data]
+    assert sum(runs) == 126  # as docs/reproduce.md says
     unsupervised = recipe.trainings[recipe.figures["figure4"].others[0]].config()
     assert not unsupervised.deep_supervision
     against = [recipe.trainings[name].config() for name in recipe.figures["figure5"].others]

@@ -290,6 +290,7 @@ def test_finished_networks_and_vectors_can_be_named_instead(
     cell = cells(workplace)["DaRe(R)", "Market"]
     assert len(cell.runs) == 1
     assert cell.notes == (f"1 of 2 runs; there is no checkpoint at {work.folder / 'none'}",)
+    assert workplace.runs("small", "shop")[0].made_by == f"given: {model}"
     kept = workplace.embeddings(workplace.runs("small", "shop")[0], with_training=True)
     kept.save(work.folder / "kept.npz")
     monkeypatch.setattr(place, "embed", forbidden)
@@ -387,7 +388,7 @@ def test_tables_are_written_with_their_notes_and_shown_on_a_page(work: Work) -> 
     assert (out / "recipe.toml").read_text() == work.text
     reproduce(work.recipe, ["table2"], out, work.means())
     page = (out / "index.html").read_text()
-    for piece in ("Table 1", "Table 2", "small on shop, run 2", "iterations=4", "not measured", "numpy"):
+    for piece in ("Table 1", "Table 2", "small on shop, run 2", "preset demo, iterations=4", "not measured", "numpy"):
         assert piece in page, piece
     assert json.loads((out / "table1.json").read_text())["runs"][1]["seed"] == 1
 
@@ -402,8 +403,29 @@ def test_what_can_no_longer_be_measured_leaves_no_old_file_behind(work: Work) ->
     reproduce(work.recipe, ["figure3"], out, work.means(train=False), told.append)
     assert not list(out.glob("figure3*.png"))
     assert not list(out.glob("figure3*.csv"))
-    assert told[0].missing[0].startswith("not measured: small on shop, run 1: not trained")
-    assert "Not measured: small on shop" in (out / "index.html").read_text()
+    assert told[0].missing == ("not measured: not trained, and training was not asked for",)
+    assert "Not measured: not trained" in (out / "index.html").read_text()
+
+
+def test_a_recipe_that_stands_in_as_a_whole_says_so_of_each_run(work: Work) -> None:
+    work.text = work.text.replace('title = "Small"', 'title = "Small"\nstands_in = "all is small"')
+    workplace = work.workplace()
+    (first, _) = workplace.runs("small", "shop")
+    assert first.stands_in == "all is small"
+    assert workplace.evaluation(first).benchmark.name == "market1501, stand-ins"
+    cell = cells(workplace)["DaRe(R)", "Market"]
+    assert "stands in: all is small" in cell.notes
+    assert not cell.comparable
+    assert counts(workplace)["Market", "boxes"].agrees is None
+
+
+def test_a_folder_with_other_things_is_left_alone(work: Work) -> None:
+    (work.folder / "out").mkdir()
+    reproduce(work.recipe, ["table2"], work.folder / "out", work.means())
+    reproduce(work.recipe, ["table2"], work.folder / "out", work.means())
+    with pytest.raises(FileExistsError, match="market holds other things; choose a new folder"):
+        reproduce(work.recipe, ["table2"], work.folder / "market", work.means())
+    assert not (work.folder / "market" / "index.html").exists()
 
 
 def test_a_drawn_data_set_is_drawn_once_and_not_mistaken_for_another(work: Work) -> None:

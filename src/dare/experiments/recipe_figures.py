@@ -21,7 +21,7 @@ from dare.experiments.figure7 import figure7
 from dare.experiments.figure8 import figure8
 from dare.experiments.query_stream import query_stream
 from dare.experiments.recipe import Figure
-from dare.experiments.workplace import NotMeasuredError, Run, Workplace, worth_something
+from dare.experiments.workplace import NotMeasuredError, Run, Workplace, said_once, worth_something
 from dare.retrieval.embeddings import Embeddings
 
 TITLES = {
@@ -153,7 +153,7 @@ def _all_runs(
         else:
             shown.append(run)
     if not scored:
-        raise NotMeasuredError("; ".join(missing))
+        raise NotMeasuredError(said_once(missing))
     return scored, shown, missing
 
 

@@ -86,6 +86,7 @@ def reproduce(
 
     Raises:
         RecipeError: a figure that the recipe lacks, or something in the folder that is of another recipe.
+        FileExistsError: the folder holds other things.
         StoppedError: stopped on the way; what is finished stays.
         ImportError: figures without matplotlib.
     """
@@ -93,6 +94,10 @@ def reproduce(
         recipe.require(name)
     if not FIGURES.keys().isdisjoint(names):
         new_figure(1, 1)  # a missing library is said before anything is trained
+    if folder.exists() and any(folder.iterdir()) and not (folder / RECIPE).exists():
+        raise FileExistsError(
+            f"{folder} holds other things; choose a new folder, or one in which a recipe was followed"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / RECIPE) as file:
         file.write(recipe.text.encode())
@@ -164,7 +169,8 @@ def _write_table(
     folder = workplace.folder
     stands_in = tuple(dict.fromkeys(filter(None, (run.stands_in for run in runs))))
     if name == "table2":
-        stands_in = tuple(filter(None, (data.stands_in for data in workplace.recipe.data.values())))
+        told = (data.stands_in or workplace.recipe.stands_in for data in workplace.recipe.data.values())
+        stands_in = tuple(dict.fromkeys(filter(None, told)))
     output = Output(
         name,
         OUTPUTS[name],
@@ -227,8 +233,7 @@ def _described(workplace: Workplace, run: Run) -> dict[str, Any]:
         "run": run.name,
         "stands_in": run.stands_in,
         "crops": run.training.crops,
-        "preset": run.training.preset,
-        "settings": dict(run.training.settings),
+        "made_by": run.made_by,
     }
     try:
         checkpoint = workplace.network(run)

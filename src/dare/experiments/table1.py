@@ -1,7 +1,7 @@
 """Table 1: rank-1 and mAP of every system on every test set, as published and as measured here."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from dare.experiments.accuracy import MEASURES, Measure
 from dare.experiments.published_tables import COLUMNS, PublishedRow, published_table1
 from dare.experiments.recipe import DataSet, Metric, Recipe, Row, Training
-from dare.experiments.workplace import NotMeasuredError, Workplace, last_exit
+from dare.experiments.workplace import NotMeasuredError, Workplace, last_exit, said_once
 
 Figures = dict[Measure, float]
 """Rank-1 and mAP in percent."""
@@ -155,14 +155,14 @@ def _cell(
     elif found is None:
         notes.append(f"not measured: training {training.name} is not for {data.name}")
     elif not figures:
-        notes.append(f"not measured: {_common(missing)}")
+        notes.append(f"not measured: {said_once(missing)}")
     else:
         stands_in = filter(None, (training.stands_in, row.stands_in if row else "", data.stands_in))
-        if text := ", ".join(stands_in):
+        if text := ", ".join(stands_in) or recipe.stands_in:
             notes.append(f"stands in: {text}")
         notes += _how_scored(training, row, data)
         if missing:
-            notes.append(f"{len(figures)} of {len(figures) + len(missing)} runs; {_common(missing)}")
+            notes.append(f"{len(figures)} of {len(figures) + len(missing)} runs; {said_once(missing)}")
     return Cell(
         published.name,
         column,
@@ -170,7 +170,7 @@ def _cell(
         tuple(figures),
         training.name if training and found else "",
         data.name if data and found else "",
-        not (data and data.stands_in),
+        not (recipe.stands_in or (data and data.stands_in)),
         tuple(notes),
         published.source if column in published.figures else "",
     )
@@ -183,13 +183,6 @@ def _how_scored(training: Training, row: Row | None, data: DataSet) -> Iterator[
         yield f"{training.distance} distance"
     if row and (metric := row.metric.get(data.name)):
         yield f"distance learnt by {metric}"
-
-
-def _common(reasons: Iterable[str]) -> str:
-    """One reason for all runs is said once."""
-    reasons = list(reasons)
-    bare = {reason.partition(": ")[2] for reason in reasons}
-    return bare.pop() if len(bare) == 1 else "; ".join(reasons)
 
 
 def _printed(value: float) -> str:

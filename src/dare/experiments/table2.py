@@ -85,7 +85,8 @@ def table2(workplace: Workplace) -> tuple[Count, ...]:
         except NotMeasuredError as reason:
             found += [_missing(one, str(reason)) for one in printed]
             continue
-        stands_in = (f"stands in: {data.stands_in}",) if data.stands_in else ()
+        told = data.stands_in or workplace.recipe.stands_in
+        stands_in = (f"stands in: {told}",) if told else ()
         for one in printed:
             remark = (one.remark,) if one.remark else ()
             counted = _count(benchmark, one.unit, one.splits) if one.unit else None

@@ -66,11 +66,13 @@ class Run:
 
     Attributes:
         number: counted from 0.
+        recipe: what the whole recipe is in place of; "" for the paper's own.
     """
 
     training: Training
     data: DataSet
     number: int
+    recipe: str = ""
 
     @property
     def name(self) -> str:
@@ -78,9 +80,18 @@ class Run:
         return f"{self.training.name} on {self.data.name}, run {self.number + 1}"
 
     @property
+    def made_by(self) -> str:
+        """The preset and the settings that differ from it, or the file that is given instead."""
+        for given in (self.training.checkpoints, self.training.embeddings):
+            if self.data.name in given:
+                return f"given: {given[self.data.name][self.number]}"
+        settings = [f"{name}={value}" for name, value in self.training.settings.items()]
+        return ", ".join([f"preset {self.training.preset}", *settings])
+
+    @property
     def stands_in(self) -> str:
         """What network and pictures are in place of; "" where both are the paper's."""
-        return ", ".join(filter(None, [self.training.stands_in, self.data.stands_in]))
+        return ", ".join(filter(None, [self.training.stands_in, self.data.stands_in])) or self.recipe
 
 
 @dataclass(slots=True)
@@ -103,7 +114,7 @@ class Workplace:
     def runs(self, training: str, data: str) -> list[Run]:
         """All of a training's runs on a data set."""
         one, pictures = self.recipe.trainings[training], self.recipe.data[data]
-        return [Run(one, pictures, number) for number in range(one.count(data))]
+        return [Run(one, pictures, number, self.recipe.stands_in) for number in range(one.count(data))]
 
     def benchmark(self, name: str) -> Benchmark:
         """A data set's splits; people are drawn if they have not been.
@@ -341,6 +352,12 @@ def last_exit(
         return worth_something(evaluate(only, benchmark, distance=training.distance, **options))
     except EmbeddingsError as error:
         raise NotMeasuredError(str(error)) from error
+
+
+def said_once(reasons: Sequence[str]) -> str:
+    """Why runs are missing, each reason behind the run's name; one that all of them share stands alone."""
+    bare = {reason.partition(": ")[2] for reason in reasons}
+    return bare.pop() if len(bare) == 1 else "; ".join(reasons)
 
 
 def worth_something(evaluation: Evaluation) -> Evaluation:

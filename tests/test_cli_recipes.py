@@ -1,6 +1,7 @@
 """`dare reproduce` from a recipe, on the command line."""
 
 import csv
+import importlib
 import json
 import re
 import shutil
@@ -30,6 +31,12 @@ FILES = {
     "figure7": ["csv", "png", "svg"],
     "figure8": ["csv", "png", "svg"],
 }
+
+
+@pytest.fixture(autouse=True)
+def strict_defaults() -> None:
+    """Where LanceDB has loaded pydantic, cyclopts checks the defaults of parameters too."""
+    importlib.import_module("pydantic")
 
 
 @pytest.fixture(scope="module")

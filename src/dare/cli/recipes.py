@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from cyclopts import Group, Parameter
 from rich.table import Table
@@ -98,7 +98,7 @@ def or_from_recipe(figure: str) -> Callable[[Callable[..., None]], Callable[...,
         parameters = [
             one.replace(annotation=hints[name])
             if name not in needed
-            else one.replace(annotation=Annotated[hints[name], Parameter(required=False)], default=None)
+            else one.replace(annotation=_optional(hints[name]), default=None)
             for name, one in own.parameters.items()
         ]
         options = inspect.Parameter("options", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=RecipeOptions)
@@ -127,6 +127,12 @@ def or_from_recipe(figure: str) -> Callable[[Callable[..., None]], Callable[...,
         return command
 
     return both
+
+
+def _optional(hint: Any) -> Any:
+    """The same parameter, which may be left out; its type says so too, for where defaults are checked."""
+    kind, *about = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    return Annotated[(kind | None, *about, Parameter(required=False))]
 
 
 def _shown(name: str, hint: Any) -> str:

@@ -115,11 +115,9 @@ def test_costs_rise_from_exit_to_exit(build: Callable[[], list[Stage]]) -> None:
 @torch.no_grad()
 def test_activation_maps_are_of_what_is_pooled(build: Callable[[], list[Stage]]) -> None:
     model, pooled = seeded(build), []
-    for step in model.steps:
-        # AlexNet's last map is 6x6 for whatever picture, and goes into a fully connected layer.
-        pool = next(
-            part for part in blocks_of(step.tap) if isinstance(part, GlobalAveragePool | StripePool | nn.Flatten)
-        )
+    # AlexNet flattens its last map into a fully connected layer, and has one module that pools the others.
+    kinds = GlobalAveragePool | StripePool | nn.Flatten
+    for pool in {next(part for part in blocks_of(step.tap) if isinstance(part, kinds)) for step in model.steps}:
         pool.register_forward_pre_hook(lambda _, inputs: pooled.append(inputs[0]))
     images = torch.randn(2, 3, 64, 32)
     model(images)

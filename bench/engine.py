@@ -1,19 +1,24 @@
 """The live engine: how late answers are, and how much of the computation that early exits save becomes time.
 
-    python bench/engine.py MODEL GALLERY --queries DATA [--pictures 300] [--rounds 5] [--runner eager]
+    python bench/engine.py MODEL GALLERY --queries DATA [--pictures 300] [--rounds 5] [--runner eager] [--busy 2]
     python bench/engine.py resnet50 --pictures 60
 
 On one thread, with pictures that are read and prepared before the clock starts. Deadlines from half to one and a half
 of the full network's median time are tried in turn; overshoot is by how much `identify` returned later than its
-deadline, and is compared with the longest block (95th percentile), the time between two chances to stop. Then streams
+deadline, and is compared with the longest block (95th percentile), the time between two chances to stop. With --busy so
+many other processes compute meanwhile, of which the times measured before know nothing, and that is all. Else streams
 with budgets are timed beside the full network in turn, and the time saved is compared with the multiply-adds saved:
 for the network alone, and with the search. Without a gallery the network alone is timed, on noise; a backbone's name
 stands for one with random weights.
 """
 
 import argparse
+import contextlib
 import statistics
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +62,7 @@ def main() -> None:
     parser.add_argument("--runner")
     parser.add_argument("--pictures", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--busy", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
     model = DaRe(BACKBONES[options.model]()) if options.model in BACKBONES else options.model
@@ -77,11 +83,26 @@ def main() -> None:
         times = measure_answers(runner, gallery, repeats=100)
         print(f"{len(pictures)} queries, {gallery.count()} gallery entries, {times.source}")
         print("median ms per exit: " + " ".join(f"{1000 * seconds:.2f}" for seconds in times.median))
-        deadlines(pictures, runner, gallery, times)
+        with spinning(options.busy):
+            deadlines(pictures, runner, gallery, times)
+        if options.busy:
+            return
         for name, searched in (("with search", gallery), ("network alone", Nobody(gallery.model, gallery.dimensions))):
             for micro_batch in (1, 4):
                 savings(name, pictures, runner, searched, micro_batch, options.rounds)
     gallery.close()
+
+
+@contextlib.contextmanager
+def spinning(count: int) -> Iterator[None]:
+    """Other processes that do nothing but take the processor's time."""
+    hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.wait()
 
 
 def deadlines(pictures: list[np.ndarray], runner: Runner, gallery: Gallery, times: ExitTimes) -> None:

@@ -86,6 +86,8 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
+    if arguments.folder and not any(arguments.folder.glob("*.jpg")):
+        parser.error(f"no .jpg files in {arguments.folder}")
     with tempfile.TemporaryDirectory() as temporary:
         for (height, width), (to_height, to_width) in SIZES[: 2 if arguments.folder else None]:
             if arguments.folder:

@@ -127,6 +127,100 @@ def test_vectors_from_elsewhere_are_scored_by_either_distance(
         assert "unknown" in out
 
 
+def test_a_learnt_distance_takes_the_training_pictures(
+    capsys: pytest.CaptureFixture[str], market: Path, model: Path, tmp_path: Path
+) -> None:
+    learn = ["--metric", "kissme", "--metric-dimensions", "3"]
+    status, out, _ = run(capsys, "evaluate", market, "--model", model, *learn, "--json", tmp_path / "r.json")
+    assert status == 0
+    assert "gallery entries, learnt distances" in out
+    assert json.loads((tmp_path / "r.json").read_text())["metric"].startswith("KISSME")
+    run(capsys, "embed", market, tmp_path / "e.npz", "--model", model)
+    status, _, err = run(capsys, "evaluate", market, "--embeddings", tmp_path / "e.npz", *learn)
+    assert status == 2
+    assert "embed them too: dare embed --split train --split query --split gallery" in err
+    splits = [f"--split={name}" for name in ("train", "query", "gallery")]
+    run(capsys, "embed", market, tmp_path / "e.npz", "--model", model, *splits)
+    status, _, _ = run(
+        capsys, "evaluate", market, "--embeddings", tmp_path / "e.npz", *learn, "--json", tmp_path / "s.json"
+    )
+    assert status == 0
+    first, second = (json.loads((tmp_path / name).read_text())["results"] for name in ("r.json", "s.json"))
+    assert [stage["mAP"] for stage in first] == pytest.approx([stage["mAP"] for stage in second])
+
+
+def test_thresholds_are_found_and_two_pictures_compared(
+    capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
+) -> None:
+    root = make_market(tmp_path / "many", train_people=1, test_people=12)
+    thresholds = tmp_path / "t.json"
+    shared = [root, "--false-match-rate", "0.1"]
+    status, out, _ = run(capsys, "threshold", *shared, "--model", model, "--out", thresholds, "--plot", tmp_path / "p")
+    assert status == 0
+    assert "found on 6 people" in out
+    assert "calibration error on the others, at a prior of 0.5" in out
+    assert (tmp_path / "p.png").exists()
+    run(capsys, "embed", root, tmp_path / "e.npz", "--model", model)
+    again = ["--embeddings", tmp_path / "e.npz", "--out", tmp_path / "u.json"]
+    assert run(capsys, "threshold", *shared, *again)[0] == 0
+    first, second = (json.loads(path.read_text()) for path in (thresholds, tmp_path / "u.json"))
+    assert first["model"] == second["model"]
+    distances = [[at["threshold"]["distance"] for at in file["exits"]] for file in (first, second)]
+    assert distances[0] == pytest.approx(distances[1], rel=1e-5)
+
+    pictures = sorted((root / "query").iterdir())[:2]
+    words = ["compare", pictures[0], pictures[0], "--model", model, "--thresholds", thresholds]
+    status, out, _ = run(capsys, *words)
+    assert status == 0
+    assert ": the same person" in out
+    assert "fusion: distance 0, below the threshold" in out
+    words[2] = pictures[1]
+    status, out, _ = run(capsys, *words, "--exit", "2", "--prior", "0.01", "--json")
+    verdict = json.loads(out)
+    assert (verdict["exit"], verdict["exit_name"], verdict["prior"]) == (1, "stage 2", 0.01)
+    assert verdict["same"] == (verdict["distance"] < verdict["threshold"])
+    assert verdict["threshold"] == distances[0][1]
+    status, _, err = run(capsys, "compare", *words[1:3], "--model", model, "--thresholds", tmp_path / "none.json")
+    assert status == 2
+    assert "dare threshold writes it, with --out" in err
+    first["model"] = "b" * 64
+    thresholds.write_text(json.dumps(first))
+    status, _, err = run(capsys, *words)
+    assert status == 2
+    assert "holds thresholds of model bbbbbbbbbbbb" in err
+
+
+def test_vectors_of_unknown_networks_have_thresholds_but_no_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    root = make_market(tmp_path / "many", train_people=1, test_people=12)
+    names = [path.relative_to(root).as_posix() for path in sorted(root.rglob("*.jpg"))]
+    np.savez(tmp_path / "e.npz", vectors=np.random.default_rng(0).normal(size=(len(names), 4)), ids=names)
+    words = ["threshold", root, "--embeddings", tmp_path / "e.npz", "--false-match-rate", "0.1", "--distance", "cosine"]
+    status, out, _ = run(capsys, *words)
+    assert status == 0
+    assert "vectors" in out
+    status, _, err = run(capsys, *words, "--out", tmp_path / "t.json")
+    assert status == 2
+    assert "do not say of which they are" in err
+    assert not (tmp_path / "t.json").exists()
+
+
+def test_reranked_distances_are_announced_with_their_settings(
+    capsys: pytest.CaptureFixture[str], market: Path, model: Path, tmp_path: Path
+) -> None:
+    settings = ["--rerank", "--rerank-k1", "5", "--rerank-k2", "2", "--rerank-variant", "fast-reid", "--no-rerank-junk"]
+    figures = []
+    for words in ([], settings):
+        status, out, _ = run(capsys, "evaluate", market, "--model", model, *words, "--json", tmp_path / "r.json")
+        assert status == 0
+        assert ("re-ranked: k1 5, k2 2, weight 0.3, variant fast-reid, without junk" in out) == bool(words)
+        figures.append(json.loads((tmp_path / "r.json").read_text()))
+    assert figures[0]["rerank"] is None
+    assert figures[1]["rerank"] == {"k1": 5, "k2": 2, "weight": 0.3, "variant": "fast-reid", "junk": False}
+    assert [row["macs"] for row in figures[0]["results"]] == [row["macs"] for row in figures[1]["results"]]
+
+
 def test_one_set_trains_and_another_is_scored(capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path) -> None:
     other = make_market(tmp_path / "other", train_people=1, test_people=5)
     status, out, _ = run(capsys, "evaluate", other, "--model", model)
@@ -194,6 +288,15 @@ def test_one_camera_alone_cannot_be_scored_and_the_reason_is_said(
         (["train", "ROOT", "OUT", "--margin", "nan"], "margin finite"),
         (["train", "ROOT", "OUT", "--hidden-dim", "100000000000"], "not enough memory"),
         (["evaluate", "ROOT", "--embeddings", "none.npz", "--crops", "10"], "belong to --model"),
+        (["evaluate", "ROOT", "--model", "MODEL", "--metric-dimensions", "3"], "belongs to --metric"),
+        (["evaluate", "ROOT", "--model", "MODEL", "--metric", "xqda", "--metric-dimensions", "0"], "at least 1"),
+        (["threshold", "ROOT"], "give either --model or --embeddings"),
+        (["threshold", "ROOT", "--embeddings", "none.npz", "--crops", "10"], "belong to --model"),
+        (["threshold", "ROOT", "--model", "MODEL"], "queries need at least four, got 3"),
+        (["compare", "a.jpg", "b.jpg", "--model", "MODEL", "--thresholds", "none.json"], "no file at none.json"),
+        (["evaluate", "ROOT", "--model", "MODEL", "--rerank-k1", "5"], "--rerank-k1 belongs to --rerank"),
+        (["evaluate", "ROOT", "--model", "none", "--rerank", "--rerank-weight", "2"], "weight must be from 0"),
+        (["evaluate", "ROOT", "--model", "MODEL", "--rerank"], "expected at least 21 queries and gallery entries"),
         (["train", "ROOT", "OUT", "--threads", "0"], "threads must be at least 1"),
         (["embed", "ROOT", "OUT/e.npz", "--model", "ROOT"], "no checkpoint at"),
         (["data", "check", "none"], "found neither at none"),
@@ -315,6 +418,8 @@ def test_help_tells_a_newcomer_what_to_give(capsys: pytest.CaptureFixture[str]) 
         ["train"],
         ["embed"],
         ["evaluate"],
+        ["threshold"],
+        ["compare"],
     ):
         status, out, _ = run(capsys, *words, "--help")
         assert status == 0

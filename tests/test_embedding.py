@@ -85,6 +85,40 @@ def test_a_tracklet_is_the_mean_of_its_images(runner: EagerRunner, tmp_path: Pat
     pooled = embed(runner, [Sample(tuple(paths[:2]), 1, 1), Sample(tuple(paths[2:]), 2, 1)])
     np.testing.assert_allclose(pooled.stages[0][1], stills.stages[0][2:].mean(0), atol=1e-5)
     assert pooled.ids == ("0.jpg", "2.jpg")
+    assert pooled.pooling == "mean"
+
+
+def test_a_tracklet_may_be_the_greatest_values_of_its_images(runner: EagerRunner, tmp_path: Path) -> None:
+    paths = [save_picture(tmp_path / f"{number}.jpg", number) for number in range(5)]
+    stills = embed(runner, [Sample((path,), 1, 1) for path in paths])
+    pooled = embed(runner, [Sample(tuple(paths[:2]), 1, 1), Sample(tuple(paths[2:]), 2, 1)], pooling="max")
+    assert pooled.fused is not None
+    assert stills.fused is not None
+    np.testing.assert_allclose(pooled.fused[0], stills.fused[:2].max(0), atol=1e-5)
+    assert pooled.pooling == "max"
+    with pytest.raises(ValueError, match="pooling must be 'mean' or 'max', got 'median'"):
+        embed(runner, [], pooling="median")  # type: ignore[arg-type]
+
+
+def test_tracklets_are_never_cut_into_parts_and_parts_know_how_they_were_pooled(
+    runner: EagerRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [save_picture(tmp_path / f"{number}.jpg", number) for number in range(9)]
+    samples = [Sample(tuple(paths[start:stop]), 1, 1) for start, stop in ((0, 3), (3, 4), (4, 5), (5, 9))]
+    whole = embed(runner, samples)
+    counted = []
+    monkeypatch.setattr(dare.embedding, "CHUNK", 2)
+    parts = embed(
+        runner, samples, resume=tmp_path / "parts", on_progress=lambda done, total: counted.append((done, total))
+    )
+    np.testing.assert_allclose(whole.stages[0], parts.stages[0], atol=1e-6)
+    assert len(list((tmp_path / "parts").iterdir())) == 3  # of three, two and four pictures
+    assert counted[-1] == (9, 9)
+    assert [done for done, _ in counted] == sorted(done for done, _ in counted)
+    greatest = embed(runner, samples, resume=tmp_path / "parts", pooling="max")
+    assert not np.allclose(greatest.stages[0][0], parts.stages[0][0])
+    again = embed(runner, samples, resume=tmp_path / "parts")
+    np.testing.assert_array_equal(again.stages[0], parts.stages[0])
 
 
 def test_an_interrupted_call_goes_on_where_it_stopped(

@@ -1,6 +1,7 @@
 """A benchmark's embeddings are scored at every exit, by the benchmark's own labels."""
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,13 @@ from conftest import save_picture
 from dare.anytime.costs import NETSCOPE_2018, ExitCosts
 from dare.datasets import Benchmark, folder, market1501
 from dare.evaluation import evaluate
+from dare.learnt_distances import Learner
 from dare.report import write_report
-from dare.retrieval.distances import cosine, euclidean
+from dare.retrieval.distances import cosine, euclidean, normalised
 from dare.retrieval.embeddings import Embeddings, EmbeddingsError
 from dare.retrieval.labels import Labels
+from dare.retrieval.metrics import kissme, xqda
+from dare.retrieval.reranking import Reranking, k_reciprocal
 from dare.retrieval.scoring import score
 
 
@@ -23,10 +27,10 @@ def benchmark(market_folder: Path) -> Benchmark:
     return market1501(market_folder)
 
 
-def made_up(benchmark: Benchmark, fused: bool = True) -> Embeddings:
-    """Vectors of all queries and gallery entries, in no particular order."""
+def made_up(benchmark: Benchmark, fused: bool = True, training: bool = False) -> Embeddings:
+    """Vectors of all queries and gallery entries, in no particular order, and of the training pictures behind them."""
     random = np.random.default_rng(0)
-    samples = (*benchmark.gallery, *benchmark.query)
+    samples = (*benchmark.gallery, *benchmark.query, *(benchmark.train if training else ()))
     stages = tuple(random.normal(size=(len(samples), 8)).astype(np.float32) for _ in range(3))
     wrong = np.full(len(samples), 77)  # labels come from the benchmark, not from here
     ids = benchmark.identify(samples)
@@ -46,6 +50,59 @@ def test_every_exit_scores_as_its_matrix_does(benchmark: Benchmark, distance: st
         assert vectors is not None
         expected = score(measure(vectors[query_rows], vectors[gallery_rows]), query, gallery, rule=rule)
         np.testing.assert_allclose(stage.scores.average_precision, expected.average_precision)
+
+
+@pytest.mark.parametrize("learn", [kissme, xqda])
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+def test_distances_are_learnt_from_the_training_pictures_at_every_exit(
+    benchmark: Benchmark, learn: Learner, distance: str, tmp_path: Path
+) -> None:
+    embeddings = made_up(benchmark, training=True)
+    result = evaluate(embeddings, benchmark, distance=distance, metric=learn)
+    scale = normalised if distance == "cosine" else np.asarray
+    train, query, gallery = (Labels.of(part) for part in (benchmark.train, benchmark.query, benchmark.gallery))
+    entries, end = len(benchmark.gallery), len(benchmark.gallery) + len(benchmark.query)
+    for stage, vectors in zip(result.results, (*embeddings.stages, embeddings.fused), strict=True):
+        assert vectors is not None
+        known = scale(vectors)
+        metric = learn(known[end:], train.people, train.cameras)
+        distances = metric.distances(known[entries:end], known[:entries])
+        expected = score(distances, query, gallery)
+        np.testing.assert_allclose(stage.scores.average_precision, expected.average_precision)
+        assert result.metric.startswith(metric.source)
+    assert ("length 1" in result.metric) == (distance == "cosine")
+    assert result.figures()["metric"] == result.metric
+    write_report(tmp_path / "report.html", result)
+
+
+def test_a_distance_needs_the_training_pictures_and_tells_of_people_who_are_tested(benchmark: Benchmark) -> None:
+    with pytest.raises(EmbeddingsError, match=r"18 of 18 have no embedding.*--split train"):
+        evaluate(made_up(benchmark), benchmark, metric=kissme)
+    same = replace(benchmark, train=tuple(sample for sample in benchmark.gallery if sample.person > 0))
+    notes = evaluate(made_up(benchmark), same, metric=kissme).notes
+    assert "3 of 3 people asked for are among those the distance was learnt from; figures flatter it" in notes
+
+
+def test_every_embedding_is_reranked_by_itself(benchmark: Benchmark) -> None:
+    embeddings = made_up(benchmark)
+    rerank = Reranking(k1=4, k2=2, weight=0.2, variant="fourth-power")
+    result = evaluate(embeddings, benchmark, rerank=rerank)
+    query, gallery = Labels.of(benchmark.query), Labels.of(benchmark.gallery)
+    entries = len(benchmark.gallery)
+    for stage, vectors in zip(result.results, (*embeddings.stages, embeddings.fused), strict=True):
+        assert vectors is not None
+        distances = k_reciprocal(vectors[entries:], vectors[:entries], k1=4, k2=2, weight=0.2, variant="fourth-power")
+        expected = score(distances, query, gallery)
+        np.testing.assert_array_equal(stage.scores.average_precision, expected.average_precision)
+    assert result.figures()["rerank"] == {"k1": 4, "k2": 2, "weight": 0.2, "variant": "fourth-power", "junk": True}
+    assert evaluate(embeddings, benchmark).figures()["rerank"] is None
+
+
+def test_fast_reids_variant_on_vectors_of_any_length_is_noted(benchmark: Benchmark) -> None:
+    rerank = Reranking(k1=4, k2=2, variant="fast-reid")
+    note = "variant fast-reid is meant for vectors of length 1, as cosine distance makes them"
+    assert note in evaluate(made_up(benchmark), benchmark, rerank=rerank).notes
+    assert note not in evaluate(made_up(benchmark), benchmark, rerank=rerank, distance="cosine").notes
 
 
 def test_the_last_stage_is_no_exit_where_there_is_fusion(benchmark: Benchmark) -> None:
@@ -144,6 +201,30 @@ def test_the_report_is_one_file_with_framed_pictures(benchmark: Benchmark, tmp_p
     assert "-1_c1s1" not in page  # junk is in no list
     for name in ("stage 1", "stage 2", "(stage 3)", "fusion"):
         assert name in page
+
+
+@pytest.mark.parametrize("junk", [True, False])
+def test_a_report_of_reranked_distances_says_so_and_lists_by_them(
+    benchmark: Benchmark, tmp_path: Path, junk: bool
+) -> None:
+    embeddings = made_up(benchmark, fused=False)
+    # Whoever is listed first is the nearest by the matrix.
+    result = evaluate(embeddings, benchmark, rerank=Reranking(k1=4, k2=2, weight=0.0, junk=junk))
+    write_report(tmp_path / "report.html", result)
+    page = (tmp_path / "report.html").read_text()
+    settings = "re-ranked: k1 4, k2 2, weight 0.0, variant zhong"
+    assert f"{settings}: every query" in page or f"{settings}, without junk: every query" in page
+    people, cameras = result.gallery.people, result.gallery.cameras
+    part = np.flatnonzero(people != -1) if not junk else np.arange(len(people))
+    expected = k_reciprocal(result.query.stages[0], result.gallery.stages[0][part], k1=4, k2=2, weight=0.0)
+    lists = re.findall(r'title="(query/[^"]+)".*?<figure>(.*?)</figure>', page, re.DOTALL)
+    assert lists
+    for probe, pictures in lists:
+        row = result.query.ids.index(probe)
+        own = (people == result.query.people[row]) & (cameras == result.query.cameras[row])
+        order = part[np.argsort(expected[row], kind="stable")]
+        valid = [result.gallery.ids[entry] for entry in order if people[entry] != -1 and not own[entry]]
+        assert re.findall(r'title="([^"]+)"', pictures) == valid[:5]
 
 
 def test_a_report_can_be_written_without_costs_and_without_matches(benchmark: Benchmark, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is measured of a network's exits: times, and plans to leave by. JSON that says of which network."""
+"""What is measured of a network's exits: times, plans to leave by, thresholds. JSON that says of which network."""
 
 import json
 import math
@@ -18,8 +18,10 @@ from dare.files import replacing
 from dare.gallery.entry import Where
 from dare.gallery.store import Gallery
 from dare.images import prepare
+from dare.retrieval.decisions import Calibration, Curve, Errors, Rate, Threshold
 from dare.runners.runner import Runner
 from dare.runners.timing import measure
+from dare.verification import ExitVerifier, Verifier
 
 FORMAT = 1
 
@@ -145,6 +147,70 @@ def load_plan(path: Path, runner: Runner) -> PlanFile:
     if len(shares) != len(runner.exit_names):
         raise MeasurementError(f"{path} is a plan for {len(shares)} exits, the network has {len(runner.exit_names)}")
     return plan
+
+
+def save_verifier(path: str | Path, verifier: Verifier) -> None:
+    """Write thresholds and calibrations, in one piece.
+
+    Raises:
+        MeasurementError: it is not known of which network they are.
+    """
+    check_known(verifier.model)
+    content = asdict(verifier)
+    for at in content["exits"]:
+        at["calibration"] = {name: values.tolist() for name, values in at["calibration"].items()}
+        at["curve"] = {name: [float(f"{value:.6g}") for value in values] for name, values in at["curve"].items()}
+    _write(Path(path), {"format": FORMAT, **content})
+
+
+def check_known(model: str) -> None:
+    """Refuse to keep thresholds of an unknown network: nobody could be kept from using them with another one."""
+    if not model:
+        raise MeasurementError(
+            "thresholds are kept for one network, and these vectors do not say of which they are; "
+            "embed with dare embed, or give --model"
+        )
+
+
+def load_verifier(path: str | Path, model: str) -> Verifier:
+    """Read thresholds of a network.
+
+    Args:
+        model: its digest: `runner.digest`, or the `model` of embeddings.
+
+    Raises:
+        MeasurementError: not there, damaged, or of another network.
+    """
+    content = _read(Path(path), "dare threshold")
+    if content.get("model") != model:
+        raise MeasurementError(
+            f"{path} holds thresholds of model {str(content.get('model'))[:12]}, this is model "
+            f"{model[:12] or 'unknown'}; find thresholds for this one with dare threshold"
+        )
+    try:
+        settings = {name: content[name] for name in ("false_match_rate", "prior")}
+        about = dict(content["about"])
+        exits = tuple(map(_exit_verifier, content["exits"]))
+        return Verifier(
+            model, exits, **settings, distance=content["distance"], crops=int(content["crops"]), about=about
+        )
+    except (LookupError, TypeError, ValueError) as error:
+        raise MeasurementError(f"{path} holds no thresholds, or it is damaged; find them again") from error
+
+
+def _exit_verifier(content: dict[str, Any]) -> ExitVerifier:
+    def errors(part: dict[str, Any]) -> Errors:
+        rates = {name: Rate(**part[name]) for name in ("false_match", "false_non_match")}
+        return Errors(**{**part, **rates})
+
+    made = {
+        "threshold": Threshold(**content["threshold"]),
+        "calibration": Calibration(**content["calibration"]),
+        "fitted": errors(content["fitted"]),
+        "measured": errors(content["measured"]),
+        "curve": Curve(**content["curve"]),
+    }
+    return ExitVerifier(**{**content, **made})
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

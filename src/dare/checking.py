@@ -15,6 +15,7 @@ class SplitCounts:
     """What a split holds; junk and distractors are no people.
 
     Attributes:
+        samples: pictures, or tracklets, which have several images.
         single_camera: people seen by one camera only, who can match nobody across cameras.
         single_image: people with one picture only.
         junk, distractors: samples.
@@ -22,6 +23,7 @@ class SplitCounts:
 
     people: int
     cameras: int
+    samples: int
     images: int
     single_camera: int
     single_image: int
@@ -45,6 +47,11 @@ class Check:
     unmatched: int
     problems: tuple[UnreadableImageError, ...]
     warnings: tuple[str, ...] = ()
+
+    @property
+    def has_tracklets(self) -> bool:
+        """Whether there are samples of several images."""
+        return any(split.images > split.samples for split in self.splits.values())
 
 
 def check(
@@ -78,6 +85,7 @@ def _count(samples: Sequence[Sample], nobody: set[int]) -> SplitCounts:
     return SplitCounts(
         people=len(images),
         cameras=len({sample.camera for sample in samples}),
+        samples=len(samples),
         images=sum(len(sample.images) for sample in samples),
         single_camera=sum(len(seen) == 1 for seen in cameras.values()),
         single_image=sum(count == 1 for count in images.values()),

@@ -15,15 +15,16 @@ from dare.datasets.sample import Sample
 from dare.files import replacing
 from dare.images import UnreadableImageError, prepare, read_resized, ten_crops
 from dare.retrieval.embeddings import Embeddings, EmbeddingsError, read_arrays
+from dare.retrieval.pooling import Pooling, pool, refuse_unknown
 from dare.runners.runner import Runner
 
-CHUNK = 2048  # pictures between two saves of an embedding that can be resumed
+CHUNK = 2048  # pictures, or a few more, between two saves of an embedding that can be resumed
 READING_THREADS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class _Vectors:
-    """One row per image: (N, D) per stage, and fused."""
+    """One row per image or sample: (N, D) per stage, and fused."""
 
     stages: list[NDArray[np.float32]]
     fused: NDArray[np.float32] | None
@@ -35,6 +36,7 @@ def embed(
     *,
     root: Path | None = None,
     crops: int = 1,
+    pooling: Pooling = "mean",
     batch_size: int = 64,
     workers: int = 1,
     resume: Path | None = None,
@@ -45,11 +47,13 @@ def embed(
 
     Args:
         runner: the network.
-        samples: what to embed, each once however often it is listed; a tracklet's vector is the mean over its
-            images, or over its clips where the network takes tracklets.
+        samples: what to embed, each once however often it is listed; a tracklet whose network takes clips of several
+            frames has a vector per clip.
         root: folder that the ids are relative to; by default ids are bare file names.
         crops: 1 resizes each picture to the input; 10 takes the mean vector of five crops and their mirror
             images, at ten times the cost.
+        pooling: how the vectors of a tracklet's images become one: "mean", or "max" of each dimension; they are not
+            scaled before or after.
         batch_size: pictures that are run together.
         workers: batches that are run at the same time; open the runner with as many.
         resume: folder for finished chunks, which a later call of the same work picks up; remove it when the
@@ -59,8 +63,9 @@ def embed(
 
     Raises:
         UnreadableImageError: a picture cannot be used.
-        ValueError: two samples with one id, or crops other than 1 and 10.
+        ValueError: two samples with one id, crops other than 1 and 10, or another pooling.
     """
+    refuse_unknown(pooling)
     if crops not in (1, 10):
         raise ValueError(f"crops must be 1 or 10, got {crops}")
     for name, value in (("batch_size", batch_size), ("workers", workers)):
@@ -74,24 +79,28 @@ def embed(
     ids = [_id(sample, root) for sample in samples]
     _refuse_doubles(ids, samples)
     frames = runner.preparation.frames
-    shown = [clips(sample.images, frames) for sample in samples]
-    paths = [path for images in shown for path in images]
-    chunk, batch_size = (max(1, size // frames) * frames for size in (CHUNK, batch_size))
+    batch_size = max(1, batch_size // frames) * frames
+    total, done = sum(len(clips(sample.images, frames)) for sample in samples), 0
     problems: list[UnreadableImageError] = []
     chunks = []
-    for start in range(0, len(paths), chunk):
-        part = paths[start : start + chunk]
-        file = resume / f"{_fingerprint(runner, part, crops)}.npz" if resume else None
+    for part in _parts(samples):
+        shown = [clips(sample.images, frames) for sample in part]
+        paths = [path for images in shown for path in images]
+        counts = [len(images) // frames for images in shown]
+        file = resume / f"{_fingerprint(runner, paths, crops, counts, pooling)}.npz" if resume else None
         before = len(problems)
-        chunks.append(
-            _saved(file) or _chunk(runner, part, crops, batch_size, workers, problems, start, len(paths), on_progress)
-        )
+        vectors = _saved(file)
+        if vectors is None:
+            of_clips = _chunk(runner, paths, crops, batch_size, workers, problems, done, total, on_progress)
+            vectors = _pooled(of_clips, counts, pooling)
+        chunks.append(vectors)
         if problems and skipped is None:
             raise UnreadableImageError.several(problems)
         if file and not file.exists() and len(problems) == before:
-            _save(file, chunks[-1])
-        on_progress(min(start + chunk, len(paths)), len(paths))
-    vectors = _pooled(_joined(chunks), [len(images) // frames for images in shown])
+            _save(file, vectors)
+        done += len(paths)
+        on_progress(done, total)
+    vectors = _joined(chunks)
     found = Embeddings(
         tuple(vectors.stages),
         vectors.fused,
@@ -101,6 +110,7 @@ def embed(
         runner.digest,
         runner.stage_names,
         crops,
+        pooling,
     )
     if not problems or skipped is None:
         return found
@@ -134,6 +144,20 @@ def _refuse_doubles(ids: Sequence[str], samples: Sequence[Sample]) -> None:
                 "give root=, the folder that holds all of them, or rename one"
             )
         first[id] = sample
+
+
+def _parts(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
+    """Samples in order, until there are enough pictures; none is cut, so a part's tracklets can be pooled at once."""
+    part: list[Sample] = []
+    pictures = 0
+    for sample in samples:
+        part.append(sample)
+        pictures += len(sample.images)
+        if pictures >= CHUNK:
+            yield part
+            part, pictures = [], 0
+    if part:
+        yield part
 
 
 def _chunk(
@@ -222,24 +246,16 @@ def _joined(parts: Sequence[_Vectors]) -> _Vectors:
     return _Vectors(stages, np.concatenate(fused) if fused else None)
 
 
-def _pooled(vectors: _Vectors, vectors_per_sample: Sequence[int]) -> _Vectors:
-    """One row per sample: the mean over a tracklet's images or clips."""
-    counts = np.asarray(vectors_per_sample)
-    if (counts == 1).all():
-        return vectors
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-
-    def pool(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        means: NDArray[np.float32] = (np.add.reduceat(rows, starts) / counts[:, None]).astype(np.float32)
-        return means
-
-    return _Vectors([pool(rows) for rows in vectors.stages], None if vectors.fused is None else pool(vectors.fused))
+def _pooled(vectors: _Vectors, counts: Sequence[int], pooling: Pooling) -> _Vectors:
+    """One row per sample, of one row per image or clip."""
+    stages = [pool(rows, counts, pooling) for rows in vectors.stages]
+    return _Vectors(stages, None if vectors.fused is None else pool(vectors.fused, counts, pooling))
 
 
-def _fingerprint(runner: Runner, paths: Sequence[Path], crops: int) -> str:
+def _fingerprint(runner: Runner, paths: Sequence[Path], crops: int, counts: Sequence[int], pooling: Pooling) -> str:
     """Names a chunk by the model and the files it was made from, so that a stale one is never picked up."""
     files = [[str(path), path.stat().st_mtime_ns, path.stat().st_size] for path in paths if path.exists()]
-    work = [runner.digest, runner.precision, asdict(runner.preparation), crops, files]
+    work = [runner.digest, runner.precision, asdict(runner.preparation), crops, counts, pooling, files]
     return hashlib.sha256(json.dumps(work).encode()).hexdigest()[:32]
 
 

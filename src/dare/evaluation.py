@@ -2,21 +2,28 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dare.anytime.costs import ExitCosts
+from dare.datasets.multi_query import multi_query as asking_together
 from dare.datasets.sample import Benchmark, says_nothing
+from dare.learnt_distances import Learner, mapped, tested_too, training_vectors
 from dare.retrieval.distances import normalised
-from dare.retrieval.embeddings import Embeddings
+from dare.retrieval.embeddings import Embeddings, EmbeddingsError
 from dare.retrieval.labels import Labels
+from dare.retrieval.pooling import Pooling, refuse_unknown
+from dare.retrieval.reranking import Reranking, score_reranked
 from dare.retrieval.scores import Rule, Scores
 from dare.retrieval.scoring import score_vectors
 
 Distance = Literal["euclidean", "cosine"]
+
+CMC_RANKS = 50
+"""How far match curves go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +49,13 @@ class Evaluation:
 
     Attributes:
         results: by depth, the fusion last.
-        query, gallery: the embeddings that were scored, in the benchmark's order.
+        query, gallery: the embeddings that were scored, in the benchmark's order; a multi-query has the id of its
+            first picture.
         costs: multiply-adds per exit, and where they come from; None where unknown.
         notes: what a reader of the numbers should know.
+        multi_query: how the queries of a person at a camera became one; None where each asked alone.
+        metric: how the last embedding's distance was learnt, if it was; query and gallery are mapped vectors then.
+        rerank: how distances were re-ranked; None if they were not.
     """
 
     benchmark: Benchmark
@@ -55,6 +66,17 @@ class Evaluation:
     rule: Rule
     costs: ExitCosts | None
     notes: tuple[str, ...]
+    multi_query: Pooling | None = None
+    metric: str = ""
+    rerank: Reranking | None = None
+
+    @property
+    def tracklets(self) -> str:
+        """How tracklets became vectors: "mean", "max" or "unknown"; "" where all samples are stills."""
+        samples = (*self.benchmark.query, *self.benchmark.gallery)
+        if all(len(sample.images) == 1 for sample in samples):
+            return ""
+        return self.gallery.pooling or "unknown"
 
     @property
     def nothing_to_score(self) -> str:
@@ -90,6 +112,7 @@ class Evaluation:
                 "rank10": figure(result.scores.cmc(10)),
                 "mAP": figure(result.scores.mean_average_precision),
                 "mINP": figure(result.scores.mean_inverse_negative_penalty),
+                "cmc": [figure(value) for value in result.scores.cmc_curve(CMC_RANKS).tolist()],
                 "ties": result.scores.ties,
                 "queries": len(result.scores.matched),
                 "queries_with_a_match": int(result.scores.matched.sum()),
@@ -99,7 +122,11 @@ class Evaluation:
         return {
             "benchmark": self.benchmark.name,
             "distance": self.distance,
+            "metric": self.metric or None,
             "rule": self.rule,
+            "rerank": asdict(self.rerank) if self.rerank else None,
+            "tracklets": self.tracklets or None,
+            "multi_query": self.multi_query,
             "model": self.query.model,
             "costs": self.costs.source if self.costs else None,
             "notes": list(self.notes),
@@ -113,6 +140,9 @@ def evaluate(
     *,
     distance: Distance = "euclidean",
     rule: Rule = "official",
+    multi_query: Pooling | None = None,
+    metric: Learner | None = None,
+    rerank: Reranking | None = None,
     costs: ExitCosts | None = None,
     skipped: Sequence[str] = (),
 ) -> Evaluation:
@@ -123,42 +153,100 @@ def evaluate(
             benchmark's own, whatever the embeddings say.
         distance: "euclidean" as DaRe is trained for, or "cosine".
         rule: of average precision, as in `score`.
+        multi_query: "mean" or "max" joins the vectors of all queries of a person at a camera into one query, for
+            Market-1501 those of its hand-drawn boxes, as `dare.multi_query` says; None scores each query alone.
+        metric: `kissme`, `xqda` or a `functools.partial` of one: each embedding's distance is learnt from the
+            benchmark's training pictures, whose vectors are among the embeddings then. With "cosine" all vectors are
+            scaled to length 1 first.
+        rerank: re-rank each embedding's distances; they then depend on all queries together.
         costs: multiply-adds per exit.
-        skipped: ids of pictures that were left out as unreadable; they are left out here too.
+        skipped: ids of samples that were left out as unreadable; they are left out here too.
+
+    Raises:
+        EmbeddingsError: a sample has no embedding.
+        ValueError: NaN, costs of another network, or an argument that is none of its choices.
     """
     if distance not in ("euclidean", "cosine"):
         raise ValueError(f"distance must be 'euclidean' or 'cosine', got {distance!r}")
     if costs and len(costs.macs) != len(embeddings.exits()):
         raise ValueError(f"expected costs of {len(embeddings.exits())} exits, got {len(costs.macs)}")
+    if multi_query is not None:
+        refuse_unknown(multi_query)
+        benchmark = asking_together(benchmark)
     left_out = set(skipped)
     samples = [*benchmark.query, *benchmark.gallery]
     ids = benchmark.identify(samples)
     kept = [row for row, id in enumerate(ids) if id not in left_out]
     labels = Labels.of([samples[row] for row in kept])
-    found = embeddings.find([ids[row] for row in kept])
+    wanted = [ids[row] for row in kept]
+    if multi_query is not None:
+        _refuse_lacking(embeddings, wanted)
+    found = embeddings.find(wanted)
     found = replace(found, people=labels.people, cameras=labels.cameras)
-    _refuse_nan(found)
+    found.refuse_nan()
     queries = sum(row < len(benchmark.query) for row in kept)
     query, gallery = found.rows(range(queries)), found.rows(range(queries, len(kept)))
+    together: list[str] = []
+    if multi_query is not None:
+        query, together = _joined(query, multi_query)
+    learnt = ""
+    if metric is not None:
+        training, scaled = training_vectors(embeddings, benchmark, left_out), distance == "cosine"
+        (query, gallery), learnt = mapped([query, gallery], training, metric, scaled=scaled)
+        distance = "euclidean"
     results = []
     for name, is_exit, macs, q, g in _embeddings(query, gallery, costs):
         vectors = (normalised(q), normalised(g)) if distance == "cosine" else (q, g)
-        results.append(StageResult(name, is_exit, macs, score_vectors(*vectors, query, gallery, rule=rule)))
+        if rerank:
+            scores = score_reranked(*vectors, query, gallery, rerank=rerank, rule=rule)
+        else:
+            scores = score_vectors(*vectors, query, gallery, rule=rule)
+        results.append(StageResult(name, is_exit, macs, scores))
     one_sided = _one_sided(benchmark, query, gallery)
-    notes = (*benchmark.notes, *([one_sided] if one_sided else []), *_notes(results, left_out))
-    return Evaluation(benchmark, tuple(results), query, gallery, distance, rule, costs, notes)
+    kind = "pictures" if all(len(sample.images) == 1 for sample in samples) else "tracklets"
+    notes = [*benchmark.notes, *together, *([one_sided] if one_sided else [])]
+    if learnt:
+        notes += tested_too(benchmark)
+    if rerank and rerank.variant == "fast-reid" and distance == "euclidean":
+        notes.append("variant fast-reid is meant for vectors of length 1, as cosine distance makes them")
+    notes += _notes(results, left_out, kind)
+    return Evaluation(
+        benchmark,
+        tuple(results),
+        query,
+        gallery,
+        distance,
+        rule,
+        costs,
+        tuple(notes),
+        multi_query,
+        learnt,
+        rerank,
+    )
+
+
+def _refuse_lacking(embeddings: Embeddings, ids: Sequence[str]) -> None:
+    if missing := embeddings.lacking(ids):
+        raise EmbeddingsError(
+            f"no embedding of {missing[0]} (and {len(missing) - 1} more of {len(ids)} pictures), which multi-query "
+            "needs; embed these pictures too, as dare embed --multi-query does"
+        )
+
+
+def _joined(query: Embeddings, how: Pooling) -> tuple[Embeddings, list[str]]:
+    """One row per person and camera, in the order of their first pictures, and what there is to say of it."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for row, key in enumerate(zip(query.people.tolist(), query.cameras.tolist(), strict=True)):
+        groups.setdefault(key, []).append(row)
+    joined = query.pooled(list(groups.values()), how)
+    each = len(query) / max(1, len(joined))
+    note = f"multi-query: {len(query)} pictures make {len(joined)} queries, the {how} of {each:.1f} vectors each"
+    return joined, [f"{note}; multiply-adds are those of one picture"]
 
 
 def _one_sided(benchmark: Benchmark, query: Embeddings, gallery: Embeddings) -> str:
     cameras = [*query.cameras.tolist(), *gallery.cameras.tolist()] if benchmark.cameras_known else None
     return says_nothing([*query.people.tolist(), *gallery.people.tolist()], cameras)
-
-
-def _refuse_nan(embeddings: Embeddings) -> None:
-    for vectors in (*embeddings.stages, *([] if embeddings.fused is None else [embeddings.fused])):
-        if not np.isfinite(vectors).all():
-            row = int((~np.isfinite(vectors)).any(1).argmax())
-            raise ValueError(f"the vector of {embeddings.ids[row]} contains NaN or infinity; embed it again")
 
 
 def _embeddings(
@@ -174,10 +262,10 @@ def _embeddings(
         yield "fusion", True, macs[-1], query.fused, gallery.fused
 
 
-def _notes(results: Sequence[StageResult], left_out: set[str]) -> list[str]:
+def _notes(results: Sequence[StageResult], left_out: set[str], kind: str) -> list[str]:
     notes = []
     if left_out:
-        notes.append(f"{len(left_out)} pictures were left out: unreadable, or without an embedding")
+        notes.append(f"{len(left_out)} {kind} were left out: unreadable, or without an embedding")
     unmatched = int((~results[0].scores.matched).sum())
     if unmatched:
         total = len(results[0].scores.matched)

@@ -64,8 +64,9 @@ def answers(
     last = len(runner.costs.macs) - 1
     if not 0 <= first <= last or (times is not None and len(times.steps) != last + 1):
         raise ValueError(f"the network has {last + 1} exits, got times of {times} and {first} as the first to answer")
+    picture = prepared(image, runner)[None]
     too_late = Deadline(until, (0.0,) * (last + 1) if times is None else times.steps, clock)
-    walk = runner.walk(prepared(image, runner)[None])
+    walk = runner.walk(picture)
     for exit, macs in enumerate(runner.costs.macs):
         vectors = walk.exit((lambda: clock() > until) if exit > first else None)
         if vectors is None:

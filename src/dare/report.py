@@ -1,5 +1,6 @@
-"""A self-contained HTML page of an evaluation: figures per exit, and ranked lists as in figure 7 of the paper."""
+"""A self-contained HTML page of an evaluation: figures and curves per exit, ranked lists, where the network looked."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,14 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare import __version__
-from dare.datasets.sample import JUNK
-from dare.evaluation import Evaluation, StageResult
+from dare.charts.curves import accuracy_over_cost, match_curves
+from dare.charts.histogram import pair_histogram
+from dare.charts.scatter import embedding_map, names, sample
+from dare.embedding_map import FEWEST, lay_out, neighbours_agree, shown_rows
+from dare.evaluation import CMC_RANKS, Distance, Evaluation
 from dare.files import replacing
-from dare.retrieval.distances import normalised
-from dare.thumbnails import thumbnail
+from dare.images import UnreadableImageError
+from dare.ranked_lists import Vectors, nearest, vectors_of
+from dare.retrieval.pair_distances import PairDistances, pair_distances
+from dare.thumbnails import overlay, thumbnail
 
 TEMPLATE = Path(__file__).with_name("report.html")
 LISTED = 5
+HISTOGRAM_BINS = 64
+
+FALSE_MATCH_RATE = 0.001
+"""Where the histograms have their mark."""
 
 # Which probes to show: how many that are right from the first embedding on, right only at the end, wrong at the end.
 WANTED = {"easy": 2, "hard": 3, "missed": 1}
@@ -25,10 +35,15 @@ MEANING = {
     "missed": "wrong at the last exit",
 }
 
+UNIT: dict[Distance, str] = {"euclidean": "Euclidean distance", "cosine": "cosine distance"}
+
+Look = Callable[[Path], Mapping[str, NDArray[np.floating]]]
+"""A picture's activation maps, (h, w) each, by the names of the evaluation's results."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """A framed thumbnail: frame is "right", "wrong" or "probe"."""
+    """A framed thumbnail: frame is "right", "wrong", "probe" or "look"."""
 
     data: str
     frame: str
@@ -36,29 +51,66 @@ class _Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class _Probe:
-    kind: str
-    picture: _Picture
-    lists: list[tuple[str, list[_Picture]]]
+class _RankedList:
+    """What one embedding makes of a probe; look is where it answers, if that is known."""
+
+    name: str
+    look: _Picture | None
+    pictures: list[_Picture]
 
 
 @dataclass(frozen=True, slots=True)
-class _Point:
-    """A dot of the plot, in its own coordinates."""
-
-    x: float
-    y: float
-    label: str
+class _Probe:
+    kind: str
+    picture: _Picture
+    lists: list[_RankedList]
 
 
-def write_report(path: str | Path, evaluation: Evaluation) -> None:
-    """Write the page in one piece; pictures are inside it, so mind the terms of the data set before you share it."""
+@dataclass(frozen=True, slots=True)
+class _Histogram:
+    """The drawing of an exit; below is the share of one person's pairs below the threshold, if there is one."""
+
+    name: str
+    drawing: str
+    threshold: float | None
+    below: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Maps:
+    """Embedding maps of the exits, each a name, a drawing, and how many nearest points agree; and their legend."""
+
+    drawings: list[tuple[str, str, float]]
+    people: list[tuple[str, str]]
+    cameras: list[tuple[str, str]]
+
+
+def write_report(
+    path: str | Path, evaluation: Evaluation, *, look: Look | None = None, embedding_maps: bool = False, seed: int = 0
+) -> None:
+    """Write the page in one piece; pictures are inside it, so mind the terms of the data set before you share it.
+
+    Args:
+        look: what gives a picture's activation maps, such as `functools.partial(dare.maps_of_picture, checkpoint)`;
+            without it the page has none.
+        embedding_maps: lay out the vectors of a few people on a plane, about two seconds an exit.
+        seed: of that.
+
+    Raises:
+        ImportError: embedding maps without scikit-learn; says what to install.
+    """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    vectors = vectors_of(evaluation)
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         evaluation=evaluation,
         benchmark=evaluation.benchmark,
-        plot=_plot(evaluation),
-        probes=_probes(evaluation),
+        costs=_costs(evaluation),
+        matches=_matches(evaluation),
+        histograms=_histograms(evaluation),
+        rate=f"{100 * FALSE_MATCH_RATE:g} %",
+        maps=_maps(evaluation, vectors, seed) if embedding_maps else None,
+        probes=_probes(evaluation, vectors, look),
+        looked=look is not None,
         meaning=MEANING,
         version=__version__,
     )
@@ -66,37 +118,109 @@ def write_report(path: str | Path, evaluation: Evaluation) -> None:
         file.write(page.encode(errors="backslashreplace"))  # names that are no UTF-8
 
 
-def _plot(evaluation: Evaluation) -> dict[str, list[_Point]] | None:
-    """Rank-1 and mAP over multiply-adds, 0..100 on both axes; None where costs are unknown."""
+def _costs(evaluation: Evaluation) -> str | None:
+    """Rank-1 and mAP over multiply-adds; None where costs are unknown."""
     exits = [(exit, exit.macs) for exit in evaluation.exits if exit.macs is not None]
     if not exits or not exits[0][0].scores.matched.any():
         return None
     most = max(macs for _, macs in exits)
-
-    def points(figure: str) -> list[_Point]:
-        return [
-            _Point(100 * macs / most, 100 * _figure(exit, figure), f"{exit.name}: {100 * _figure(exit, figure):.1f}")
-            for exit, macs in exits
-        ]
-
-    return {"rank-1": points("rank-1"), "mAP": points("mAP")}
+    measures = {
+        "rank-1": [100 * exit.scores.cmc(1) for exit, _ in exits],
+        "mAP": [100 * exit.scores.mean_average_precision for exit, _ in exits],
+    }
+    return accuracy_over_cost([exit.name for exit, _ in exits], [100 * macs / most for _, macs in exits], measures)
 
 
-def _figure(exit: StageResult, name: str) -> float:
-    return exit.scores.cmc(1) if name == "rank-1" else exit.scores.mean_average_precision
+def _matches(evaluation: Evaluation) -> str | None:
+    """Match curves; None where no query has a match."""
+    if not evaluation.exits[0].scores.matched.any():
+        return None
+    ranks = min(CMC_RANKS, len(evaluation.gallery))
+    return match_curves({exit.name: exit.scores.cmc_curve(ranks) for exit in evaluation.exits})
 
 
-def _probes(evaluation: Evaluation) -> list[_Probe]:
+def _histograms(evaluation: Evaluation) -> list[_Histogram]:
+    """One for each exit; none where there are no pairs of one person."""
+    query, gallery = evaluation.query, evaluation.gallery
+    found = []
+    for exit, q, g in zip(evaluation.exits, query.exits(), gallery.exits(), strict=True):
+        pairs = pair_distances(q, g, query, gallery, distance=evaluation.distance)
+        if pairs.same.any() and pairs.other.any():
+            found.append(_histogram(exit.name, pairs, evaluation.distance))
+    return found
+
+
+def _histogram(name: str, pairs: PairDistances, distance: Distance) -> _Histogram:
+    threshold = pairs.threshold(FALSE_MATCH_RATE)
+    below = pairs.share_below(threshold) if threshold is not None else 0.0
+    coarse = pairs.coarse(HISTOGRAM_BINS)
+    drawing = pair_histogram(
+        name,
+        coarse.edges,
+        coarse.same,
+        coarse.other,
+        unit=UNIT[distance],
+        threshold=threshold,
+        meaning=f"{100 * FALSE_MATCH_RATE:g} % of others",
+    )
+    return _Histogram(name, drawing, threshold, below)
+
+
+def _maps(evaluation: Evaluation, vectors: list[Vectors], seed: int) -> _Maps | None:
+    """None where too few pictures have a match."""
+    rows = shown_rows(evaluation)
+    if len(rows) < FEWEST:
+        return None
+    query, gallery, benchmark = evaluation.query, evaluation.gallery, evaluation.benchmark
+    numbers = np.concatenate([query.people[rows.query], gallery.people[rows.gallery]])
+    people = [benchmark.names.get(int(number), f"person {number}") for number in numbers]
+    seen_by = np.concatenate([query.cameras[rows.query], gallery.cameras[rows.gallery]])
+    order = np.lexsort([seen_by, numbers])
+    cameras = [f"camera {number}" if benchmark.cameras_known else "" for number in seen_by]
+    # Colours and shapes go by number, whatever the order of the rows.
+    by_camera = [cameras[place] for place in np.argsort(seen_by, kind="stable")]
+    labels = [people[place] for place in order], [cameras[place] for place in order]
+    drawings = []
+    for result, (q, g) in zip(evaluation.results, vectors, strict=True):
+        if not result.is_exit:
+            continue
+        places = lay_out(np.concatenate([q[rows.query], g[rows.gallery]])[order], seed)
+        agree = neighbours_agree(places, numbers[order], seen_by[order])
+        about = f"laid out by t-SNE; the nearest point of another camera is of the same person for {100 * agree:.0f} %"
+        drawings.append((result.name, embedding_map(result.name, places, *labels, names(by_camera), about), agree))
+    return _Maps(
+        drawings,
+        [(sample("person", place), name) for place, name in enumerate(names(labels[0]))],
+        [(sample("camera", place), name) for place, name in enumerate(names(by_camera)) if name],
+    )
+
+
+def _probes(evaluation: Evaluation, vectors: list[Vectors], look: Look | None) -> list[_Probe]:
+    chosen = _chosen(evaluation)
+    rows = [row for _, row in chosen]
+    entries = [nearest(evaluation, pair, rows, LISTED) for pair in vectors]
     probes = []
-    for kind, row in _chosen(evaluation):
+    for number, (kind, row) in enumerate(chosen):
         query_id = evaluation.query.ids[row]
-        lists = [
-            (result.name, [_entry(evaluation, row, entry) for entry in _nearest(evaluation, vectors, row)])
-            for result, vectors in _vectors(evaluation)
-        ]
-        picture = _Picture(thumbnail(evaluation.benchmark.root / query_id), "probe", query_id)
-        probes.append(_Probe(kind, picture, lists))
+        path = evaluation.benchmark.root / query_id
+        looks = _looks(look, path)
+        lists = []
+        for result, found in zip(evaluation.results, entries, strict=True):
+            looked = None
+            if result.name in looks:
+                looked = _Picture(overlay(path, looks[result.name]), "look", f"where {result.name} answers")
+            pictures = [_entry(evaluation, row, entry) for entry in found[number]]
+            lists.append(_RankedList(result.name, looked, pictures))
+        probes.append(_Probe(kind, _Picture(thumbnail(path), "probe", query_id), lists))
     return probes
+
+
+def _looks(look: Look | None, path: Path) -> Mapping[str, NDArray[np.floating]]:
+    """Nothing for a picture that can no longer be read: its thumbnail is a grey box too."""
+    try:
+        return look(path) if look else {}
+    except UnreadableImageError:
+        return {}
 
 
 def _chosen(evaluation: Evaluation) -> list[tuple[str, int]]:
@@ -113,28 +237,6 @@ def _chosen(evaluation: Evaluation) -> list[tuple[str, int]]:
         count = min(WANTED[kind], len(found))
         chosen += [(kind, int(found[place])) for place in np.linspace(0, len(found) - 1, count).astype(int)]
     return chosen
-
-
-def _vectors(
-    evaluation: Evaluation,
-) -> list[tuple[StageResult, tuple[NDArray[np.float32], NDArray[np.float32]]]]:
-    """Query and gallery vectors of every result, in the results' order."""
-    query, gallery = evaluation.query, evaluation.gallery
-    pairs = list(zip(query.stages, gallery.stages, strict=True))
-    if query.fused is not None and gallery.fused is not None:
-        pairs.append((query.fused, gallery.fused))
-    if evaluation.distance == "cosine":
-        pairs = [(normalised(q), normalised(g)) for q, g in pairs]
-    return list(zip(evaluation.results, pairs, strict=True))
-
-
-def _nearest(evaluation: Evaluation, vectors: tuple[NDArray[np.float32], NDArray[np.float32]], row: int) -> list[int]:
-    """The first valid gallery rows for a query, by the protocol of `dare.retrieval.scoring`."""
-    query, gallery = evaluation.query, evaluation.gallery
-    same = (gallery.people == query.people[row]) & (gallery.cameras == query.cameras[row])
-    valid = np.flatnonzero(~same & (gallery.people != JUNK))
-    distances = np.square(vectors[1][valid].astype(np.float64) - vectors[0][row]).sum(1)
-    return [int(entry) for entry in valid[np.argsort(distances, kind="stable")[:LISTED]]]
 
 
 def _entry(evaluation: Evaluation, row: int, entry: int) -> _Picture:

@@ -183,6 +183,15 @@ def test_a_deadline_leaves_when_the_next_exit_would_be_late() -> None:
     assert policy.stops(1, 0.0)
 
 
+def test_a_query_that_was_slower_than_measured_is_taken_to_stay_so() -> None:
+    now = 100.0
+    policy = Deadline(100.02, [0.004, 0.002, 0.007], clock=lambda: now)
+    now = 100.008
+    assert not policy.stops(0, 0.0)
+    now = 100.012
+    assert policy.stops(1, 0.0), "7 ms would be in time, the 14 ms that it takes at half the speed would not"
+
+
 def test_a_stream_of_another_shape_is_refused() -> None:
     with pytest.raises(ValueError, match=r"expected confidences \(E, Q\)"):
         replay(np.zeros(3), Thresholds([0.0]))

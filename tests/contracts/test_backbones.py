@@ -7,7 +7,10 @@ import torch
 from torch import nn
 
 from dare.models import BACKBONES, DaRe, Stage, count_macs
+from dare.models.activation_maps import activation_maps
 from dare.models.backbones import build_backbone
+from dare.models.dare import blocks_of
+from dare.models.stage import GlobalAveragePool, StripePool
 
 VARIANTS: dict[str, Callable[[], list[Stage]]] = {
     **BACKBONES,
@@ -106,6 +109,23 @@ def test_every_weight_is_trained(build: Callable[[], list[Stage]]) -> None:
 @every_backbone
 def test_costs_rise_from_exit_to_exit(build: Callable[[], list[Stage]]) -> None:
     assert len(count_macs(seeded(build), 64, 32).macs) == 4
+
+
+@every_backbone
+@torch.no_grad()
+def test_activation_maps_are_of_what_is_pooled(build: Callable[[], list[Stage]]) -> None:
+    model, pooled = seeded(build), []
+    # AlexNet flattens its last map into a fully connected layer, and has one module that pools the others.
+    kinds = GlobalAveragePool | StripePool | nn.Flatten
+    for pool in {next(part for part in blocks_of(step.tap) if isinstance(part, kinds)) for step in model.steps}:
+        pool.register_forward_pre_hook(lambda _, inputs: pooled.append(inputs[0]))
+    images = torch.randn(2, 3, 64, 32)
+    model(images)
+    expected = [(features**2).sum(1) for features in pooled[:4]]
+    for map, wanted in zip(activation_maps(model, images), expected, strict=True):
+        torch.testing.assert_close(map, wanted)
+        assert (map >= 0).all()
+        assert map.shape[1] >= map.shape[2]  # upright, as the pictures
 
 
 @every_backbone

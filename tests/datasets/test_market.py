@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from layouts import make_dukemtmc
 
 from dare.datasets import DISTRACTOR, JUNK, Sample, market1501, open_benchmark
 
@@ -101,3 +102,18 @@ def test_the_layout_is_recognised(market_folder: Path) -> None:
 def test_a_sample_needs_an_image() -> None:
     with pytest.raises(ValueError, match="at least one image"):
         Sample((), 1, 1)
+
+
+def test_dukemtmc_says_that_it_was_withdrawn(tmp_path: Path) -> None:
+    benchmark = open_benchmark(make_dukemtmc(tmp_path))
+    assert benchmark.name == "dukemtmc"
+    assert [(sample.person, sample.camera) for sample in benchmark.query] == [
+        (person, camera) for person in (2, 3, 4) for camera in (2, 5)
+    ]
+    assert "withdrawn by its authors in 2019" in benchmark.notes[0]
+    assert benchmark.notes[1:] == (
+        "bounding_box_train has 8 images, DukeMTMC-reID as published 16522",
+        "query has 6 images, DukeMTMC-reID as published 2228",
+        "bounding_box_test has 7 images, DukeMTMC-reID as published 17661",
+    )
+    assert market1501(tmp_path).gallery == benchmark.gallery

@@ -11,6 +11,8 @@ import torch
 from conftest import make_market, save_picture
 
 import dare.training.objectives
+import dare.training.pictures
+import dare.training.train
 from dare.datasets import Sample, market1501
 from dare.datasets.market import read_synthetic
 from dare.datasets.synthetic import Recipe, draw_benchmark
@@ -27,6 +29,7 @@ from dare.training import alarm
 from dare.training.alarm import TrainingStoppedError
 from dare.training.augment import Augmentation
 from dare.training.config import PRESETS, TrainConfig, configure
+from dare.training.pictures import load_pictures
 from dare.training.train import Progress, train
 
 SMALL = TrainConfig(
@@ -126,6 +129,32 @@ def test_mapped_pictures_train_as_those_in_memory_do(samples: tuple[Sample, ...]
     assert len(list((tmp_path / "mapped").glob("pictures-*.npy"))) == 1
     assert not list((tmp_path / "mapped").glob("*.part"))
     assert_same_weights(second, train(samples, tmp_path / "mapped", SMALL, memory_map=True, resume=True))
+
+
+def test_pictures_are_decoded_block_by_block(
+    samples: tuple[Sample, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [sample.images[0] for sample in samples]
+    whole, _ = load_pictures(paths, 32, 16)
+    monkeypatch.setattr(dare.training.pictures, "BLOCK", 5)
+    paths[7] = tmp_path / "none.jpg"
+    done: list[int] = []
+    pictures, problems = load_pictures(paths, 32, 16, on_progress=done.append)
+    assert done == list(range(1, len(paths) + 1))
+    assert [problem.path for problem in problems] == [paths[7]]
+    others = [row for row in range(len(paths)) if row != 7]
+    assert np.array_equal(pictures[others], whole[others])
+    assert not pictures[7].any()
+
+
+def test_each_image_of_a_tracklet_is_a_picture_to_train_on(samples: tuple[Sample, ...], tmp_path: Path) -> None:
+    people = sorted({sample.person for sample in samples})
+    tracklets = [
+        Sample(tuple(sample.images[0] for sample in samples if sample.person == person), person, 1) for person in people
+    ]
+    trained = train(tracklets, tmp_path / "tracklets", SMALL)
+    assert trained.training["pictures"] == len(samples)
+    assert_same_weights(trained, train(sorted(samples, key=lambda s: s.person), tmp_path / "stills", SMALL))
 
 
 def test_a_run_is_never_overwritten_or_resumed_as_another(samples: tuple[Sample, ...], tmp_path: Path) -> None:

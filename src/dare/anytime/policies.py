@@ -132,15 +132,21 @@ def _between(descending: NDArray[np.float64], count: int) -> float:
 class Deadline:
     """Lets a query leave when the next exit would come too late, whatever its confidence; one object per query.
 
+    A query that has been slower than measured until now, on a busy machine, is taken to stay as slow.
+
     Args:
         until: on the clock, in seconds.
-        steps: (E,), seconds from the exit before to each exit, as measured: `ExitTimes.steps`.
+        steps: (E,), seconds from the exit before to each exit, as measured: `ExitTimes.steps`. The first one begins
+            when the policy is made.
         clock: monotonic.
     """
 
     def __init__(self, until: float, steps: Sequence[float], clock: Callable[[], float] = time.monotonic) -> None:
         self._until, self._steps, self._clock = until, tuple(steps), clock
+        self._start = clock()
 
     def stops(self, exit: int, confidence: float) -> bool:
         """Whether the step to the next exit would end after the deadline."""
-        return self._clock() + self._steps[exit + 1] > self._until
+        now, expected = self._clock(), sum(self._steps[: exit + 1])
+        slower = max(1.0, (now - self._start) / expected) if expected else 1.0
+        return now + slower * self._steps[exit + 1] > self._until

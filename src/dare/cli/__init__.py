@@ -12,6 +12,7 @@ from dare import __version__
 from dare.cli.bench import bench
 from dare.cli.calibration import calibrate
 from dare.cli.choice import choose_exits
+from dare.cli.conversion import convert_app
 from dare.cli.datasets import data_app
 from dare.cli.embedding import embed
 from dare.cli.evaluation import evaluate
@@ -22,6 +23,7 @@ from dare.cli.search import search
 from dare.cli.stream import stream
 from dare.cli.terminal import console, message, one_line
 from dare.cli.training import train
+from dare.cli.verification import compare, threshold
 from dare.training.alarm import TrainingStoppedError
 
 OUT_OF_MEMORY = re.compile("out of memory|allocate memory")
@@ -40,8 +42,11 @@ app.command(index)
 app.command(search)
 app.command(stream)
 app.command(calibrate)
+app.command(threshold)
+app.command(compare)
 app.command(bench)
 app.command(export)
+app.command(convert_app)
 app.command(forget)
 app.command(choose_exits)
 app.command(reproduce_app)
@@ -78,7 +83,7 @@ def main(words: Sequence[str] | None = None) -> None:
 def _with_json(words: Sequence[str]) -> list[str]:
     """A bare `--json` of the commands that can print it becomes `--json -`."""
     words = list(words)
-    if words[:1] not in (["search"], ["stream"], ["bench"]):
+    if words[:1] not in (["search"], ["stream"], ["compare"], ["bench"]):
         return words
     for place in range(len(words) - 1, 0, -1):
         following = words[place + 1] if place + 1 < len(words) else ""

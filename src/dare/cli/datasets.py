@@ -10,7 +10,7 @@ from cyclopts import App
 from rich.table import Table
 
 from dare.cli.options import Layout, Root
-from dare.cli.terminal import output, progress
+from dare.cli.terminal import one_line, output, progress
 
 data_app = App(name="data", help="Draw, look at, check and split data sets.")
 
@@ -77,20 +77,25 @@ def check_data(root: Root, /, *, layout: Layout = None) -> None:
     unknown = None if benchmark.cameras_known else "-"
     table.add_row("people", *(str(split.people) for split in splits))
     table.add_row("cameras", *(unknown or str(split.cameras) for split in splits))
+    if found.has_tracklets:
+        table.add_row("tracklets", *(str(split.samples) for split in splits))
     table.add_row("images", *(str(split.images) for split in splits))
+    if found.has_tracklets:
+        table.add_row("images per tracklet", *(f"{split.images / max(1, split.samples):.1f}" for split in splits))
     table.add_row("people seen by one camera only", *(unknown or str(split.single_camera) for split in splits))
     table.add_row("people with one image only", *(str(split.single_image) for split in splits))
-    table.add_row("junk (person -1)", *(str(split.junk) for split in splits))
-    table.add_row("distractors (person 0)", *(str(split.distractors) for split in splits))
+    junk, distractors = ("junk tracklets", "distractor tracklets") if found.has_tracklets else ("junk", "distractors")
+    table.add_row(f"{junk} (person -1)", *(str(split.junk) for split in splits))
+    table.add_row(f"{distractors} (person 0)", *(str(split.distractors) for split in splits))
     output.print(table)
     for note in benchmark.notes:
-        output.print(f"note: {note}")
+        output.print(f"note: {one_line(note)}")
     for warning in found.warnings:
         output.print(f"warning: {warning}")
     if found.unmatched:
         output.print(f"note: {found.unmatched} queries have no valid match in the gallery")
     for problem in found.problems:
-        output.print(f"unreadable: {problem}")
+        output.print(f"unreadable: {one_line(problem)}")
     if found.problems:
         output.print(f"{len(found.problems)} unreadable pictures; training and embedding refuse them by default")
         sys.exit(3)

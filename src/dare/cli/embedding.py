@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from dare.cli.options import Layout, Models, Root, Running, RunningOptions, report_skipped
+from dare.cli.options import Layout, Models, MultiQuery, Root, Running, RunningOptions, report_skipped
 from dare.cli.terminal import output, progress
 from dare.files import check_writable
 
@@ -27,6 +27,7 @@ def embed(
     *,
     model: Models,
     split: Annotated[list[Literal["train", "query", "gallery"]] | None, Parameter(negative="")] = None,
+    multi_query: MultiQuery = False,
     layout: Layout = None,
     running: RunningOptions = None,
 ) -> None:
@@ -41,27 +42,31 @@ def embed(
     split
         Which pictures; query and gallery if not given.
     """
+    from dare.datasets import multi_query as asking_together
     from dare.datasets import open_benchmark
 
     running = running or Running()
     check_writable(out)
     benchmark = open_benchmark(root, layout)
     samples = [sample for name in split or ("query", "gallery") for sample in getattr(benchmark, name)]
+    if multi_query:
+        samples += asking_together(benchmark).query
     parts = out.with_name(f".{out.name}.parts")
     try:
-        embeddings, _, _ = run_network(benchmark, samples, running.open(model), running, parts)
+        embeddings, _ = run_network(benchmark, samples, running.open(model), running, parts)
         embeddings.save(out)
         shutil.rmtree(parts, ignore_errors=True)
     finally:
         with suppress(OSError):
             parts.rmdir()  # where nothing was finished there is nothing to keep
-    output.print(f"{len(embeddings)} pictures, {len(embeddings.exits())} exits, in {out}")
+    kind = "tracklets" if any(len(sample.images) > 1 for sample in samples) else "pictures"
+    output.print(f"{len(embeddings)} {kind}, {len(embeddings.exits())} exits, in {out}")
 
 
 def run_network(
     benchmark: "Benchmark", samples: "Sequence[Sample]", runner: "Runner", running: Running, resume: Path | None = None
-) -> "tuple[Embeddings, ExitCosts, list[UnreadableImageError]]":
-    """Vectors of samples, what the exits cost, and the pictures that were left out."""
+) -> "tuple[Embeddings, ExitCosts]":
+    """Vectors of samples, but for those that were left out, and what the exits cost."""
     from dare.embedding import embed as embed_samples
 
     skipped: list[UnreadableImageError] | None = [] if running.skip_unreadable else None
@@ -71,6 +76,7 @@ def run_network(
             samples,
             root=benchmark.root,
             crops=running.crops,
+            pooling=running.pooling,
             batch_size=running.batch_size,
             workers=running.workers,
             resume=resume,
@@ -78,4 +84,4 @@ def run_network(
             on_progress=lambda done, total: show("embedding", done, total),
         )
     report_skipped(skipped)
-    return embeddings, runner.costs.times(running.crops), skipped or []
+    return embeddings, runner.costs.times(running.crops)

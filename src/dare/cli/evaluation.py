@@ -1,19 +1,25 @@
 """`dare evaluate`."""
 
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from cyclopts import Parameter
 from rich.table import Table
 
 from dare import __version__
 from dare.cli.embedding import run_network
-from dare.cli.options import Layout, Models, Root, Running, RunningOptions
-from dare.cli.terminal import console, output, write_json
+from dare.cli.options import Layout, Models, MultiQuery, Root, Running, RunningOptions
+from dare.cli.reranking import RerankOptions
+from dare.cli.terminal import console, one_line, output, write_json
 from dare.files import check_writable
 
 if TYPE_CHECKING:
     from dare.evaluation import Evaluation
+    from dare.learnt_distances import Learner
+    from dare.report import Look
 
 
 def evaluate(
@@ -23,8 +29,14 @@ def evaluate(
     model: Models | None = None,
     embeddings: Path | None = None,
     distance: Literal["euclidean", "cosine"] = "euclidean",
+    metric: Literal["kissme", "xqda"] | None = None,
+    metric_dimensions: int | None = None,
     rule: Literal["official", "step"] = "official",
+    multi_query: MultiQuery = False,
+    query_pooling: Literal["mean", "max"] | None = None,
+    reranking: RerankOptions = None,
     report: Path | None = None,
+    embedding_maps: Annotated[bool, Parameter(negative="")] = False,
     json: Path | None = None,
     layout: Layout = None,
     running: RunningOptions = None,
@@ -41,51 +53,113 @@ def evaluate(
         (picture file names).
     distance
         Euclidean as DaRe is trained for, or cosine.
+    metric
+        Learn each exit's distance from the training pictures first; embeddings must hold these too. With cosine,
+        vectors are scaled to length 1 before.
+    metric_dimensions
+        KISSME: after PCA to so many dimensions; XQDA: at most so many.
     rule
         Of average precision: official (the code of Market-1501) or step (torchreid, fast-reid).
+    query_pooling
+        How --multi-query makes one vector of several: the mean if not given, or the greatest value of each dimension.
     report
-        HTML file to write: accuracy and cost per exit, ranked lists of a few probes.
+        HTML file to write: accuracy and cost per exit, match curves, distances, ranked lists of a few probes, and with
+        --model where each stage looks on them.
+    embedding_maps
+        Into the report also the vectors of a few people, laid out by t-SNE: some two seconds an exit.
     json
         JSON file to write the figures to.
     """
+    from dare.datasets import multi_query as asking_together
     from dare.datasets import open_benchmark
     from dare.evaluation import evaluate as evaluate_embeddings
     from dare.retrieval.embeddings import Embeddings
 
     if (model is None) == (embeddings is None):
         raise ValueError("give either --model or --embeddings")
-    for path in (report, json):
-        if path is not None:
-            check_writable(path)
+    if query_pooling is not None and not multi_query:
+        raise ValueError("--query-pooling belongs to --multi-query; give that too, or leave it out")
+    _check_files(report, json, embedding_maps=embedding_maps)
+    rerank = reranking.settings() if reranking else None
     running = running or Running()
+    learner = _learner(metric, metric_dimensions)
     benchmark = open_benchmark(root, layout)
-    samples = (*benchmark.query, *benchmark.gallery)
+    if multi_query:
+        benchmark = asking_together(benchmark)
+    samples = (*benchmark.query, *benchmark.gallery, *(benchmark.train if learner else ()))
     if model is not None:
-        vectors, costs, skipped = run_network(benchmark, samples, running.open(model), running)
-        left_out = [problem.path.relative_to(benchmark.root).as_posix() for problem in skipped]
+        vectors, costs = run_network(benchmark, samples, running.open(model), running)
     else:
         if running != Running(skip_unreadable=running.skip_unreadable):
             raise ValueError("options of running a network belong to --model, not to --embeddings; leave them out")
         vectors, costs = Embeddings.load(str(embeddings)), None
-        left_out = vectors.lacking(benchmark.identify(samples)) if running.skip_unreadable else []
-    result = evaluate_embeddings(vectors, benchmark, distance=distance, rule=rule, costs=costs, skipped=left_out)
+    left_out = vectors.lacking(benchmark.identify(samples)) if running.skip_unreadable else []
+    result = evaluate_embeddings(
+        vectors,
+        benchmark,
+        distance=distance,
+        rule=rule,
+        multi_query=(query_pooling or "mean") if multi_query else None,
+        metric=learner,
+        rerank=rerank,
+        costs=costs,
+        skipped=left_out,
+    )
     _show(result)
     if json:
         write_json(json, {**result.figures(), "version": __version__})
     if report:
         from dare.report import write_report
 
-        write_report(report, result)
+        write_report(report, result, look=_look(model, running), embedding_maps=embedding_maps)
         output.print(f"report: {report}")
     if reason := result.nothing_to_score:
         console.print(f"dare: {reason}")
         sys.exit(1)
 
 
+def _check_files(report: Path | None, json: Path | None, *, embedding_maps: bool) -> None:
+    """Raise an error for what could not be written in the end."""
+    if embedding_maps:
+        if report is None:
+            raise ValueError("--embedding-maps belongs to --report; say where to write it")
+        from dare.embedding_map import check_drawable
+
+        check_drawable()
+    for path in (report, json):
+        if path is not None:
+            check_writable(path)
+
+
+def _learner(metric: str | None, dimensions: int | None) -> "Learner | None":
+    if metric is None:
+        if dimensions is not None:
+            raise ValueError("--metric-dimensions belongs to --metric")
+        return None
+    from dare.retrieval.metrics import kissme, xqda
+
+    return partial({"kissme": kissme, "xqda": xqda}[metric], dimensions=dimensions)
+
+
+def _look(model: "Sequence[Path] | None", running: Running) -> "Look | None":
+    """What gives pictures' activation maps; None without a network of torch."""
+    from dare.runners.runner import EXPORTED, engine_of
+
+    if model is None or engine_of(model, running.runner, running.device) in EXPORTED:
+        return None
+    from dare.models.activation_maps import maps_of_picture
+    from dare.models.checkpoints import load_checkpoint
+
+    return partial(maps_of_picture, [load_checkpoint(path) for path in model])
+
+
 def _show(result: "Evaluation") -> None:
     benchmark = result.benchmark
     queries = len(result.query)
-    output.print(f"{benchmark.name}: {queries} queries, {len(result.gallery)} gallery entries, {result.distance}")
+    tracklets = f", tracklets pooled by {result.tracklets}" if result.tracklets else ""
+    distance = "learnt distances" if result.metric else result.distance
+    counts = f"{queries} queries, {len(result.gallery)} gallery entries, {distance}"
+    output.print(f"{benchmark.name}: {counts}{tracklets}")
     table = Table("exit", "rank-1", "rank-5", "rank-10", "mAP", "mINP", "multiply-adds")
     for stage in result.results:
         scores = stage.scores
@@ -95,8 +169,12 @@ def _show(result: "Evaluation") -> None:
         name = stage.name if stage.is_exit else f"({stage.name})"
         table.add_row(name, *(f"{100 * figure:.1f}" for figure in figures), macs)
     output.print(table)
+    if result.rerank:
+        output.print(f"{result.rerank}; every query knows all others, so not for a stream")
     output.print(f"in percent; average precision by the {result.rule} rule; (in brackets: no exit of its own)")
+    if result.metric:
+        output.print(f"learnt per exit, the last by {result.metric}")
     if result.costs:
         output.print(f"multiply-adds: {result.costs.source}")
     for note in result.notes:
-        output.print(f"note: {note}")
+        output.print(f"note: {one_line(note)}")

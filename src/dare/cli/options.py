@@ -15,11 +15,22 @@ if TYPE_CHECKING:
 
 Root = Annotated[
     Path,
-    Parameter(help="Data set: a folder in Market-1501's layout, a folder of your own pictures, or a CSV file."),
+    Parameter(help="Data set: a folder as it was published, a folder of your own pictures, or a CSV file."),
 ]
 Layout = Annotated[
     str | None,
-    Parameter(help="Layout of the data set: market1501, synthetic or folder; recognised by itself if not given."),
+    Parameter(
+        help="Layout of the data set: market1501, cuhk03-detected, cuhk03-labeled, dukemtmc, msmt17, mars, synthetic "
+        "or folder; recognised by itself if not given."
+    ),
+]
+MultiQuery = Annotated[
+    bool,
+    Parameter(
+        negative="",
+        help="All pictures of a person at a camera ask together: of Market-1501 the hand-drawn boxes in gt_bbox/, of "
+        "other data sets the queries.",
+    ),
 ]
 SkipUnreadable = Annotated[
     bool, Parameter(negative="", help="Leave unreadable pictures out and count them, instead of refusing.")
@@ -92,6 +103,9 @@ class Running(Engine):
         Literal[1, 10],
         Parameter(help="10 takes the mean over five crops and their mirror images, at ten times the cost."),
     ] = 1
+    pooling: Annotated[
+        Literal["mean", "max"], Parameter(help="How the vectors of a tracklet's pictures become one.")
+    ] = "mean"
     batch_size: Annotated[int, Parameter(help="Pictures that are run together.")] = 64
     skip_unreadable: SkipUnreadable = False
 

@@ -1,4 +1,4 @@
-"""`dare reproduce`: figures of the paper."""
+"""`dare reproduce`: tables and figures of the paper."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -7,6 +7,8 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from dare.cli.options import Layout, Models, Root, RunningOptions
+from dare.cli.recipes import or_from_recipe, reproduce_all, reproduce_table1, reproduce_table2, show_recipe
+from dare.cli.runs import reproduce_figure3, reproduce_figure4
 from dare.cli.scored import Stored, scored
 from dare.cli.terminal import output
 
@@ -16,7 +18,13 @@ if TYPE_CHECKING:
     from dare.experiments.accuracy import Accuracy
     from dare.experiments.figure6 import Figure6
 
-reproduce_app = App(name="reproduce", help="Figures of the paper, as CSV, SVG and PNG.")
+reproduce_app = App(name="reproduce", help="Tables and figures of the paper: all of a recipe, or figures of a network.")
+reproduce_app.command(reproduce_all, name="all")
+reproduce_app.command(reproduce_table1, name="table1")
+reproduce_app.command(reproduce_table2, name="table2")
+reproduce_app.command(show_recipe, name="recipe")
+reproduce_app.command(or_from_recipe("figure3")(reproduce_figure3), name="figure3")
+reproduce_app.command(or_from_recipe("figure4")(reproduce_figure4), name="figure4")
 
 Published = Annotated[bool, Parameter(help="Draw the authors' own points too.")]
 By = Annotated[
@@ -26,6 +34,7 @@ Times = Annotated[Path | None, Parameter(help="Times that `dare calibrate --out`
 
 
 @reproduce_app.command(name="figure5")
+@or_from_recipe("figure5")
 def reproduce_figure5(
     root: Root,
     out: Path,
@@ -73,6 +82,7 @@ def reproduce_figure5(
 
 
 @reproduce_app.command(name="figure6")
+@or_from_recipe("figure6")
 def reproduce_figure6(
     root: Root,
     out: Path,
@@ -110,7 +120,50 @@ def reproduce_figure6(
     _wrote(files)
 
 
+@reproduce_app.command(name="figure7")
+@or_from_recipe("figure7")
+def reproduce_figure7(
+    root: Root,
+    out: Path,
+    /,
+    *,
+    model: Models,
+    embeddings: Stored = None,
+    count: int = 1,
+    ranks: int = 3,
+    layout: Layout = None,
+    running: RunningOptions = None,
+) -> None:
+    """Queries that the fusion gets right, and the first entries of each stage's list.
+
+    The drawings hold pictures of the data set: read its terms before you pass them on.
+
+    Parameters
+    ----------
+    out
+        Folder for figure7.csv, figure7.png and figure7.svg.
+    count
+        How many of each kind: by whether the first and the last stage are right.
+    ranks
+        Entries of each list.
+    """
+    from dare.experiments.draw_figure7 import write_figure7
+    from dare.experiments.figure7 import figure7
+
+    evaluation, _, _ = scored(root, model, embeddings, layout, running)
+    figure = figure7(evaluation, count=count, ranks=ranks)
+    files = write_figure7(figure, out)
+    found = figure.found
+    output.print(
+        f"the fusion is right for {sum(found.values())} queries; of these the first stage and the last are right for "
+        f"{found['agreed']}, only the first for {found['early']}, only the last for {found['late']}, neither for "
+        f"{found['fused']}"
+    )
+    _wrote(files)
+
+
 @reproduce_app.command(name="figure8")
+@or_from_recipe("figure8")
 def reproduce_figure8(
     root: Root,
     out: Path,

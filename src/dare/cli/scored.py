@@ -40,13 +40,11 @@ def scored(
     benchmark = open_benchmark(root, layout)
     samples = (*benchmark.query, *benchmark.gallery)
     runner: Runner = running.open(model)
-    skipped: list[str] = []
     if embeddings is None:
-        vectors, costs, problems = run_network(benchmark, samples, runner, running)
-        skipped = [problem.path.relative_to(benchmark.root).as_posix() for problem in problems]
+        vectors, costs = run_network(benchmark, samples, runner, running)
     else:
-        if running.crops != 1:
-            raise ValueError("--crops belongs to a network that is run; embeddings know theirs")
+        if running.crops != 1 or running.pooling != "mean":
+            raise ValueError("--crops and --pooling belong to a network that is run; embeddings know theirs")
         vectors = Embeddings.load(embeddings)
         costs = runner.costs.times(vectors.crops)
         if vectors.model != runner.digest:
@@ -54,7 +52,7 @@ def scored(
                 f"{embeddings} holds vectors of model {vectors.model[:12] or 'unknown'}, the network is "
                 f"{runner.digest[:12]}; give the network that they were made with"
             )
-        skipped = vectors.lacking(benchmark.identify(samples)) if running.skip_unreadable else []
+    skipped = vectors.lacking(benchmark.identify(samples)) if running.skip_unreadable else []
     evaluation = evaluate(vectors, benchmark, costs=costs, skipped=skipped)
     return evaluation, costs, _measured(runner, evaluation, times) if by == "ms" else None
 

@@ -100,6 +100,11 @@ def stream(
     samples = unlabelled(getattr(benchmark, split), no_people)
     if not samples:
         raise ValueError(f"{queries} has no pictures in its split {split}; choose another one with --split")
+    if several := [sample for sample in samples if len(sample.images) > 1]:
+        raise ValueError(
+            f"a stream asks with single pictures, and {several[0].images[0].name} is one of the "
+            f"{len(several[0].images)} of a tracklet; dare evaluate scores tracklets"
+        )
     engine = engine or Engine()
     store, runner = open_with_network(gallery, model, engine)
     try:

@@ -23,14 +23,22 @@ STDOUT = Path("-")
 
 
 @contextmanager
-def progress() -> Iterator[Callable[..., None]]:
-    """A bar on stderr; the function takes what is done, how much of it, out of how much, and a remark."""
+def progress(*, one_at_a_time: bool = False) -> Iterator[Callable[..., None]]:
+    """A bar on stderr; the function takes what is done, how much of it, out of how much, and a remark.
+
+    Args:
+        one_at_a_time: only what is done now has a bar.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, TextColumn("{task.fields[remark]}"), console=console) as bar:
         tasks: dict[str, Any] = {}
 
         def show(phase: str, done: int, total: int, remark: str = "") -> None:
             if phase not in tasks:
+                if one_at_a_time:
+                    for before in tasks.values():
+                        bar.remove_task(before)
+                    tasks.clear()
                 tasks[phase] = bar.add_task(phase, total=total, remark="")
             bar.update(tasks[phase], completed=done, remark=remark)
 

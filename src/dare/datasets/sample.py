@@ -62,6 +62,7 @@ class Benchmark:
         root: the folder that picture ids are relative to; by default the deepest one above all pictures.
         cameras_known: False where each distinct picture was given a camera number of its own.
         names: of people whose label is no number.
+        numbered_anew: whether a number in train is another person than the same number in query and gallery.
         notes: what the reader saw that a user should know: ignored files, counts that differ.
     """
 
@@ -73,6 +74,7 @@ class Benchmark:
     cameras_known: bool = True
     notes: tuple[str, ...] = ()
     names: Mapping[int, str] = field(default_factory=dict)
+    numbered_anew: bool = False
 
     def __post_init__(self) -> None:
         if self.root is None:

@@ -2,20 +2,15 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dare.experiments.figure8 import Case, Figure8
-from dare.experiments.plots import GREEN, GREY, RED, new_figure, write_figure, write_table
-from dare.images import GREY as UNREADABLE
-from dare.images import UnreadableImageError, read_resized
+from dare.experiments.pictures import draw_picture
+from dare.experiments.plots import GREY, new_figure, write_figure, write_table
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-HEIGHT, WIDTH = 128, 64
 MEANING = {
     "easy": "easy: left at the first exit, right there, the nearest first",
     "hard": "hard: went to the last exit, right there, the most often wrong before first",
@@ -53,24 +48,9 @@ def write_figure8(figure: Figure8, folder: str | Path) -> list[Path]:
 
 def _draw_case(panels: NDArray[Any], figure: Figure8, case: Case) -> None:
     evaluation = figure.evaluation
-    _draw_picture(panels[0], evaluation.benchmark.root / evaluation.query.ids[case.query], None)
+    draw_picture(panels[0], evaluation.benchmark.root / evaluation.query.ids[case.query], None)
     for axes, match in zip(panels[1:], case.matches, strict=False):
-        _draw_picture(axes, evaluation.benchmark.root / evaluation.gallery.ids[match.gallery], match.right)
-
-
-def _draw_picture(axes: "Axes", path: Path, right: bool | None) -> None:
-    """A solid green frame where the person is right, a dashed red one where not, none around a query."""
-    try:
-        picture = read_resized(path, HEIGHT, WIDTH)
-    except UnreadableImageError:
-        picture = np.full((HEIGHT, WIDTH, 3), UNREADABLE, np.uint8)
-    axes.imshow(picture)
-    axes.set_axis_on()
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(right is not None)
-    axes.spines[:].set(
-        linewidth=3, color=GREEN if right else RED, linestyle="-" if right else (0, (3, 2)), capstyle="butt"
-    )
+        draw_picture(axes, evaluation.benchmark.root / evaluation.gallery.ids[match.gallery], match.right)
 
 
 def _caption(figure: Figure8) -> str:

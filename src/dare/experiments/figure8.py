@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 
 from dare.anytime.policies import RunningQuantile
 from dare.anytime.stream import replay
-from dare.datasets.sample import JUNK
 from dare.evaluation import Evaluation
 from dare.experiments.query_stream import SEED, QueryStream
-from dare.retrieval.distances import normalised
+from dare.ranked_lists import Vectors, nearest, vectors_of
 
 FALLING = 0.5
 """The share of each exit is half of that of the exit before (released code). With `NETSCOPE_2018` that is a budget of
@@ -98,9 +97,8 @@ def figure8(evaluation: Evaluation, stream: QueryStream, *, count: int = 8, seed
     right = stream.outcomes.right > 0
     easy = np.flatnonzero((exits == 0) & right[0])
     hard = np.flatnonzero((exits == last) & right[last])
-    vectors = list(zip(evaluation.query.exits(), evaluation.gallery.exits(), strict=True))
-    if evaluation.distance == "cosine":
-        vectors = [(normalised(q), normalised(g)) for q, g in vectors]
+    pairs = zip(evaluation.results, vectors_of(evaluation), strict=True)
+    vectors = [pair for result, pair in pairs if result.is_exit]
 
     def case(kind: Literal["easy", "hard"], place: int) -> Case:
         row = int(stream.rows[place])
@@ -119,13 +117,6 @@ def figure8(evaluation: Evaluation, stream: QueryStream, *, count: int = 8, seed
     )
 
 
-def _match(
-    evaluation: Evaluation, vectors: tuple[NDArray[np.float32], NDArray[np.float32]], row: int, exit: int
-) -> Match:
-    """By the protocol of `dare.retrieval.scoring`: without junk and the query's own person at its own camera."""
-    query, gallery = evaluation.query, evaluation.gallery
-    same = (gallery.people == query.people[row]) & (gallery.cameras == query.cameras[row])
-    valid = np.flatnonzero(~same & (gallery.people != JUNK))
-    distances = np.square(vectors[1][valid].astype(np.float64) - vectors[0][row]).sum(1)
-    nearest = int(valid[distances.argmin()])
-    return Match(exit, nearest, bool(gallery.people[nearest] == query.people[row]))
+def _match(evaluation: Evaluation, vectors: Vectors, row: int, exit: int) -> Match:
+    ((entry,),) = nearest(evaluation, vectors, [row], 1)
+    return Match(exit, entry, bool(evaluation.gallery.people[entry] == evaluation.query.people[row]))

@@ -2,6 +2,7 @@
 
 import re
 import urllib.error
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -77,9 +78,16 @@ def load_strictly(network: nn.Module, state: dict[str, Tensor], origin: str, opt
         optional: beginnings of names that may be missing, superfluous or of another shape.
     """
     own = network.state_dict()
-    # Counters of batch norms came with torch 0.4; files from before lack them and nothing depends on them.
-    needed = {n for n in own if not n.startswith(optional or ("\0",)) and "num_batches_tracked" not in n}
+    judged = {name: tensor for name, tensor in own.items() if not name.startswith(optional or ("\0",))}
     given = {name: tensor for name, tensor in state.items() if not name.startswith(optional or ("\0",))}
+    refuse_differences(judged, given, origin)
+    network.load_state_dict(given, strict=False)
+
+
+def refuse_differences(own: Mapping[str, Tensor], given: Mapping[str, Tensor], origin: str) -> None:
+    """Say in one line why tensors do not fit a network's own: names that lack or are unknown, other shapes."""
+    # Counters of batch norms came with torch 0.4; files from before lack them and nothing depends on them.
+    needed = {name for name in own if "num_batches_tracked" not in name}
     problems = [
         *(f"lacks {name}" for name in sorted(needed - given.keys())),
         *(f"has an unknown {name}" for name in sorted(given.keys() - own.keys())),
@@ -92,4 +100,3 @@ def load_strictly(network: nn.Module, state: dict[str, Tensor], origin: str, opt
     if problems:
         more = f" (and {len(problems) - 1} more differences)" if len(problems) > 1 else ""
         raise ValueError(f"{origin} holds the weights of another network: it {problems[0]}{more}")
-    network.load_state_dict(given, strict=False)

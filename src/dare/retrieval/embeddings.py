@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dare.files import replacing
+from dare.retrieval.pooling import Pooling, pool
 
 FORMAT = 1
 
@@ -29,6 +30,7 @@ class Embeddings:
         model: digest of the checkpoint; "" where it is unknown.
         names: of the stages; by default "stage 1", "stage 2", ...
         crops: per picture, of which each vector is the mean.
+        pooling: how the vectors of a tracklet's images became one, "mean" or "max"; "" where it is unknown.
     """
 
     stages: tuple[NDArray[np.float32], ...]
@@ -39,6 +41,7 @@ class Embeddings:
     model: str = ""
     names: tuple[str, ...] = ()
     crops: int = 1
+    pooling: str = "mean"
 
     def __post_init__(self) -> None:
         numbered = (f"stage {number}" for number in range(1, len(self.stages) + 1))
@@ -58,6 +61,8 @@ class Embeddings:
                 f"expected {len(self.ids)} people and cameras, one per id, "
                 f"got shapes {self.people.shape} and {self.cameras.shape}"
             )
+        if self.pooling not in ("", *get_args(Pooling)):
+            raise EmbeddingsError(f"expected pooling by mean or max, or none that is known, got {self.pooling!r}")
         if len(self.names) != len(self.stages):
             raise EmbeddingsError(f"expected {len(self.stages)} names of stages, got {', '.join(self.names)}")
 
@@ -79,6 +84,23 @@ class Embeddings:
             people=self.people[chosen],
             cameras=self.cameras[chosen],
         )
+
+    def pooled(self, groups: Sequence[Sequence[int]], how: Pooling) -> "Embeddings":
+        """One row per group of rows, with the id and the labels of the group's first row."""
+        counts = [len(group) for group in groups]
+        members = self.rows([row for group in groups for row in group])
+        return replace(
+            self.rows([group[0] for group in groups]),
+            stages=tuple(pool(stage, counts, how) for stage in members.stages),
+            fused=None if members.fused is None else pool(members.fused, counts, how),
+        )
+
+    def refuse_nan(self) -> None:
+        """Raise ValueError if a vector has NaN or infinity in it."""
+        for vectors in (*self.stages, *([] if self.fused is None else [self.fused])):
+            if not np.isfinite(vectors).all():
+                row = int((~np.isfinite(vectors)).any(1).argmax())
+                raise ValueError(f"the vector of {self.ids[row]} contains NaN or infinity; embed it again")
 
     def find(self, ids: Sequence[str]) -> "Embeddings":
         """The embeddings of these pictures, in their order.
@@ -133,6 +155,7 @@ class Embeddings:
                 model=np.asarray(self.model),
                 names=np.asarray(self.names, dtype=np.str_),
                 crops=np.asarray(self.crops),
+                pooling=np.asarray(self.pooling),
                 format=np.asarray(FORMAT),
             )
 
@@ -140,7 +163,7 @@ class Embeddings:
     def load(cls, path: str | Path) -> "Embeddings":
         """Read what `save` wrote, or vectors from elsewhere: arrays `vectors` (N, D) and `ids` (N,).
 
-        Vectors from elsewhere without `people` and `cameras` get person and camera -1.
+        Vectors from elsewhere without `people` and `cameras` get person and camera -1, and no `pooling`.
 
         Raises:
             EmbeddingsError: missing, damaged, or without these arrays.
@@ -160,11 +183,12 @@ class Embeddings:
             if "vectors" not in arrays:
                 raise EmbeddingsError(f"{path} has no array 'vectors' (N, D); found {_names(arrays)}")
             stages, names = [arrays["vectors"]], ("vectors",)
+        pooling = str(arrays.get("pooling", "" if "vectors" in arrays else "mean"))
         unknown = np.full(len(ids), -1)
         people, cameras = arrays.get("people", unknown), arrays.get("cameras", unknown)
         try:
             crops = int(arrays.get("crops", 1))
-            return cls(tuple(stages), fused, ids, people, cameras, str(arrays.get("model", "")), names, crops)
+            return cls(tuple(stages), fused, ids, people, cameras, str(arrays.get("model", "")), names, crops, pooling)
         except EmbeddingsError as error:
             raise EmbeddingsError(f"{path}: {error}") from error
 

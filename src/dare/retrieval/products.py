@@ -2,8 +2,10 @@
 
 import math
 import threading
+from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 BLOCK_BYTES = 256 * 2**20
@@ -22,6 +24,7 @@ class CentredProduct:
 
     Attributes:
         gallery: (G, D).
+        squares: (Q,), |q - c|^2, which makes the values of a query its squared distances.
         slack: (Q,), by how much values of a query may be off, beside a millionth of themselves; see `Task.slack`.
     """
 
@@ -35,7 +38,8 @@ class CentredProduct:
         left, right = self._left[:, :-1], self._right[:, :-1]
         np.subtract(query, self._centre, out=left, casting="same_kind")
         np.subtract(gallery, self._centre, out=right, casting="same_kind")
-        lengths = np.sqrt(np.einsum("qd,qd->q", left, left, dtype=np.float64))
+        self.squares = np.einsum("qd,qd->q", left, left, dtype=np.float64)
+        lengths = np.sqrt(self.squares)
         squares = np.einsum("gd,gd->g", right, right, dtype=np.float64)
         left *= -2
         self._right[:, -1] = squares
@@ -75,11 +79,38 @@ def block_rows(columns: int, itemsize: int) -> int:
     return max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(1, columns * itemsize)))
 
 
+@njit(nogil=True, cache=True, inline="always")
+def true_distance(left: Any, right: Any) -> Any:
+    """Squared Euclidean distance of two vectors in float64."""
+    total = 0.0
+    for d in range(len(left)):  # one after the other: another order would break ties otherwise
+        difference = np.float64(left[d]) - np.float64(right[d])
+        total += difference * difference
+    return total
+
+
+def checked(query_vectors: Any, gallery_vectors: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """(Q, D) and (G, D) arrays.
+
+    Raises:
+        ValueError: other shapes.
+    """
+    q, g = np.asarray(query_vectors), np.asarray(gallery_vectors)
+    if q.ndim != 2 or g.ndim != 2 or q.shape[1] != g.shape[1]:
+        raise ValueError(f"expected (Q, D) and (G, D) vectors of one dimension D, got {q.shape} and {g.shape}")
+    return q, g
+
+
 def rescaled(
     query: NDArray[np.floating], gallery: NDArray[np.floating]
-) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Vectors as floats; very large or small ones times a power of two that brings the largest near 1: that is
-    exact, and squares can neither overflow nor vanish."""
+) -> tuple[NDArray[np.floating], NDArray[np.floating], int]:
+    """Vectors as floats, and the power of two that they were multiplied by, mostly 0.
+
+    Very large or small ones are brought near 1: that is exact, and squares can neither overflow nor vanish.
+
+    Raises:
+        ValueError: NaN or infinity among the vectors.
+    """
     vectors = [v if v.dtype in (np.float32, np.float64) else v.astype(np.float64) for v in (query, gallery)]
     largest = 0.0
     for name, v in zip(("query", "gallery"), vectors, strict=True):
@@ -89,6 +120,6 @@ def rescaled(
             raise ValueError(f"{name} vector {row} contains NaN or infinity; check the embeddings")
         largest = max(largest, extreme)
     if 1e-9 < largest < 1e9 or largest == 0:
-        return vectors[0], vectors[1]
+        return vectors[0], vectors[1], 0
     power = -math.frexp(largest)[1]
-    return np.ldexp(vectors[0], power), np.ldexp(vectors[1], power)
+    return np.ldexp(vectors[0], power), np.ldexp(vectors[1], power), power

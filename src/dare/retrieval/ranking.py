@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from dare.retrieval.products import true_distance
+
 RELATIVE_SLACK = 2.0**-20
 PIECE = 256  # columns that are counted in one go; only pieces with a close call are looked at one by one
 
@@ -65,12 +67,12 @@ def rank_matches(distances: Any, start: int, task: Task, results: Results) -> No
             continue
         true = np.empty(len(good), np.float64)
         for k in range(len(good)):
-            true[k] = _true_distance(row, query, good[k], task)
+            true[k] = _distance(row, query, good[k], task)
         order = np.argsort(true, kind="mergesort")  # stable: ties stay in gallery order
         good, true = good[order], true[order]
         ranks = _count_nearer(row, query, good, true, task, results, settled)
         for entry in passed_over:
-            distance = _true_distance(row, query, entry, task)
+            distance = _distance(row, query, entry, task)
             for k in range(len(good)):
                 if distance < true[k] or (distance == true[k] and entry < good[k]):
                     ranks[k] -= 1
@@ -87,15 +89,11 @@ def _split(query: int, task: Task) -> Any:
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _true_distance(row: Any, query: int, entry: int, task: Task) -> Any:
-    """Squared Euclidean distance in float64; without vectors, the distance as given."""
+def _distance(row: Any, query: int, entry: int, task: Task) -> Any:
+    """The true distance, squared; without vectors, the distance as given."""
     if task.gallery_vectors.shape[0] == 0:
         return np.float64(row[entry])
-    total = 0.0
-    for d in range(task.query_vectors.shape[1]):  # one after the other: another order would break ties otherwise
-        difference = np.float64(task.query_vectors[query, d]) - np.float64(task.gallery_vectors[entry, d])
-        total += difference * difference
-    return total
+    return true_distance(task.query_vectors[query], task.gallery_vectors[entry])
 
 
 @njit(nogil=True, cache=True)
@@ -148,7 +146,7 @@ def _settle(
             continue
         if settled.query[entry] != query:
             settled.query[entry] = query
-            settled.distance[entry] = _true_distance(row, query, entry, task)
+            settled.distance[entry] = _distance(row, query, entry, task)
         distance = settled.distance[entry]
         if distance < true[k] or (distance == true[k] and entry < good[k]):
             before += 1

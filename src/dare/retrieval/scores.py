@@ -56,6 +56,16 @@ class Scores:
             raise ValueError(f"ranks are counted from 1, got {rank}")
         return _mean((self.first_match[self.matched] < rank).astype(np.float64))
 
+    def cmc_curve(self, ranks: int) -> NDArray[np.float64]:
+        """(ranks,), `cmc(1)` to `cmc(ranks)`."""
+        if ranks < 1:
+            raise ValueError(f"a curve has at least one rank, got {ranks}")
+        first = self.first_match[self.matched]
+        if not len(first):
+            return np.full(ranks, math.nan)
+        shares: NDArray[np.float64] = np.bincount(first[first < ranks], minlength=ranks).cumsum() / len(first)
+        return shares
+
     @staticmethod
     def pick(per_exit: Sequence["Scores"], exits: Sequence[int] | NDArray[np.integer]) -> "Scores":
         """The scores of a stream in which query i left at `exits[i]`, counted from 0."""

@@ -6,16 +6,14 @@ valid, distractors (person 0) included. Entries at exactly equal distance keep g
 stable sort of the official code.
 """
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
+from dare.retrieval.blocks import in_blocks
 from dare.retrieval.labels import DenseLabels, Labelled
-from dare.retrieval.products import CentredProduct, block_rows, rescaled
+from dare.retrieval.products import CentredProduct, block_rows, checked, rescaled
 from dare.retrieval.ranking import Results, Task, rank_matches
 from dare.retrieval.scores import Rule, Scores
 
@@ -40,18 +38,15 @@ def score(distances: NDArray[np.floating], query: Labelled, gallery: Labelled, *
         )
     if matrix.dtype not in (np.float32, np.float64):
         matrix = matrix.astype(np.float64)
-    people = DenseLabels(query, gallery)
-    columns = slice(None) if people.kept.all() else people.kept
 
     def block(start: int, stop: int) -> NDArray[np.floating]:
         rows = matrix[start:stop]
         if rows.size and np.isnan(rows.min()):
             row = start + int(np.isnan(rows).any(1).argmax())
             raise ValueError(f"distances of query {row} contain NaN; check the embeddings")
-        return np.ascontiguousarray(rows[:, columns])
+        return rows
 
-    nothing = np.zeros((0, 0), matrix.dtype)
-    return _score(people, block, matrix.itemsize, np.zeros(len(matrix)), (nothing, nothing), rule)
+    return score_blocks(block, block_rows(matrix.shape[1], matrix.itemsize), query, gallery, rule)
 
 
 def score_vectors(
@@ -75,29 +70,54 @@ def score_vectors(
     Raises:
         ValueError: NaN or infinity among the vectors, or shapes that don't fit.
     """
-    q, g = np.asarray(query_vectors), np.asarray(gallery_vectors)
-    if q.ndim != 2 or g.ndim != 2 or q.shape[1] != g.shape[1]:
-        raise ValueError(f"expected (Q, D) and (G, D) vectors of one dimension D, got {q.shape} and {g.shape}")
-    if len(q) != len(query.people) or len(g) != len(gallery.people):
+    q, g = checked(query_vectors, gallery_vectors)
+    check_labels(q, g, query, gallery)
+    people = DenseLabels(query, gallery)
+    q, g, _ = rescaled(q, g)
+    product = CentredProduct(q, g if people.kept.all() else g[people.kept])
+    rows = block_rows(len(product.gallery), 4)
+    return _score(people, product.block, rows, product.slack, (np.ascontiguousarray(q), product.gallery), rule)
+
+
+def check_labels(
+    query_vectors: NDArray[np.floating], gallery_vectors: NDArray[np.floating], query: Labelled, gallery: Labelled
+) -> None:
+    """Refuse labels of another number than the vectors."""
+    if len(query_vectors) != len(query.people) or len(gallery_vectors) != len(gallery.people):
         raise ValueError(
-            f"{len(q)} query and {len(g)} gallery vectors do not fit "
+            f"{len(query_vectors)} query and {len(gallery_vectors)} gallery vectors do not fit "
             f"{len(query.people)} and {len(gallery.people)} labels"
         )
+
+
+def score_blocks(
+    block: Callable[[int, int], NDArray[np.floating]], rows: int, query: Labelled, gallery: Labelled, rule: Rule
+) -> Scores:
+    """Score distances that are made block by block, and taken as they are.
+
+    Args:
+        block: distances of queries start..stop to the whole gallery, junk included; called by several threads.
+        rows: how many queries at a time.
+    """
     people = DenseLabels(query, gallery)
-    q, g = rescaled(q, g)
-    product = CentredProduct(q, g if people.kept.all() else g[people.kept])
-    return _score(people, product.block, 4, product.slack, (np.ascontiguousarray(q), product.gallery), rule)
+    columns = slice(None) if people.kept.all() else people.kept
+
+    def valid(start: int, stop: int) -> NDArray[np.floating]:
+        return np.ascontiguousarray(block(start, stop)[:, columns])
+
+    nothing = np.zeros((0, 0), np.float32)
+    return _score(people, valid, rows, np.zeros(len(people.query_people)), (nothing, nothing), rule)
 
 
 def _score(
     people: DenseLabels,
     block: Callable[[int, int], NDArray[np.floating]],
-    itemsize: int,
+    rows: int,
     slack: NDArray[np.float64],
     vectors: tuple[NDArray[np.floating], NDArray[np.floating]],
     rule: Rule,
 ) -> Scores:
-    """Ask for the distances block by block and rank the matches in each, one block per core at a time."""
+    """Ask for the distances to all but junk block by block, and rank the matches in each."""
     if rule not in ("official", "step"):
         raise ValueError(f"rule must be 'official' or 'step', got {rule!r}")
     count = len(people.query_people)
@@ -118,18 +138,6 @@ def _score(
         np.full(count, -1, np.int64),
         np.zeros(count, np.bool_),
     )
-    rows = block_rows(len(people.gallery_people), itemsize)
-    # Each thread multiplies its own matrices; threads of the BLAS library besides would only wait.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(_cores()) as pool:
-        list(
-            pool.map(
-                lambda start: rank_matches(block(start, min(start + rows, count)), start, task, results),
-                range(0, count, rows),
-            )
-        )
+    in_blocks(count, rows, lambda start, stop: rank_matches(block(start, stop), start, task, results))
     precision = results.trapezoids if rule == "official" else results.steps
     return Scores(precision, results.first, results.penalty, results.tied, rule)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dare.images import UnreadableImageError, read_resized
 
 DECODING_THREADS = 4
+BLOCK = 4096  # pictures waiting to be decoded at a time: of hundreds of thousands, each would cost a kilobyte
 
 
 def load_pictures(
@@ -94,8 +95,10 @@ def _fill(
 
     problems = []
     with ThreadPoolExecutor(DECODING_THREADS) as pool:
-        for done, problem in enumerate(pool.map(decode, range(len(paths))), start=1):
-            if problem:
-                problems.append(problem)
-            on_progress(done)
+        for start in range(0, len(paths), BLOCK):
+            block = range(start, min(start + BLOCK, len(paths)))
+            for done, problem in enumerate(pool.map(decode, block), start=start + 1):
+                if problem:
+                    problems.append(problem)
+                on_progress(done)
     return problems

@@ -30,6 +30,7 @@ class Run:
     Attributes:
         pictures, paths, people: one per picture; `UNKNOWN` are those that show nobody.
         kept: rows of the pictures that could be read; the batches count along these.
+        mapped: whether the pictures lie in a file; then a GPU gets those of a batch, else it gets all of them at once.
     """
 
     folder: Path
@@ -41,9 +42,10 @@ class Run:
     kept: NDArray[np.int64]
     batches: Batches
     data_name: str
+    mapped: bool = False
 
     def __post_init__(self) -> None:
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" and not self.mapped:
             self.pictures = self.pictures.to(self.device)
 
     @property
@@ -62,8 +64,10 @@ class Run:
         Of tracklets, all frames one behind the other, and a person for each tracklet.
         """
         rows = self.rows(iteration)
-        generator = torch.Generator(self.pictures.device).manual_seed(self._seed(iteration))
-        pictures = self.pictures[torch.from_numpy(rows).to(self.pictures.device)]
+        # A GPU augments wherever the pictures are kept, so a run may be resumed with them kept elsewhere.
+        place = self.device if self.device.type == "cuda" else self.pictures.device
+        generator = torch.Generator(place).manual_seed(self._seed(iteration))
+        pictures = self.pictures[torch.from_numpy(rows).to(self.pictures.device)].to(place)
         images = augment(pictures, self.config.preparation, self.config.augmentation, generator)
         people = torch.from_numpy(self.people[rows[:: self.config.preparation.frames]]).to(self.device)
         return images.to(self.device, memory_format=torch.channels_last), people

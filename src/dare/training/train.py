@@ -103,7 +103,7 @@ def train(
     network = _network(config, init)  # before the pictures: what cannot be built is said at once
     store, kept = _pictures(paths, config, folder if memory_map else None, skipped, on_progress)
     batches = _batches(people[kept], tracklets[kept], config)
-    run = Run(folder, config, place, store, paths, people, kept, batches, data_name)
+    run = Run(folder, config, place, store, paths, people, kept, batches, data_name, memory_map)
     objective = build_objective(config, network, people[kept])
     state = TrainingState.new(network, objective, config, run.device)
     folder.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dare.datasets import SYNTHETIC_RECIPE
+from dare.datasets.layout import SYNTHETIC_RECIPE
 from dare.datasets.market import GALLERY, QUERY, TRAIN
 from dare.datasets.sample import DISTRACTOR, JUNK
 from dare.datasets.synthetic.appearance import draw_look

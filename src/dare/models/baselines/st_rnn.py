@@ -7,7 +7,7 @@ Source: Zhou et al., "See the Forest for the Trees: Joint Spatial and Temporal R
 Person Re-identification", CVPR 2017. Simplified: the paper's spatial model takes the difference of two tracklets' maps
 and says how likely they show one person, so that every pair must go through it. Ours takes one tracklet's map, weighed
 over time by the attention, and its result joins the temporal model's in one vector that is compared as all others are;
-both learn by the triplet loss. Sweeps along diagonals are left out. Sizes of layers are ours.
+both learn by the triplet loss. Sweeps along diagonals are left out. Written without its authors' code; sizes are ours.
 """
 
 from collections.abc import Sequence

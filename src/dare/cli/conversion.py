@@ -1,0 +1,94 @@
+"""`dare convert`: files of the code that was released with the paper."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from dare.cli.options import Layout, Root
+from dare.cli.terminal import output
+from dare.files import check_writable
+
+convert_app = App(name="convert", help="Files of the code released with the paper: its weights, its .mat features.")
+
+Splits = Annotated[
+    list[Literal["train", "query", "gallery"]] | None,
+    Parameter(negative="", help="Which pictures; query and gallery if not given."),
+]
+
+
+@convert_app.command
+def weights(released: Path, out: Path, /, *, backbone: Literal["resnet50", "densenet201"]) -> None:
+    """Make a model of a checkpoint that the released code has saved.
+
+    It is read as data: no code in it is run. What comes of it is taken by every command that runs or trains a network.
+
+    Parameters
+    ----------
+    released
+        The released file, such as checkpoint.pth.tar.
+    out
+        Folder for model.safetensors; it must not hold one yet.
+    backbone
+        resnet50 for DaRe(R), densenet201 for DaRe(De).
+    """
+    from dare.models.checkpoints import MODEL_FILE, save_checkpoint
+    from dare.models.released import released_checkpoint
+
+    file = out / MODEL_FILE
+    if file.exists():
+        raise FileExistsError(f"{out} holds a model already; choose another folder")
+    check_writable(file)
+    checkpoint = released_checkpoint(released, backbone)
+    save_checkpoint(file, checkpoint)
+    built = checkpoint.architecture
+    output.print(f"{backbone} with heads of {built.hidden_dim} units and vectors of {built.embedding_dim}, in {file}")
+    costs = ", ".join(f"{macs / 1e6:,.1f} M" for macs in checkpoint.costs.macs)
+    output.print(f"multiply-adds per exit: {costs}; {checkpoint.costs.source}")
+
+
+@convert_app.command(name="to-mat")
+def to_mat(root: Root, embeddings: Path, out: Path, /, *, split: Splits = None, layout: Layout = None) -> None:
+    """Write embeddings as the .mat files of the released code, for the official evaluation in Matlab.
+
+    Parameters
+    ----------
+    embeddings
+        What `dare embed` wrote, of the data set's pictures.
+    out
+        Folder to make, for query_features_1.mat and so on.
+    """
+    from dare.datasets import open_benchmark
+    from dare.retrieval.embeddings import Embeddings
+    from dare.retrieval.mat_features import write_mat_features
+
+    benchmark = open_benchmark(root, layout)
+    write_mat_features(out, Embeddings.load(embeddings), benchmark, split or ("query", "gallery"))
+    output.print(f"{', '.join(sorted(path.name for path in out.iterdir()))} in {out}")
+
+
+@convert_app.command(name="from-mat")
+def from_mat(
+    root: Root, features: Path, out: Path, /, *, split: Splits = None, stages: int = 4, layout: Layout = None
+) -> None:
+    """Write the .mat files of the released code as embeddings, which `dare evaluate` takes.
+
+    They hold neither names nor labels: both are the data set's, whose pictures must be the ones that were extracted.
+
+    Parameters
+    ----------
+    features
+        Folder with query_features_1.mat and so on.
+    out
+        .npz file to write.
+    stages
+        Of the network.
+    """
+    from dare.datasets import open_benchmark
+    from dare.retrieval.mat_features import read_mat_features
+
+    check_writable(out)
+    benchmark = open_benchmark(root, layout)
+    vectors = read_mat_features(features, benchmark, split or ("query", "gallery"), stages=stages)
+    vectors.save(out)
+    output.print(f"{len(vectors)} pictures, {len(vectors.exits())} exits, in {out}")

@@ -1,0 +1,162 @@
+"""`dare reproduce figure3` and `figure4`: figures over several runs of one recipe."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from rich.table import Table
+
+from dare.cli.options import Layout, Root, Running, RunningOptions
+from dare.cli.scored import scored
+from dare.cli.terminal import output
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dare.evaluation import Evaluation
+    from dare.experiments.accuracy import Measure
+    from dare.experiments.runs import Average
+
+
+def _networks(name: str, help: str) -> Parameter:
+    return Parameter(name=name, negative="", help=help)
+
+
+def reproduce_figure3(
+    root: Root,
+    out: Path,
+    /,
+    *,
+    model: Annotated[list[Path], _networks("--model", "A network; give one --model for each run of the recipe.")],
+    embeddings: Annotated[
+        list[Path] | None,
+        _networks("--embeddings", "What `dare embed` wrote with each of them, in order, instead of running them."),
+    ] = None,
+    published: Annotated[bool, Parameter(help="Mark what the paper prints too.")] = True,
+    seed: int = 817,
+    layout: Layout = None,
+    running: RunningOptions = None,
+) -> None:
+    """The error of every stage and of the fusion: mean and standard deviation over runs.
+
+    Parameters
+    ----------
+    out
+        Folder for figure3.csv, figure3_runs.csv, figure3.png and figure3.svg.
+    seed
+        Of the bootstrap.
+    """
+    from dare.experiments.draw_figure3 import write_figure3
+    from dare.experiments.figure3 import figure3
+
+    figure = figure3(_evaluated(root, model, embeddings, layout, running), seed=seed)
+    files = write_figure3(figure, out, published=published)
+    table = Table("vector", "error", "mAP")
+    for vector, average in zip(figure.runs.vectors, figure.averages, strict=True):
+        table.add_row(vector, *_both(average))
+    output.print(_runs(len(figure.runs)))
+    output.print(table)
+    output.print(MEANING)
+    output.print(f"written: {', '.join(str(path) for path in files)}")
+
+
+def reproduce_figure4(
+    root: Root,
+    out: Path,
+    /,
+    *,
+    supervised: Annotated[list[Path], _networks("--with", "A network with deep supervision; one --with for each.")],
+    unsupervised: Annotated[
+        list[Path], _networks("--without", "A network trained with --no-deep-supervision; one --without for each.")
+    ],
+    supervised_embeddings: Annotated[
+        list[Path] | None,
+        _networks("--with-embeddings", "What `dare embed` wrote with each of the networks of --with, in order."),
+    ] = None,
+    unsupervised_embeddings: Annotated[
+        list[Path] | None,
+        _networks("--without-embeddings", "What `dare embed` wrote with each of those of --without, in order."),
+    ] = None,
+    seed: int = 817,
+    layout: Layout = None,
+    running: RunningOptions = None,
+) -> None:
+    """What deep supervision is worth: error and mAP of networks with it and without.
+
+    Parameters
+    ----------
+    out
+        Folder for figure4.csv, figure4_runs.csv, figure4.png and figure4.svg.
+    seed
+        Of the bootstrap.
+    """
+    from dare.experiments.draw_figure4 import write_figure4
+    from dare.experiments.figure4 import figure4
+
+    for paths, wanted in ((supervised, True), (unsupervised, False)):
+        _check_supervision(paths, wanted)
+    figure = figure4(
+        _evaluated(root, supervised, supervised_embeddings, layout, running),
+        _evaluated(root, unsupervised, unsupervised_embeddings, layout, running),
+        seed=seed,
+    )
+    files = write_figure4(figure, out)
+    table = Table("vector", "", "with", "without", "gain [95 %]")
+    for vector, one, other, gain in zip(figure.vectors, *figure.averages, figure.gains, strict=True):
+        (error, precision), (error_without, precision_without) = _both(one), _both(other)
+        table.add_row(vector, "error", error, error_without, str(gain.rank1))
+        table.add_row("", "mAP", precision, precision_without, str(gain.mean_average_precision))
+    output.print(f"{_runs(len(figure.groups[0]))} with deep supervision, {_runs(len(figure.groups[1]))} without")
+    output.print(table)
+    output.print(MEANING)
+    output.print(f"written: {', '.join(str(path) for path in files)}")
+
+
+MEANING = "in percent: mean ± standard deviation of the runs, or a single run; [95 %, people resampled, not training]"
+
+
+def _evaluated(
+    root: Path, models: Sequence[Path], embeddings: Sequence[Path] | None, layout: str | None, running: Running | None
+) -> "dict[str, Evaluation]":
+    """Each network scored by itself, by its path."""
+    if twice := next((path for place, path in enumerate(models) if path in models[:place]), None):
+        raise ValueError(f"{twice} is given twice; give each run once")
+    if embeddings and len(embeddings) != len(models):
+        raise ValueError(
+            f"expected embeddings of each network, in order, got {len(embeddings)} for {len(models)}; or leave them out"
+        )
+    stored: Sequence[Path | None] = embeddings or [None] * len(models)
+    return {
+        str(model): scored(root, [model], path, layout, running)[0] for model, path in zip(models, stored, strict=True)
+    }
+
+
+def _check_supervision(paths: Sequence[Path], wanted: bool) -> None:
+    """Refuse a network that says of itself that it was trained the other way; exported steps do not say."""
+    from dare.models.checkpoints import load_checkpoint
+    from dare.runners.runner import MANIFEST
+
+    for path in paths:
+        if (path / MANIFEST).exists():
+            continue
+        config = load_checkpoint(path).training.get("config", {})
+        if config.get("deep_supervision", wanted) != wanted:
+            was, where = ("without", "--without") if wanted else ("with", "--with")
+            raise ValueError(f"{path} was trained {was} deep supervision; give it as {where}")
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'s' if count > 1 else ''}"
+
+
+def _both(average: "Mapping[Measure, Average]") -> tuple[str, str]:
+    """Error and mAP in percent."""
+    rank1, precision = average["rank-1"], average["mAP"]
+    if len(rank1.values) > 1:
+        return (
+            f"{100 * (1 - rank1.mean):.1f} ± {100 * rank1.deviation:.1f}",
+            f"{100 * precision.mean:.1f} ± {100 * precision.deviation:.1f}",
+        )
+    low, high = 1 - rank1.estimate.high, 1 - rank1.estimate.low
+    return f"{100 * (1 - rank1.mean):.1f} [{100 * low:.1f}, {100 * high:.1f}]", str(precision.estimate)

@@ -1,0 +1,191 @@
+"""`dare threshold` and `dare compare`: is this the same person?"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rich.table import Table
+
+from dare.cli.embedding import run_network
+from dare.cli.options import Engine, EngineOptions, Layout, Models, Root, Running, RunningOptions
+from dare.cli.search import JsonOut, exit_number
+from dare.cli.terminal import STDOUT, one_line, output, progress, write_json
+from dare.files import check_writable
+
+if TYPE_CHECKING:
+    from dare.evaluation import Evaluation
+    from dare.retrieval.decisions import Errors
+    from dare.verification import Verifier
+
+
+def threshold(
+    root: Root,
+    /,
+    *,
+    model: Models | None = None,
+    embeddings: Path | None = None,
+    false_match_rate: float = 0.001,
+    prior: float = 0.5,
+    distance: Literal["euclidean", "cosine"] = "euclidean",
+    seed: int = 0,
+    out: Path | None = None,
+    plot: Path | None = None,
+    layout: Layout = None,
+    running: RunningOptions = None,
+) -> None:
+    """Find the distance below which two pictures show the same person, for each exit, and measure what it gets wrong.
+
+    It is found on half of the people among the queries and the gallery, and measured on the others: expect what was
+    measured. Give it people that the network was not trained on.
+
+    Parameters
+    ----------
+    embeddings
+        An .npz file instead of a model: what `dare embed` wrote, or arrays `vectors` (N, D) and `ids`.
+    false_match_rate
+        The share of pairs of different people that may be taken for one person.
+    prior
+        How likely two pictures show one person before anybody looks; what probabilities start from.
+    distance
+        Euclidean as DaRe is trained for; cosine scales vectors to length 1 first.
+    seed
+        Of the halves, and of the intervals' bootstrap.
+    out
+        JSON file to write, for `dare compare --thresholds`.
+    plot
+        Drawing to write, of both kinds of pairs and of the errors: NAME.png and NAME.svg.
+    """
+    from dare.calibration import check_known, save_verifier
+    from dare.verification import fit_verifier
+
+    for path in (out, plot):
+        if path is not None:
+            check_writable(path)
+    evaluation = _evaluated(root, model, embeddings, distance, layout, running)
+    if out is not None:
+        check_known(evaluation.query.model)
+    with progress() as show:
+        verifier = fit_verifier(
+            evaluation,
+            false_match_rate=false_match_rate,
+            prior=prior,
+            seed=seed,
+            on_progress=lambda done, total: show("exits", done, total),
+        )
+    _show(verifier)
+    for note in (*evaluation.notes, *verifier.notes):
+        output.print(f"note: {note}")
+    if out is not None:
+        save_verifier(out, verifier)
+        output.print(f"written to {out}")
+    if plot is not None:
+        from dare.experiments.draw_verification import write_errors
+
+        for path in write_errors(verifier, plot):
+            output.print(f"written to {path}")
+
+
+def compare(
+    first: Path,
+    second: Path,
+    /,
+    *,
+    model: Models,
+    thresholds: Path,
+    exit: str | None = None,
+    prior: float | None = None,
+    json: JsonOut = None,
+    engine: EngineOptions = None,
+) -> None:
+    """Say whether two pictures show the same person.
+
+    Yes if their distance is below the threshold, which was found for a rate of false matches. The probability answers
+    another question: how likely they show one person, given the prior. So it may well be above a half where the answer
+    is no.
+
+    Parameters
+    ----------
+    thresholds
+        What `dare threshold --out` wrote for this network.
+    exit
+        Compare there: its number, counted from 1, or its name; the last one if not given.
+    prior
+        How likely the two show one person before anybody looks; the one in the file if not given.
+    """
+    from dare.calibration import load_verifier
+    from dare.verification import compare as compare_pictures
+
+    if json not in (None, STDOUT):
+        check_writable(json)
+    runner = (engine or Engine()).open(model)
+    verifier = load_verifier(thresholds, runner.digest)
+    number = -1 if exit is None else exit_number(exit, runner.exit_names)
+    verdict = compare_pictures(first, second, runner, verifier, exit=number, prior=prior)
+    name = verifier.exits[verdict.exit].name
+    if json != STDOUT:
+        answer = "the same person" if verdict.same else "not the same person"
+        side = "below" if verdict.same else "not below"
+        output.print(f"{one_line(first)}, {one_line(second)}: {answer}")
+        output.print(
+            f"{name}: distance {verdict.distance:.4g}, {side} the threshold {verdict.threshold:.4g} for "
+            f"{100 * verifier.false_match_rate:g} % false matches"
+        )
+        output.print(f"probability {verdict.probability:.3g}, from a prior of {verdict.prior:g}")
+    if json is not None:
+        figures = {**asdict(verdict), "exit_name": name, "false_match_rate": verifier.false_match_rate}
+        write_json(json, {"first": str(first), "second": str(second), **figures})
+
+
+def _evaluated(
+    root: Path,
+    model: "list[Path] | None",
+    embeddings: Path | None,
+    distance: Literal["euclidean", "cosine"],
+    layout: str | None,
+    running: Running | None,
+) -> "Evaluation":
+    """The queries and the gallery of a data set, embedded now or before."""
+    from dare.datasets import open_benchmark
+    from dare.evaluation import evaluate
+    from dare.retrieval.embeddings import Embeddings
+
+    if (model is None) == (embeddings is None):
+        raise ValueError("give either --model or --embeddings")
+    running = running or Running()
+    benchmark = open_benchmark(root, layout)
+    samples = (*benchmark.query, *benchmark.gallery)
+    if model is not None:
+        vectors, _ = run_network(benchmark, samples, running.open(model), running)
+    else:
+        if running != Running(skip_unreadable=running.skip_unreadable):
+            raise ValueError("options of running a network belong to --model, not to --embeddings; leave them out")
+        vectors = Embeddings.load(str(embeddings))
+    skipped = vectors.lacking(benchmark.identify(samples)) if running.skip_unreadable else []
+    return evaluate(vectors, benchmark, distance=distance, skipped=skipped)
+
+
+def _show(verifier: "Verifier") -> None:
+    table = Table("exit", "people", "threshold", "false matches", "missed", "equal\nerror")
+    for at in verifier.exits:
+        found = at.threshold
+        line = f"{found.distance:.4g}\n[{found.low:.4g}, {found.high:.4g}]"
+        table.add_row(at.name, "found on", line, *_errors(at.fitted))
+        table.add_row("", "others", "", *_errors(at.measured), end_section=True)
+    output.print(table)
+    first = verifier.exits[0]
+    output.print(
+        f"found on {first.fitted.people} people, {first.fitted.false_match.pairs:,} impostor and "
+        f"{first.fitted.false_non_match.pairs:,} genuine pairs; measured on {first.measured.people} others, "
+        f"{first.measured.false_match.pairs:,} and {first.measured.false_non_match.pairs:,}"
+    )
+    output.print(
+        "rates in percent of the pairs, in brackets the 95 % interval over people; "
+        "false matches: of two people; missed: of one person at two cameras"
+    )
+    errors = ", ".join(f"{at.name} {100 * at.calibration_error:.2f}" for at in verifier.exits)
+    output.print(f"calibration error on the others, at a prior of {verifier.prior:g}, in points: {errors}")
+
+
+def _errors(errors: "Errors") -> tuple[str, ...]:
+    rates = (str(rate).replace(" ", "\n", 1) for rate in (errors.false_match, errors.false_non_match))
+    return *rates, f"{100 * errors.equal_error:.2f}"

@@ -1,0 +1,69 @@
+"""MARS: tracklets instead of pictures, listed by the files of its official evaluation.
+
+Source: Zheng et al., "MARS: A Video Benchmark for Large-Scale Person Re-identification", ECCV 2016, and
+liangzheng06/MARS-evaluation: `0065C1T0002F016.jpg` is person 65, camera 1, tracklet 2, frame 16, in the folder `0065`;
+`00-1C1T0001F001.jpg` is junk.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from dare.datasets.listed import not_there
+from dare.datasets.matlab import positions, read_mat
+from dare.datasets.published import Published
+from dare.datasets.sample import DISTRACTOR, JUNK, Benchmark, Sample
+from dare.datasets.tracks import read_tracks
+
+INFO, BBOX_TRAIN, BBOX_TEST = "info", "bbox_train", "bbox_test"
+
+PUBLISHED = Published("MARS", (8_298, 1_980, 12_180), (625, 626), "tracklets")
+"""The gallery shows 634 people; 870 of its tracklets are junk, and 3,248 show distractors."""
+
+
+def mars(root: str | Path) -> Benchmark:
+    """Read MARS from the folder that holds info/, bbox_train/ and bbox_test/.
+
+    A sample is a tracklet. As in the official evaluation all test tracklets are the gallery: junk, distractors and
+    the queries' own tracklets too. Scoring removes a query's own with all others of its person and camera, and they
+    are matches of queries at other cameras.
+
+    Raises:
+        FileNotFoundError: a folder, a file or a frame is missing.
+        ValueError: the lists do not fit each other.
+    """
+    root = Path(root)
+    missing = [f"{name}/" for name in (INFO, BBOX_TRAIN, BBOX_TEST) if not (root / name).is_dir()]
+    if missing:
+        raise FileNotFoundError(
+            f"expected {INFO}/, {BBOX_TRAIN}/ and {BBOX_TEST}/ in {root}, found no {', '.join(missing)}; "
+            "info/ is in the repository liangzheng06/MARS-evaluation, the others come with the data set"
+        )
+    train, test = _tracklets(root, "train"), _tracklets(root, "test")
+    source = root / INFO / "query_IDX.mat"
+    rows = positions(source, "query_IDX", read_mat(source, "query_IDX")["query_IDX"], len(test))
+    query = [test[row] for row in rows]
+    notes = PUBLISHED.differences({BBOX_TRAIN: train, source.name: query, BBOX_TEST: test})
+    kept = [tracklet for tracklet in train if tracklet.person not in (JUNK, DISTRACTOR)]
+    if dropped := len(train) - len(kept):
+        notes.append(f"{BBOX_TRAIN}: {dropped} tracklets of junk and distractors (persons -1 and 0) are not trained on")
+    return Benchmark("mars", _in_order(kept), _in_order(query), _in_order(test), root, notes=tuple(notes))
+
+
+def _in_order(tracklets: Iterable[Sample]) -> tuple[Sample, ...]:
+    return tuple(sorted(tracklets, key=lambda tracklet: tracklet.images[0]))
+
+
+def _tracklets(root: Path, split: str) -> list[Sample]:
+    """The tracklets of train or test, in the order of the file that lists them."""
+    info, folder = root / INFO, root / f"bbox_{split}"
+    tracks, names = read_tracks(info / f"tracks_{split}_info.mat", f"track_{split}_info", info / f"{split}_name.txt")
+    frames = [f"{name[:4]}/{name}" for name in names]
+    runs = [(frames[first - 1 : last], person, camera) for first, last, person, camera in tracks.tolist()]
+    missing = set(not_there(folder, frames))
+    if gaps := [own for own, _, _ in runs if not missing.isdisjoint(own)]:
+        raise FileNotFoundError(
+            f"{len(missing.intersection(gaps[0]))} of the {len(gaps[0])} frames of the tracklet that begins with "
+            f"{gaps[0][0]} are not in {folder}, and {len(gaps)} of {len(runs)} tracklets have gaps; "
+            f"unpack {folder.name} again"
+        )
+    return [Sample(tuple(folder / frame for frame in own), person, camera) for own, person, camera in runs]

@@ -1,0 +1,78 @@
+"""MATLAB files that hold the splits of a protocol."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+LARGEST = 2.0**53  # beyond it MATLAB's numbers are no longer all whole ones
+
+
+def read_mat(path: Path, *names: str) -> dict[str, NDArray[Any]]:
+    """Variables of a .mat file by their names, each in MATLAB's shape.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no .mat file, or one of version 7.3, is damaged, or lacks a variable.
+    """
+    from scipy.io import loadmat  # slow to import, and most data sets need none of it
+
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path.name} in {path.parent}; it comes with the data set and says who is where")
+    try:
+        with path.open("rb") as file:
+            found = loadmat(file)
+    except NotImplementedError as error:
+        raise ValueError(
+            f"{path} is a MATLAB file of version 7.3, expected the official one, which is older; download it again"
+        ) from error
+    except Exception as error:  # scipy raises many kinds; all mean that the file cannot be used
+        raise ValueError(f"{path} is no MATLAB file, or it is damaged; download it again") from error
+    if missing := [name for name in names if name not in found]:
+        there = ", ".join(name for name in found if not name.startswith("__")) or "nothing"
+        raise ValueError(f"{path} has no {', '.join(missing)}, found {there}; take the official file")
+    return {name: np.asarray(found[name]) for name in names}
+
+
+def texts(path: Path, name: str, cells: NDArray[Any]) -> list[str]:
+    """What is written in a variable's cells.
+
+    Raises:
+        ValueError: a cell holds no text.
+    """
+    written = [cell.item() if isinstance(cell, np.ndarray) and cell.size == 1 else cell for cell in cells.ravel()]
+    if not all(isinstance(text, str) and text for text in written):
+        raise ValueError(f"{path}: expected a text in every cell of {name}; take the official file")
+    return written
+
+
+def whole_numbers(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.int64]:
+    """A variable's values as int64, in the shape they have.
+
+    Raises:
+        ValueError: not all of them are whole numbers.
+    """
+    numbers = values.dtype.kind in "iuf"
+    if not numbers or not ((np.abs(values) < LARGEST) & (values == np.trunc(values))).all():
+        raise ValueError(f"{path}: expected whole numbers in {name}, got {values.dtype}; take the official file")
+    return values.astype(np.int64)
+
+
+def positions(path: Path, name: str, values: NDArray[Any], count: int) -> NDArray[np.int64]:
+    """A variable's values as distinct places in a list of `count`; MATLAB counts from 1, these count from 0.
+
+    Raises:
+        ValueError: no value, one outside the list, or one twice.
+    """
+    places = whole_numbers(path, name, values).ravel() - 1
+    if not len(places):
+        raise ValueError(f"{path}: {name} is empty, so there is nothing in that split; take the official file")
+    if places.min() < 0 or places.max() >= count:
+        worst = (places.max() if places.max() >= count else places.min()) + 1
+        raise ValueError(
+            f"{path}: {name} has the index {worst}, expected 1 to {count}; the files are of different versions"
+        )
+    if len(np.unique(places)) < len(places):
+        raise ValueError(f"{path}: {name} has an index twice; take the official file")
+    return places

@@ -1,0 +1,287 @@
+"""Tables and figures of a recipe as files in one folder, with a page that shows all of them."""
+
+import csv
+import json
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from dare import __version__
+from dare.experiments import table1 as first_table
+from dare.experiments import table2 as second_table
+from dare.experiments.plots import new_figure, write_table
+from dare.experiments.query_stream import SEED
+from dare.experiments.recipe import FIGURES, Recipe
+from dare.experiments.recipe_figures import TITLES, draw
+from dare.experiments.workplace import Means, NotMeasuredError, Run, Workplace
+from dare.files import replacing
+
+PAGE, RECIPE = "index.html", "recipe.toml"
+TEMPLATE = Path(__file__).with_name("reproduction.html")
+
+OUTPUTS = {
+    "table1": "Table 1: every system on every test set",
+    "table2": "Table 2: the data sets",
+    **TITLES,
+}
+"""Name -> title, in the paper's order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a table for people: one data set's."""
+
+    name: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A table or a figure as it was made, or why it was not.
+
+    Attributes:
+        name: "table1" to "figure8".
+        files: names in the folder; none where it was not measured.
+        missing: what is not measured, and why.
+        stands_in: what is in place of what.
+        runs: what it is made of, one line per run.
+        settings: of a figure: crops, and the seed of what is drawn by chance after training.
+        costs: where multiply-adds come from.
+        meaning, sections: of a table.
+    """
+
+    name: str
+    title: str
+    files: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    stands_in: tuple[str, ...] = ()
+    runs: tuple[Mapping[str, Any], ...] = ()
+    settings: str = ""
+    costs: str = ""
+    meaning: str = ""
+    sections: tuple[Section, ...] = ()
+
+
+def reproduce(
+    recipe: Recipe,
+    names: Sequence[str],
+    folder: Path,
+    means: Means,
+    on_output: Callable[[Output], None] = lambda output: None,
+) -> Workplace:
+    """Make tables and figures: train and embed what they need and what has not been, score it, write it down.
+
+    The folder gets files of each, with what is to be known of it in NAME.json, and the page `index.html` of all that
+    was made there, in this call or before.
+
+    Args:
+        names: of `recipe.outputs`.
+        on_output: called with each as soon as it is written.
+
+    Raises:
+        RecipeError: a figure that the recipe lacks, or something in the folder that is of another recipe.
+        FileExistsError: the folder holds other things.
+        StoppedError: stopped on the way; what is finished stays.
+        ImportError: figures without matplotlib.
+    """
+    for name in names:
+        recipe.require(name)
+    if not FIGURES.keys().isdisjoint(names):
+        new_figure(1, 1)  # a missing library is said before anything is trained
+    if folder.exists() and any(folder.iterdir()) and not (folder / RECIPE).exists():
+        raise FileExistsError(
+            f"{folder} holds other things; choose a new folder, or one in which a recipe was followed"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / RECIPE) as file:
+        file.write(recipe.text.encode())
+    workplace = Workplace(recipe, folder, means)
+    for name in names:
+        _remove_old(folder, name)
+        output = _table1(workplace) if name == "table1" else _table2(workplace) if name == "table2" else None
+        output = output or _figure(workplace, name)
+        with replacing(folder / f"{name}.json") as file:
+            file.write((json.dumps(asdict(output), indent=2) + "\n").encode())
+        _write_page(workplace)
+        on_output(output)
+    return workplace
+
+
+def _table1(workplace: Workplace) -> Output:
+    cells = first_table.table1(workplace.recipe, workplace)
+    by_column = _by_column(cells)
+    sections = tuple(
+        Section(column, ("system", *first_table.HEADER), tuple((cell.row, *cell.shown()) for cell in own))
+        for column, own in by_column.items()
+    )
+    runs = [
+        run
+        for training, data in dict.fromkeys((cell.training, cell.data) for cell in cells if cell.runs)
+        for run in workplace.runs(training, data)
+    ]
+    missing: dict[tuple[str, str], list[str]] = {}
+    for cell in cells:
+        for note in cell.notes:
+            if note.startswith("not measured") or " runs; " in note:
+                missing.setdefault((cell.column, note), []).append(cell.row)
+    told = tuple(
+        f"{column}: {note} ({'all rows' if len(rows) == len(by_column[column]) else ', '.join(rows)})"
+        for (column, note), rows in missing.items()
+    )
+    return _write_table(workplace, "table1", first_table.MEANING, [cell.line() for cell in cells], sections, runs, told)
+
+
+def _table2(workplace: Workplace) -> Output:
+    counts = second_table.table2(workplace)
+    sections = tuple(
+        Section(column, second_table.HEADER, tuple(count.shown() for count in own))
+        for column, own in _by_column(counts).items()
+    )
+    lines = [count.line() for count in counts]
+    missing = dict.fromkeys(
+        f"{count.column}: {note}" for count in counts for note in count.notes if note.startswith("not counted")
+    )
+    return _write_table(workplace, "table2", second_table.MEANING, lines, sections, [], tuple(missing))
+
+
+def _by_column(cells: Iterable[Any]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for cell in cells:
+        found.setdefault(cell.column, []).append(cell)
+    return found
+
+
+def _write_table(
+    workplace: Workplace,
+    name: str,
+    meaning: str,
+    lines: list[dict[str, Any]],
+    sections: tuple[Section, ...],
+    runs: Sequence[Run],
+    missing: tuple[str, ...],
+) -> Output:
+    folder = workplace.folder
+    stands_in = tuple(dict.fromkeys(filter(None, (run.stands_in for run in runs))))
+    if name == "table2":
+        told = (data.stands_in or workplace.recipe.stands_in for data in workplace.recipe.data.values())
+        stands_in = tuple(dict.fromkeys(filter(None, told)))
+    output = Output(
+        name,
+        OUTPUTS[name],
+        (f"{name}.csv", f"{name}.md"),
+        missing,
+        stands_in,
+        tuple(_described(workplace, run) for run in runs),
+        meaning=meaning,
+        sections=sections,
+    )
+    write_table(lines, folder / f"{name}.csv")
+    with replacing(folder / f"{name}.md") as file:
+        file.write(_markdown(output, workplace.recipe).encode())
+    return output
+
+
+def _markdown(output: Output, recipe: Recipe) -> str:
+    parts = [f"# {output.title}", f"Recipe: {recipe.title}.", output.meaning]
+    if recipe.stands_in:
+        parts.append(f"**Stands in:** {recipe.stands_in}")
+    for section in output.sections:
+        rows = [section.header, ("---",) * len(section.header), *section.rows]
+        lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+        parts += [f"## {section.name}", "\n".join(lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _figure(workplace: Workplace, name: str) -> Output:
+    figure = workplace.recipe.figures[name]
+    try:
+        drawn = draw(figure, workplace, workplace.folder)
+    except NotMeasuredError as reason:
+        return Output(name, OUTPUTS[name], (), (f"not measured: {reason}",))
+    remarks = dict.fromkeys(filter(None, (figure.stands_in, *(run.stands_in for run in drawn.runs))))
+    crops = figure.crops or workplace.recipe.trainings[figure.training].crops
+    for path in drawn.files:
+        if path.suffix == ".csv" and remarks:
+            _add_column(path, "stands_in", "; ".join(remarks))
+    return Output(
+        name,
+        OUTPUTS[name],
+        tuple(path.name for path in drawn.files),
+        drawn.missing,
+        tuple(remarks),
+        tuple(_described(workplace, run) for run in drawn.runs),
+        f"crops: {crops}; seed of the stream's order, of chance and of the bootstrap: {SEED}",
+        drawn.costs,
+    )
+
+
+def _add_column(path: Path, name: str, value: str) -> None:
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    write_table(({**row, name: value} for row in rows), path)
+
+
+def _described(workplace: Workplace, run: Run) -> dict[str, Any]:
+    """What is to be known of a run, as far as it says."""
+    found: dict[str, Any] = {
+        "run": run.name,
+        "stands_in": run.stands_in,
+        "crops": run.training.crops,
+        "made_by": run.made_by,
+    }
+    try:
+        checkpoint = workplace.network(run)
+    except NotMeasuredError as reason:
+        return found | {"network": str(reason)}
+    told = ("data", "people", "pictures", "iterations", "seconds", "device", "torch")
+    seed = checkpoint.training.get("config", {}).get("seed")
+    return (
+        found
+        | {"model": checkpoint.digest, "seed": seed}
+        | {name: checkpoint.training[name] for name in told if name in checkpoint.training}
+    )
+
+
+def _remove_old(folder: Path, name: str) -> None:
+    """Files of an earlier call, so that none is left that this one does not stand behind."""
+    described = folder / f"{name}.json"
+    if described.exists():
+        for file in json.loads(described.read_text(encoding="utf-8"))["files"]:
+            (folder / Path(file).name).unlink(missing_ok=True)
+        described.unlink()
+
+
+def _write_page(workplace: Workplace) -> None:
+    folder, recipe = workplace.folder, workplace.recipe
+    described = [folder / f"{name}.json" for name in OUTPUTS]
+    outputs = [json.loads(path.read_text(encoding="utf-8")) for path in described if path.exists()]
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        recipe=recipe,
+        recipe_file=RECIPE,
+        outputs=outputs,
+        runs=_once(run for output in outputs for run in output["runs"]),
+        versions=_versions(),
+    )
+    with replacing(folder / PAGE) as file:
+        file.write(page.encode(errors="backslashreplace"))
+
+
+def _once(runs: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    return list({run["run"]: run for run in runs}.values())
+
+
+def _versions() -> dict[str, str]:
+    found = {"dare": __version__, "Python": platform.python_version()}
+    for package in ("numpy", "torch", "torchvision", "matplotlib"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found

@@ -1,0 +1,85 @@
+"""Embeddings mapped into spaces whose Euclidean distances were learnt from a benchmark's training pictures."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dare.datasets.sample import Benchmark
+from dare.retrieval.distances import normalised
+from dare.retrieval.embeddings import Embeddings, EmbeddingsError
+from dare.retrieval.labels import Labels
+from dare.retrieval.metrics import Metric
+
+Learner = Callable[[NDArray[np.floating], NDArray[np.int64], NDArray[np.int64]], Metric]
+"""`kissme` or `xqda`: vectors, people and cameras -> a learnt distance."""
+
+
+def training_vectors(embeddings: Embeddings, benchmark: Benchmark, left_out: set[str]) -> Embeddings:
+    """The embeddings of the training pictures, with the benchmark's labels.
+
+    Args:
+        left_out: ids of pictures that need none.
+
+    Raises:
+        EmbeddingsError: others have none.
+        ValueError: NaN.
+    """
+    chosen = [
+        (id, sample)
+        for id, sample in zip(benchmark.identify(benchmark.train), benchmark.train, strict=True)
+        if id not in left_out
+    ]
+    missing = embeddings.lacking([id for id, _ in chosen])
+    if missing or not chosen:
+        raise EmbeddingsError(
+            f"a distance is learnt from training pictures, and {len(missing)} of {len(chosen)} have no embedding; "
+            "embed them too: dare embed --split train --split query --split gallery"
+        )
+    training = embeddings.find([id for id, _ in chosen])
+    training.refuse_nan()
+    labels = Labels.of([sample for _, sample in chosen])
+    return replace(training, people=labels.people, cameras=labels.cameras)
+
+
+def mapped(
+    parts: Sequence[Embeddings], training: Embeddings, learn: Learner, *, scaled: bool
+) -> tuple[list[Embeddings], str]:
+    """Each embedding mapped by what is learnt for it, and how that was learnt for the last one.
+
+    Args:
+        parts: of one network.
+        scaled: scale all vectors to length 1 first.
+    """
+
+    def learnt(known: NDArray[np.float32]) -> Metric:
+        return learn(normalised(known) if scaled else known, training.people, training.cameras)
+
+    def moved(metric: Metric, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        return metric.map(normalised(vectors) if scaled else vectors)
+
+    stages = [learnt(known) for known in training.stages]
+    fused = None if training.fused is None else learnt(training.fused)
+    moved_parts = [
+        replace(
+            part,
+            stages=tuple(moved(metric, vectors) for metric, vectors in zip(stages, part.stages, strict=True)),
+            fused=None if fused is None or part.fused is None else moved(fused, part.fused),
+        )
+        for part in parts
+    ]
+    return moved_parts, (fused or stages[-1]).source + (", of vectors scaled to length 1" if scaled else "")
+
+
+def tested_too(benchmark: Benchmark) -> list[str]:
+    """A note, if people are asked for from whose pictures a distance was learnt."""
+    if benchmark.numbered_anew:
+        return []
+    tested = {sample.person for sample in benchmark.query}
+    both = len(tested & {sample.person for sample in benchmark.train})
+    if not both:
+        return []
+    return [
+        f"{both} of {len(tested)} people asked for are among those the distance was learnt from; figures flatter it"
+    ]

@@ -1,0 +1,144 @@
+"""A folder of .mat files as the paper's released code writes them for Matlab, to embeddings and back.
+
+The extraction leaves `query_features_1.mat` to `query_features_4.mat` and `query_features_fusion.mat` in a folder, or
+`query_features.mat` with the fused vectors alone; likewise `test_features...` of the gallery, `train_features...`.
+Whose vector a column is follows from the data set alone: pictures in order of their names.
+
+Source: github.com/mileyan/DARENet at ce037bc: extract_features.py, Datasets.py, budgeted_stream/main.py.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dare.datasets.sample import Benchmark, Sample
+from dare.files import replacing_folder
+from dare.retrieval.embeddings import Embeddings, EmbeddingsError
+from dare.retrieval.mat_files import (
+    ALONE,
+    FUSION,
+    SPLITS,
+    embeddings_in,
+    file_name,
+    read_vectors,
+    write_vectors,
+)
+
+
+def write_mat_features(
+    folder: str | Path, embeddings: Embeddings, benchmark: Benchmark, splits: Sequence[str] = ("query", "gallery")
+) -> None:
+    """Write the vectors of a benchmark's pictures into a new folder, in the benchmark's order.
+
+    Args:
+        folder: to make; nothing is left of it if this fails.
+        embeddings: of at least these splits' pictures, found by id.
+        splits: "train", "query", "gallery".
+
+    Raises:
+        EmbeddingsError: a picture has no vector, or a vector has NaN.
+        FileExistsError: the folder is there and not empty.
+    """
+    folder = Path(folder)
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise FileExistsError(f"{folder} is there already; give a folder that is new or empty")
+    samples = _samples(benchmark, splits)
+    parts = {split: embeddings.find(benchmark.identify(part)) for split, part in samples.items()}
+    with replacing_folder(folder) as aside:
+        for split, part in parts.items():
+            for name, vectors in _named(part).items():
+                write_vectors(aside, split, name, vectors, part.ids)
+
+
+def read_mat_features(
+    folder: str | Path, benchmark: Benchmark, splits: Sequence[str] = ("query", "gallery"), *, stages: int = 4
+) -> Embeddings:
+    """Read what the released code or `write_mat_features` wrote; ids and labels are the benchmark's, in its order.
+
+    Args:
+        folder: that holds the files.
+        benchmark: whose pictures the columns are.
+        splits: "train", "query", "gallery".
+        stages: of a network with fusion. The released simulation does without the last stage's file; where it is
+            missing, the fused vectors are an exit behind the others.
+
+    Raises:
+        EmbeddingsError: a file or variable is missing, not as expected, or has another number of columns than the
+            split has pictures.
+    """
+    folder = Path(folder)
+    samples = _samples(benchmark, splits)
+    kinds = {split: embeddings_in(folder, split, stages) for split in samples}
+    first, names = next(iter(kinds.items()))
+    for split, others in kinds.items():
+        if others != names:
+            here, there = (
+                ", ".join(file_name(of, name) for name in found) for of, found in ((first, names), (split, others))
+            )
+            raise EmbeddingsError(f"{folder} has {here}, but {there}; extract both alike")
+    vectors = {name: _joined(folder, name, benchmark, samples) for name in names}
+    everyone = [sample for part in samples.values() for sample in part]
+    ids = benchmark.identify(everyone)
+    rows = _first_rows(folder, ids, list(vectors.values()))
+    numbered = [name for name in names if name.isdecimal()]
+    replaces_last = FUSION in names and 0 < len(numbered) < stages
+    exits = [*numbered, FUSION] if replaces_last else numbered
+    fused = None if replaces_last else vectors.get(FUSION, vectors.get(ALONE))
+    return Embeddings(
+        tuple(vectors[name][rows] for name in exits),
+        None if fused is None else fused[rows],
+        tuple(ids[row] for row in rows),
+        np.asarray([everyone[row].person for row in rows]),
+        np.asarray([everyone[row].camera for row in rows]),
+        names=tuple(name if name == FUSION else f"stage {name}" for name in exits),
+        pooling="",
+    )
+
+
+def _samples(benchmark: Benchmark, splits: Sequence[str]) -> dict[str, Sequence[Sample]]:
+    """The samples of these splits, none of them empty or of tracklets."""
+    if not splits or {*splits} - SPLITS.keys():
+        raise ValueError(f"splits are {', '.join(SPLITS)}, got {', '.join(splits) or 'none'}")
+    samples: dict[str, Sequence[Sample]] = {split: getattr(benchmark, split) for split in splits}
+    for split, part in samples.items():
+        if not part:
+            raise ValueError(f"there are no {split} pictures in {benchmark.name}; leave this split out")
+        if any(len(sample.images) > 1 for sample in part):
+            raise ValueError(
+                f"{benchmark.name} has tracklets, and .mat files are of pictures (of MARS the released code writes a "
+                "column per frame, in other files); keep its embeddings as .npz"
+            )
+    return samples
+
+
+def _named(embeddings: Embeddings) -> dict[str, NDArray[np.floating]]:
+    """Vectors by how their files are called."""
+    if not embeddings.stages and embeddings.fused is not None:
+        return {ALONE: embeddings.fused}
+    named = enumerate(zip(embeddings.names, embeddings.stages, strict=True), start=1)
+    vectors = {FUSION if name == FUSION else str(number): stage for number, (name, stage) in named}
+    return vectors if embeddings.fused is None else {**vectors, FUSION: embeddings.fused}
+
+
+def _joined(
+    folder: Path, name: str, benchmark: Benchmark, samples: dict[str, Sequence[Sample]]
+) -> NDArray[np.floating]:
+    """(N, D) of all splits, one below the other."""
+    parts = [read_vectors(folder, split, name, benchmark.identify(part)) for split, part in samples.items()]
+    widths = {file_name(split, name): part.shape[1] for split, part in zip(samples, parts, strict=True)}
+    if len({*widths.values()}) > 1:
+        sizes = ", ".join(f"{width} in {file}" for file, width in widths.items())
+        raise EmbeddingsError(f"{folder}: expected vectors of one size, got {sizes}; extract both with one network")
+    return np.concatenate(parts)
+
+
+def _first_rows(folder: Path, ids: Sequence[str], vectors: Sequence[NDArray[np.floating]]) -> list[int]:
+    """One row of each picture: a picture may be query and gallery entry, with one vector."""
+    first: dict[str, int] = {}
+    for row, id in enumerate(ids):
+        twin = first.setdefault(id, row)
+        if twin != row and any((stage[row] != stage[twin]).any() for stage in vectors):
+            raise EmbeddingsError(f"{folder} has two different vectors of {id}, which is in two splits")
+    return list(first.values())

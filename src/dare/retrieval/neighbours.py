@@ -1,0 +1,123 @@
+"""The nearest and the farthest of all rows for each of them, exactly: what re-ranking starts from."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from dare.retrieval.blocks import in_blocks
+from dare.retrieval.products import CentredProduct, block_rows, true_distance
+from dare.retrieval.ranking import RELATIVE_SLACK
+
+PIECE = 64  # columns of which only the extremes are looked at first
+
+
+class Neighbours(NamedTuple):
+    """What lies around each of N rows; distances are squared Euclidean ones, in float64.
+
+    Attributes:
+        rows: (N, k), nearest first. A row is its own first neighbour, also among rows that are equal to it; equally
+            near ones stand in the order of their numbers.
+        distances: (N, k), to these.
+        farthest: (N,), the distance to the farthest row.
+    """
+
+    rows: Any
+    distances: Any
+    farthest: Any
+
+
+def find_neighbours(vectors: NDArray[np.floating], count: int) -> Neighbours:
+    """The nearest so many of (N, D) vectors for each of them, itself included; at least so many are needed.
+
+    They are those of float64: a float32 product finds the candidates, and whatever its rounding leaves in doubt is
+    computed again.
+    """
+    size = len(vectors)
+    found = Neighbours(np.empty((size, count), np.int32), np.empty((size, count)), np.empty(size))
+    product = CentredProduct(vectors, vectors)
+
+    def find(start: int, stop: int) -> None:
+        _find(product.block(start, stop), start, product.slack, product.gallery, found)
+
+    in_blocks(size, block_rows(size, 4), find)
+    return found
+
+
+@njit(nogil=True, cache=True)
+def _find(values: Any, start: int, slack: Any, vectors: Any, found: Neighbours) -> None:
+    """Fill in what lies around rows start, start + 1, ... from their values (b, N), see `CentredProduct`."""
+    count, columns = found.rows.shape[1], values.shape[1]
+    pieces = (columns + PIECE - 1) // PIECE
+    lows, highs = np.empty(pieces, np.float32), np.empty(pieces, np.float32)
+    chosen = np.empty(columns + 1, np.int64)
+    for local in range(values.shape[0]):
+        row, i = values[local], start + local
+        _extremes(row, lows, highs)
+        lowest, highest = np.float64(lows.min()), np.float64(highs.max())
+        # At least `count` values are no larger than this one: as many pieces have one.
+        cut = np.float64(np.partition(lows, count - 1)[count - 1]) if pieces >= count else highest
+        near = chosen[: _between(row, lows, highs, lowest, cut + _doubt(lowest, cut, slack[i]), chosen)]
+        cut = np.float64(np.partition(row[near], count - 1)[count - 1])
+        _keep_nearest(i, near[row[near] <= cut + _doubt(lowest, cut, slack[i])], vectors, found)
+        far = chosen[: _between(row, lows, highs, highest - _doubt(highest, highest, slack[i]), highest, chosen)]
+        farthest = 0.0
+        for j in far:
+            farthest = max(farthest, true_distance(vectors[i], vectors[j]))
+        found.farthest[i] = farthest
+
+
+@njit(nogil=True, cache=True)
+def _extremes(row: Any, lows: Any, highs: Any) -> None:
+    """The smallest and the largest value of each piece of a row."""
+    values, low_bits, high_bits = row.view(np.int32), lows.view(np.int32), highs.view(np.int32)
+    for number in range(len(lows)):
+        piece = values[number * PIECE : (number + 1) * PIECE]
+        low = high = _ordered(piece[0])
+        for j in range(len(piece)):
+            low, high = min(low, _ordered(piece[j])), max(high, _ordered(piece[j]))
+        low_bits[number], high_bits[number] = _ordered(low), _ordered(high)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _ordered(bits: Any) -> Any:
+    """Whole numbers that order as the float32 numbers of these bits do, and back.
+
+    Extremes of whole numbers are taken many at a time; those of floats are not, as a NaN could be among them.
+    """
+    return np.int32(bits ^ np.int32(np.int32(bits >> np.int32(31)) & np.int32(0x7FFFFFFF)))
+
+
+@njit(nogil=True, cache=True)
+def _doubt(extreme: float, cut: float, slack: float) -> float:
+    """How far beyond a cut a value may lie and still be truly on this side of it.
+
+    Two values may each be off by the slack and a millionth of themselves. Thrice that covers both, and what the second
+    is off by for lying beyond the cut.
+    """
+    return 3 * (slack + RELATIVE_SLACK * max(abs(extreme), abs(cut)))
+
+
+@njit(nogil=True, cache=True)
+def _between(row: Any, lows: Any, highs: Any, least: float, most: float, chosen: Any) -> int:
+    """Write down, in order, which values of a row lie from least to most; says how many."""
+    count = 0
+    for piece in range(len(lows)):
+        if lows[piece] <= most and highs[piece] >= least:
+            for j in range(piece * PIECE, min((piece + 1) * PIECE, len(row))):
+                chosen[count] = j  # no branch, as a wrong guess costs more than a write
+                count += (row[j] >= least) & (row[j] <= most)
+    return count
+
+
+@njit(nogil=True, cache=True)
+def _keep_nearest(i: int, candidates: Any, vectors: Any, found: Neighbours) -> None:
+    """The nearest of the candidates, which are in order, by their true distances to row i."""
+    distances = np.empty(len(candidates), np.float64)
+    for place, j in enumerate(candidates):
+        distances[place] = -1.0 if j == i else true_distance(vectors[i], vectors[j])  # itself before its equals
+    order = np.argsort(distances, kind="mergesort")  # stable: equally near ones stay in order
+    for place in range(found.rows.shape[1]):
+        found.rows[i, place] = candidates[order[place]]
+        found.distances[i, place] = max(0.0, distances[order[place]])

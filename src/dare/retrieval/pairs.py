@@ -1,0 +1,212 @@
+"""Distances of genuine and impostor pairs, counted and ranked block by block: the matrix of them is never held.
+
+A genuine pair is a query and a gallery entry of one person, seen by two cameras. An impostor pair is a query and an
+entry of two people. As in scoring, junk and pairs of one person and one camera are left out, and distractors are
+impostors.
+
+Distances are Euclidean, computed in float64 and rounded to float32. The bits of a float32 that is not negative, read as
+a whole number, order as the values do. So a histogram over the upper bits and one over the lower bits, of those buckets
+that matter, find any rank exactly in two passes, whatever the distances are.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dare.datasets.sample import DISTRACTOR, JUNK
+from dare.retrieval.labels import DenseLabels, Labelled, Labels
+from dare.retrieval.products import block_rows
+
+LOWER_BITS = 12
+BUCKETS = 0x7F800000 >> LOWER_BITS  # those of finite float32 values
+CHUNK = 4096  # pairs whose differences are looked at together
+CLOSE = 1e-6  # squared distances below this share of a squared length lose digits in a product; float32 would show it
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many pairs lie in each bucket of distances, as far as there are any.
+
+    Attributes:
+        buckets: (B,), numbers of buckets, increasing.
+        genuine, impostors: (B,), pairs in each.
+    """
+
+    buckets: NDArray[np.int64]
+    genuine: NDArray[np.int64]
+    impostors: NDArray[np.int64]
+
+    @property
+    def distances(self) -> NDArray[np.float64]:
+        """(B,), the middle of each bucket; it is no wider than 1/2048 of that."""
+        return (_start(self.buckets) + _start(self.buckets + 1)) / 2
+
+    @property
+    def ends(self) -> NDArray[np.float64]:
+        """(B,), the first distance beyond each bucket."""
+        return _start(self.buckets + 1)
+
+
+class Pairs:
+    """All pairs of some queries and gallery entries.
+
+    Attributes:
+        genuine: (n,), distances of the genuine pairs.
+        genuine_units: (n,), the unit of each one's person.
+        impostors: how many impostor pairs there are.
+        units: who may be drawn anew by a bootstrap: people, and each distractor, as nobody knows whom it shows.
+        query_counts, gallery_counts: (units,), pictures of each on both sides.
+    """
+
+    def __init__(
+        self,
+        query_vectors: NDArray[np.floating],
+        gallery_vectors: NDArray[np.floating],
+        query: Labelled,
+        gallery: Labelled,
+    ) -> None:
+        """(Q, D), (G, D) with their labels; queries of nobody (person -1) are left out.
+
+        Raises:
+            ValueError: NaN or infinity, or shapes that do not fit.
+        """
+        people = np.asarray(query.people)
+        asked = np.flatnonzero(people != JUNK)
+        labels = DenseLabels(Labels(people[asked], np.asarray(query.cameras)[asked]), gallery)
+        q, g = np.asarray(query_vectors)[asked], np.asarray(gallery_vectors)
+        if q.ndim != 2 or g.ndim != 2 or q.shape[1] != g.shape[1] or len(g) != len(labels.kept):
+            raise ValueError(f"expected (Q, D) and (G, D) vectors, one per label, got {q.shape} and {g.shape}")
+        if not np.isfinite(q).all() or not np.isfinite(g).all():
+            raise ValueError("expected vectors of finite numbers, got NaN or infinity; check the embeddings")
+        g = g[labels.kept]
+        centre = g.mean(0, dtype=np.float64) if len(g) else np.zeros(q.shape[1])
+        self._query, self._gallery = q - centre, g - centre
+        self._squares = np.einsum("gd,gd->g", self._gallery, self._gallery)
+        self._close = CLOSE * np.maximum(self._squares, np.finfo(np.float64).tiny)
+        self._number_units(labels, np.asarray(gallery.people)[labels.kept], DISTRACTOR in people[asked])
+        # Every pair of one person, in the order of the queries.
+        first, end = (labels.offsets[labels.query_people + step] for step in (0, 1))
+        self._ends = np.cumsum(end - first)
+        self._rows = np.repeat(np.arange(len(q)), end - first)
+        within = np.arange(len(self._rows)) - np.repeat(self._ends - (end - first), end - first)
+        self._columns = labels.rows[np.repeat(first, end - first) + within]
+        crossing = labels.query_cameras[self._rows] != labels.gallery_cameras[self._columns]
+        self.genuine = np.sqrt(self._squared(self._rows[crossing], self._columns[crossing])).astype(np.float32)
+        self.genuine_units = self.query_units[self._rows[crossing]]
+        self.impostors = len(q) * len(g) - len(self._rows)
+
+    def _number_units(self, labels: DenseLabels, published: NDArray[np.int64], zero_is_somebody: bool) -> None:
+        everyone = max(labels.query_people.max(initial=-1), labels.gallery_people.max(initial=-1)) + 1
+        self.query_units = labels.query_people
+        self.gallery_units = labels.gallery_people.copy()
+        if not zero_is_somebody:
+            nobody = published == DISTRACTOR
+            self.gallery_units[nobody] = everyone + np.arange(np.count_nonzero(nobody))
+        used, numbers = np.unique(np.concatenate([self.query_units, self.gallery_units]), return_inverse=True)
+        self.query_units, self.gallery_units = numbers[: len(self.query_units)], numbers[len(self.query_units) :]
+        self.units = len(used)
+        self.query_counts = np.bincount(self.query_units, minlength=self.units)
+        self.gallery_counts = np.bincount(self.gallery_units, minlength=self.units)
+
+    @property
+    def genuine_people(self) -> int:
+        """Of how many people there are genuine pairs."""
+        return len(np.unique(self.genuine_units))
+
+    @property
+    def impostor_couples(self) -> int:
+        """Of how many couples of different people (units) there are impostor pairs."""
+        asked, listed = self.query_counts > 0, self.gallery_counts > 0
+        both = int((asked & listed).sum())
+        return int(asked.sum()) * int(listed.sum()) - both - both * (both - 1) // 2
+
+    def counts(self) -> Counts:
+        """Both histograms over the upper bits; one pass."""
+        impostors = np.zeros(BUCKETS + 1, np.int64)
+        for _, block in self._blocks():
+            impostors += np.bincount(_upper(block).ravel(), minlength=len(impostors))
+        impostors[BUCKETS] = 0  # those that are no impostors
+        genuine = np.bincount(_upper(self.genuine), minlength=len(impostors))
+        used = np.flatnonzero(genuine + impostors)
+        return Counts(used, genuine[used], impostors[used])
+
+    def lower(self, buckets: Sequence[int]) -> NDArray[np.int64]:
+        """The impostors of some buckets by their lower bits, (len(buckets), 4096); one pass."""
+        found = np.zeros((len(buckets), 1 << LOWER_BITS), np.int64)
+        for _, block in self._blocks():
+            upper = _upper(block)
+            for row, bucket in enumerate(buckets):
+                found[row] += lower_bits(block[upper == bucket])
+        return found
+
+    def ranked(self, ranks: Sequence[int], counts: Counts) -> list[np.float32]:
+        """The impostor distances of some ranks, counted from 0, equal ones included; one pass.
+
+        Args:
+            counts: what `counts` gave.
+        """
+        total = np.cumsum(counts.impostors)
+        places = [int(np.searchsorted(total, rank, side="right")) for rank in ranks]
+        lower = self.lower([int(counts.buckets[place]) for place in places])
+        found = []
+        for rank, place, low in zip(ranks, places, lower, strict=True):
+            before = int(total[place] - counts.impostors[place])
+            offset = int(np.searchsorted(np.cumsum(low), rank - before, side="right"))
+            found.append(value_at(int(counts.buckets[place]), offset))
+        return found
+
+    def nearer(self, threshold: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The units on both sides of each impostor pair with a distance below this; one pass."""
+        queries, entries = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for start, block in self._blocks():
+            rows, columns = np.nonzero(block < threshold)
+            queries.append(self.query_units[start + rows])
+            entries.append(self.gallery_units[columns])
+        return np.concatenate(queries), np.concatenate(entries)
+
+    def _blocks(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """The number of a query; distances from it on, (b, G), infinite where the pair is no impostor."""
+        step = block_rows(len(self._gallery), 8)
+        for start in range(0, len(self._query), step):
+            stop = min(start + step, len(self._query))
+            rows = self._query[start:stop]
+            squares = rows @ self._gallery.T
+            squares *= -2
+            squares += self._squares
+            squares += np.einsum("qd,qd->q", rows, rows)[:, None]
+            near = np.nonzero(squares < self._close)
+            squares[near] = self._squared(near[0] + start, near[1])
+            block = np.sqrt(squares, out=squares).astype(np.float32)
+            known = slice(self._ends[start - 1] if start else 0, self._ends[stop - 1])
+            block[self._rows[known] - start, self._columns[known]] = np.inf
+            yield start, block
+
+    def _squared(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Squared distances of some pairs, from their differences."""
+        found = np.empty(len(rows), np.float64)
+        for start in range(0, len(rows), CHUNK):
+            part = slice(start, start + CHUNK)
+            found[part] = np.square(self._query[rows[part]] - self._gallery[columns[part]]).sum(1)
+        return found
+
+
+def lower_bits(distances: NDArray[np.float32]) -> NDArray[np.int64]:
+    """How many distances have each value of the lower bits, (4096,)."""
+    return np.bincount(distances.view(np.uint32) & ((1 << LOWER_BITS) - 1), minlength=1 << LOWER_BITS)
+
+
+def value_at(bucket: int, offset: int) -> np.float32:
+    """The distance with these upper and lower bits."""
+    value: np.float32 = np.asarray([(bucket << LOWER_BITS) + offset], np.uint32).view(np.float32)[0]
+    return value
+
+
+def _upper(distances: NDArray[np.float32]) -> NDArray[np.uint32]:
+    return np.right_shift(distances.view(np.uint32), np.uint32(LOWER_BITS))
+
+
+def _start(buckets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The least distance in each bucket."""
+    return (buckets << LOWER_BITS).astype(np.uint32).view(np.float32).astype(np.float64)

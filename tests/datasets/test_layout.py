@@ -1,0 +1,52 @@
+"""A folder is told by any part of a data set: its reader says what is missing, and nobody reads it as another."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import make_market
+from layouts import make_cuhk03, make_mars, make_msmt17
+
+from dare.datasets import open_benchmark
+
+
+@pytest.mark.parametrize("boxes", ["detected", "labeled"])
+def test_cuhk03_without_its_splits_is_no_folder_of_people(tmp_path: Path, boxes: str) -> None:
+    root = make_cuhk03(tmp_path, boxes)
+    splits = next(root.glob("*.mat"))
+    splits.unlink()
+    with pytest.raises(FileNotFoundError, match=rf"found no {splits.name}"):
+        open_benchmark(root)
+    with pytest.raises(FileNotFoundError, match=rf"found no {splits.name}"):
+        open_benchmark(root / f"images_{boxes}")
+
+
+def test_cuhk03_with_both_kinds_of_boxes_asks_which_are_meant(tmp_path: Path) -> None:
+    for boxes in ("detected", "labeled"):
+        next(make_cuhk03(tmp_path, boxes).glob(f"*_{boxes}.mat")).unlink()
+    with pytest.raises(ValueError, match="say which are meant"):
+        open_benchmark(tmp_path)
+
+
+@pytest.mark.parametrize("folders", [("train", "test"), ("mask_train_v2", "mask_test_v2")])
+def test_msmt17_without_its_lists_is_no_folder_of_people(tmp_path: Path, folders: tuple[str, str]) -> None:
+    for file in make_msmt17(tmp_path, folders).glob("list_*.txt"):
+        file.unlink()
+    with pytest.raises(FileNotFoundError, match=r"found no list_train.txt, list_val.txt, list_query.txt"):
+        open_benchmark(tmp_path)
+
+
+def test_mars_without_its_pictures_says_which_folders_are_missing(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        shutil.rmtree(make_mars(tmp_path / split) / f"bbox_{split}")
+        shutil.rmtree(tmp_path / split / f"bbox_{'test' if split == 'train' else 'train'}")
+        with pytest.raises(FileNotFoundError, match=r"found no bbox_train/, bbox_test/"):
+            open_benchmark(tmp_path / split)
+
+
+def test_a_folder_is_the_same_however_its_path_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_market(tmp_path / "cuhk03-np" / "detected")
+    monkeypatch.chdir(tmp_path / "cuhk03-np")
+    assert open_benchmark("detected").name == "cuhk03-detected"
+    monkeypatch.chdir("detected")
+    assert open_benchmark(".").name == "cuhk03-detected"

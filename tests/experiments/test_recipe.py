@@ -1,0 +1,206 @@
+"""Recipes are read, and refused with the place and the reason."""
+
+from pathlib import Path
+
+import pytest
+
+from dare.experiments.recipe import RecipeError, load_recipe, shipped_recipes
+
+WHOLE = """\
+title = "Ours"
+
+[data.shop]
+folder = "pictures"
+column = "Market"
+
+[data.drawn]
+draw = "tiny"
+knobs = { train_people = 6, test_people = 4 }
+
+[training.small]
+preset = "demo"
+data = ["shop", "drawn"]
+runs = 2
+settings = { iterations = 4, learning_rate = 1, taps = [1, 4] }
+
+[training.single]
+preset = "demo"
+data = "shop"
+crops = 10
+settings = { taps = [4], fusion = false, seed = 7 }
+
+[training.bought]
+data = "shop"
+checkpoints = { shop = ["a", "b", "c"] }
+
+[table1]
+"DaRe(R)+RR" = "small"
+"IDE(R)+ML+RR" = { training = "single", metric = "xqda" }
+
+[figure4]
+training = "small"
+without = "single"
+data = "shop"
+
+[figure6]
+training = "small"
+data = "drawn"
+budgets = 7
+crops = 1
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "ours.toml"
+    path.write_text(text)
+    return path
+
+
+def test_everything_in_a_recipe_is_read(tmp_path: Path) -> None:
+    recipe = load_recipe(written(tmp_path, WHOLE))
+    assert recipe.outputs == ("table1", "table2", "figure4", "figure6")
+    assert recipe.data["shop"].folder == tmp_path / "pictures"
+    assert recipe.data["drawn"].drawn.train_people == 6
+    small, single, bought = recipe.trainings.values()
+    assert [training.count("shop") for training in (small, single, bought)] == [2, 1, 3]
+    config = small.config(1)
+    assert (config.iterations, config.decay_start, config.learning_rate, config.seed) == (4, 2, 1, 1)
+    assert config.architecture.taps == (1, 4)
+    assert single.config().seed == 7
+    assert (small.crops, single.crops) == (1, 10)
+    assert bought.trained_on == ()
+    assert bought.checkpoints["shop"] == (tmp_path / "a", tmp_path / "b", tmp_path / "c")
+    plain, learnt = recipe.table1
+    assert plain.reranked
+    assert learnt.metric == {"shop": "xqda"}
+    assert recipe.figures["figure4"].others == ("single",)
+    assert (recipe.figures["figure6"].count, recipe.figures["figure6"].crops) == (7, 1)
+
+
+def test_folders_can_be_given_for_data_sets_that_are_not_drawn(tmp_path: Path) -> None:
+    recipe = load_recipe(written(tmp_path, WHOLE))
+    assert recipe.with_folders({"shop": Path("elsewhere")}).data["shop"].folder == Path("elsewhere")
+    for name in ("drawn", "none"):
+        with pytest.raises(RecipeError, match=f"no data set '{name}' that a folder can be given for; it has shop"):
+            recipe.with_folders({name: Path("elsewhere")})
+
+
+def test_a_figure_that_a_recipe_lacks_is_refused(tmp_path: Path) -> None:
+    recipe = load_recipe(written(tmp_path, WHOLE))
+    recipe.require("table1")
+    with pytest.raises(RecipeError, match=r"has no figure5; it has table1, table2, figure4, figure6"):
+        recipe.require("figure5")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('title = "Ours"', "", "the recipe lacks title"),
+        ('title = "Ours"', "title = 3", "title must be a string, got 3"),
+        ('title = "Ours"', 'title = "Ours"\ncolour = 1', "the recipe has an unknown key 'colour'; expected data"),
+        ("[figure4]", "[figure9]", "the recipe has an unknown key 'figure9'"),
+        ('column = "Market"', 'colum = "Market"', r"data\.shop has an unknown key 'colum'; expected folder, layout"),
+        ('column = "Market"', 'column = "Markt"', r"data\.shop: unknown column 'Markt'; choose Market, MARS"),
+        ('column = "Market"', 'layout = "marks"', r"data\.shop: unknown layout 'marks'; choose market1501"),
+        ('column = "Market"', 'draw = "tiny"', "needs either a folder of pictures, or draw"),
+        ('column = "Market"', "knobs = { outfits = 3 }", "knobs belong to draw"),
+        ('draw = "tiny"', 'draw = "huge"', "unknown size 'huge'; choose tiny, small, standard"),
+        ("test_people = 4", "test_people = 0", r"data\.drawn\.knobs: test_people must be a whole number"),
+        ("test_people = 4", "people = 4", r"data\.drawn\.knobs: .*'people'"),
+        ("[data.drawn]", '[data."a/b"]', "'a/b' cannot be a name"),
+        ('draw = "tiny"', 'draw = "tiny"\ncolumn = "Market"', "data sets shop and drawn both have column 'Market'"),
+        ('preset = "demo"', 'preset = "dmo"', r"training\.small: unknown preset 'dmo'; choose paper, slim, demo"),
+        ("iterations = 4", "iteratons = 4", r"training\.small\.settings has an unknown setting 'iteratons'; choose"),
+        ("iterations = 4", 'iterations = "4"', r"training\.small\.settings\.iterations must be of the kind of 800"),
+        ("iterations = 4", "iterations = 4.5", "must be of the kind of 800, got 4.5"),
+        ("iterations = 4", "iterations = true", "must be of the kind of 800, got True"),
+        ("taps = [1, 4]", 'taps = "4"', r"settings\.taps must be a list of whole numbers, got '4'"),
+        ("iterations = 4", "iterations = 0", r"training\.small\.settings: iterations, images, .* must be at least 1"),
+        ("iterations = 4", 'backbone = "resnet51"', r"training\.small: unknown backbone 'resnet51'; choose resnet18"),
+        ("runs = 2", "runs = 0", r"training\.small\.runs must be at least 1, got 0"),
+        ("crops = 10", "crops = 5", r"training\.single\.crops must be 1 or 10, got 5"),
+        ("crops = 10", 'distance = "manhattan"', "distance must be one of euclidean, cosine"),
+        ('data = ["shop", "drawn"]', 'data = ["shop", "shp"]', "names an unknown data set 'shp'; the recipe has shop"),
+        ('data = ["shop", "drawn"]', 'data = ["shop", "shop"]', "names something twice: shop, shop"),
+        ('data = ["shop", "drawn"]', "", r"training\.small lacks data"),
+        ("[training.single]", "[training.small]", "TOML in which each name stands once: Cannot declare"),
+        ('"DaRe(R)+RR" = "small"', '"DaRe(R)" = "small"\n"DaRe(R)" = "small"', "each name stands once"),
+        ('checkpoints = { shop = ["a", "b", "c"] }', "checkpoints = { shop = [] }", r"checkpoints\.shop is empty"),
+        (
+            'checkpoints = { shop = ["a", "b", "c"] }',
+            'checkpoints = { drawn = ["a"] }',
+            "checkpoints has drawn, which is not in its data; add it there",
+        ),
+        ("runs = 2", 'checkpoints = { shop = ["a"] }\nembeddings = { shop = ["b", "c"] }', "not one for each other"),
+        ('"DaRe(R)+RR" = "small"', '"DaRe(R)+RR" = "smal"', "names no training of this recipe, but 'smal'; it has"),
+        (
+            '"DaRe(R)+RR" = "small"',
+            '"DaRe(R) + RR" = "small"',
+            r"table1 has no row 'DaRe\(R\) \+ RR'; its rows are CNN",
+        ),
+        ('"DaRe(R)+RR" = "small"', '"DaRe(R)+RR" = 3', "must be the name of a training, or a section, got 3"),
+        ('metric = "xqda"', 'metric = "lmnn"', r"metric must be one of kissme, xqda \(for shop\), got 'lmnn'"),
+        ('training = "single", metric = "xqda"', 'training = "single"', r'table1."IDE\(R\)\+ML\+RR" lacks metric'),
+        (
+            'metric = "xqda"',
+            'metric = { shop = "xqda", drawn = "xqda" }',
+            "metric is for drawn, which is not in the data",
+        ),
+        ('without = "single"', "", "figure4 lacks without"),
+        ('without = "single"', 'against = "single"', "figure4 lacks without"),
+        ("budgets = 7", "count = 7", "figure6 has an unknown key 'count'"),
+        ("budgets = 7", "budgets = 0", "figure6.budgets must be at least 1, got 0"),
+        ("crops = 1\n", "crops = 2\n", "figure6.crops must be 1 or 10, got 2"),
+        ('data = "drawn"\nbudgets', 'data = "drwn"\nbudgets', "figure6 names an unknown data set 'drwn'"),
+        ('without = "single"\ndata = "shop"', 'without = "single"\ndata = "drawn"', "training single is not for drawn"),
+    ],
+)
+def test_what_cannot_be_followed_is_refused_with_its_place(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in WHOLE
+    path = written(tmp_path, WHOLE.replace(old, new, 1))
+    with pytest.raises(RecipeError, match=message) as raised:
+        load_recipe(path)
+    assert str(raised.value).startswith(str(path))
+
+
+def test_what_is_no_recipe_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"no recipe at none\.toml; give a TOML file, or one of paper, tiny"):
+        load_recipe("none.toml")
+    with pytest.raises(RecipeError, match="names no data set"):
+        load_recipe(written(tmp_path, 'title = "Empty"'))
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_shipped_recipes_can_be_followed(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.outputs == ("table1", "table2", *(f"figure{number}" for number in range(3, 9)))
+
+
+def test_the_papers_recipe_trains_what_the_paper_trained() -> None:
+    recipe = load_recipe("paper")
+    assert {data.column for data in recipe.data.values()} == {"Market", "MARS", "CUHK03(L)", "CUHK03(D)", "Duke"}
+    dare = {name: recipe.trainings[name] for name in ("dare-r", "dare-r-re", "dare-de", "dare-de-re")}
+    for name, training in dare.items():
+        config = training.config()
+        assert (len(training.data), training.runs, training.crops) == (5, 4, 10)
+        assert config.architecture.backbone == ("densenet201" if "-de" in name else "resnet50")
+        assert config.augmentation.erasing == (0.5 if name.endswith("-re") else 0.0)
+        assert (config.iterations, config.people, config.images) == (60_000, 18, 4)
+    rows = {row.name: row.training for row in recipe.table1}
+    for name in (name for name in rows if name.startswith("DaRe")):
+        backbone = "dare-de" if "(De)" in name else "dare-r"
+        assert rows[name] == backbone + "-re" * ("+RE" in name)
+    runs = [training.count(data) for training in recipe.trainings.values() for data in training.data]
+    assert sum(runs) == 126  # as docs/reproduce.md says
+    unsupervised = recipe.trainings[recipe.figures["figure4"].others[0]].config()
+    assert not unsupervised.deep_supervision
+    against = [recipe.trainings[name].config() for name in recipe.figures["figure5"].others]
+    assert [config.architecture.backbone for config in against] == ["resnet18", "resnet34", "resnet50"]
+    assert all(config.architecture.build().fusion is None for config in against)
+
+
+def test_the_tiny_recipe_says_that_it_stands_in() -> None:
+    recipe = load_recipe("tiny")
+    assert "stands in for every network" in recipe.stands_in
+    assert all(data.stands_in for data in recipe.data.values())
+    assert all(training.stands_in and training.runs == 1 for training in recipe.trainings.values())

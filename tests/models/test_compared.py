@@ -195,7 +195,7 @@ def test_pan_says_what_it_takes() -> None:
 
 
 def slow_box_loss(boxes: list[list[list[float]]]) -> float:
-    """Section 3.2 of the paper, box by box."""
+    """Near its place, larger than nothing, inside of the picture: box by box."""
     total, count = 0.0, 0
     for picture in boxes:
         for (wide, high, across, down), place in zip(picture, (-2 / 3, 0.0, 2 / 3), strict=True):

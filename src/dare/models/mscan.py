@@ -1,7 +1,7 @@
 """The trunk of MSCAN: each convolution looks at three scales at once, made for 160x64 pictures.
 
 Source: Li et al., "Learning Deep Context-aware Features over Body and Latent Parts for Person Re-identification", CVPR
-2017, table 1. Its last pooling is left to what stands on the trunk, which cuts parts out of the map.
+2017. Its last pooling is left to what stands on the trunk, which cuts parts out of the map.
 """
 
 import torch

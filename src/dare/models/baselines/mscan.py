@@ -5,7 +5,7 @@ shift and stretch. Boxes drift without guidance, so a loss keeps them near where
 nothing and inside of the picture. Body and parts have a classifier each; the vector is both.
 
 Source: Li et al., "Learning Deep Context-aware Features over Body and Latent Parts for Person Re-identification", CVPR
-2017, section 3. Written without code of its authors: the locating network, the sizes within the part branch, and how
+2017. Written without code of its authors: the locating network, the sizes within the part branch, and how
 much the boxes' loss allows and weighs, are ours.
 """
 

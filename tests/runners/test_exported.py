@@ -146,6 +146,23 @@ np.save(sys.argv[3], found.fused)
 
 
 @every_engine
+def test_signals_are_handled_after_runners_are_gone(engine: str, folders: dict[str, Path]) -> None:
+    code = """
+import signal, sys
+from pathlib import Path
+from dare import open_runner
+first, second = open_runner(Path(sys.argv[1])), open_runner(Path(sys.argv[1]))
+del first
+del second
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+signal.raise_signal(signal.SIGTERM)
+"""
+    words = [sys.executable, "-W", "error", "-c", code, str(folders[engine])]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
+
+@every_engine
 def test_a_missing_engine_names_its_extra(
     engine: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

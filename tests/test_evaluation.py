@@ -213,7 +213,7 @@ def test_a_report_of_reranked_distances_says_so_and_lists_by_them(
     write_report(tmp_path / "report.html", result)
     page = (tmp_path / "report.html").read_text()
     settings = "re-ranked: k1 4, k2 2, weight 0.0, variant zhong"
-    assert f"{settings}: every query" in page or f"{settings}, without junk: every query" in page
+    assert f"{settings}; every query" in page or f"{settings}, without junk; every query" in page
     people, cameras = result.gallery.people, result.gallery.cameras
     part = np.flatnonzero(people != -1) if not junk else np.arange(len(people))
     expected = k_reciprocal(result.query.stages[0], result.gallery.stages[0][part], k1=4, k2=2, weight=0.0)

@@ -109,9 +109,10 @@ def reproduce_figure4(
     output.print(f"{_runs(len(figure.groups[0]))} with deep supervision, {_runs(len(figure.groups[1]))} without")
     output.print(table)
     output.print(MEANING)
-    if differing := _differing(configs):
-        names = ", ".join(differing)
-        output.print(f"note: the networks differ in {names} too, so the gain is not of deep supervision alone")
+    if names := differing(configs):
+        output.print(
+            f"note: the networks differ in {', '.join(names)} too, so the gain is not of deep supervision alone"
+        )
     output.print(f"written: {', '.join(str(path) for path in files)}")
 
 
@@ -155,7 +156,7 @@ def _configs(paths: Sequence[Path], wanted: bool) -> "list[Mapping[str, Any]]":
 MAY_DIFFER = ("deep_supervision", "seed", "workers", "save_every", "log_every")
 
 
-def _differing(configs: "Sequence[Mapping[str, Any]]") -> list[str]:
+def differing(configs: "Sequence[Mapping[str, Any]]") -> list[str]:
     """The settings that are not the same in all networks, but for those that may."""
     names = dict.fromkeys(name for config in configs for name in config if name not in MAY_DIFFER)
     return [name for name in names if any(config.get(name) != configs[0].get(name) for config in configs)]

@@ -162,14 +162,14 @@ def _evaluated(
     if (model is None) == (embeddings is None):
         raise ValueError("give either --model or --embeddings")
     running = running or Running()
+    if embeddings is not None and running != Running(skip_unreadable=running.skip_unreadable):
+        raise ValueError("options of running a network belong to --model, not to --embeddings; leave them out")
     benchmark = open_benchmark(root, layout)
     check_people([sample.person for sample in benchmark.query])
     samples = (*benchmark.query, *benchmark.gallery)
     if model is not None:
         vectors, _ = run_network(benchmark, samples, running.open(model), running)
     else:
-        if running != Running(skip_unreadable=running.skip_unreadable):
-            raise ValueError("options of running a network belong to --model, not to --embeddings; leave them out")
         vectors = Embeddings.load(str(embeddings))
     skipped = vectors.lacking(benchmark.identify(samples)) if running.skip_unreadable else []
     return evaluate(vectors, benchmark, distance=distance, skipped=skipped)

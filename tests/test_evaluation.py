@@ -144,6 +144,10 @@ def test_no_match_at_all_gives_nan_not_an_error(benchmark: Benchmark) -> None:
 def test_unknown_distances_and_costs_of_another_network_are_refused(benchmark: Benchmark) -> None:
     with pytest.raises(ValueError, match="distance must be 'euclidean' or 'cosine', got 'cos'"):
         evaluate(made_up(benchmark), benchmark, distance="cos")  # type: ignore[arg-type]
+    found = made_up(benchmark)
+    zero = replace(found, stages=(np.zeros_like(found.stages[0]), *found.stages[1:]))
+    with pytest.raises(ValueError, match="stage 1: vector 0 is zero"):
+        evaluate(zero, benchmark, distance="cosine")
     with pytest.raises(ValueError, match="expected costs of 3 exits, got 1"):
         evaluate(made_up(benchmark), benchmark, costs=ExitCosts((10,), "made up"))
 

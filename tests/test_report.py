@@ -144,6 +144,7 @@ def test_the_page_names_all_settings_of_its_figures(tmp_path: Path) -> None:
     write_report(tmp_path / "r.html", replace(special, multi_query="mean"), embedding_maps=True)
     text = (tmp_path / "r.html").read_text()
     assert "Learnt distance (at the last by KISSME); 10 crops; tracklets pooled by max; multi-query by mean;" in text
+    assert f"official rule; {Reranking()}; every query knows all others" in text
     assert text.count("The distances are the original ones, not the re-ranked.") == 2
     assert "learnt distance</text>" in text
 

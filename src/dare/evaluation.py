@@ -92,7 +92,7 @@ class Evaluation:
 
     @property
     def compared(self) -> str:
-        """How vectors came about and were compared, in one line."""
+        """How vectors came about and were compared, before any re-ranking, in one line."""
         distance = "cosine distance (Euclidean, of vectors of length 1)" if self.distance == "cosine" else self.unit
         parts = [f"{distance} (at the last by {self.metric})" if self.metric else distance]
         parts.append("crops unknown" if self.crops is None else f"{self.crops} crop{'s' if self.crops > 1 else ''}")
@@ -101,14 +101,15 @@ class Evaluation:
             parts.append(f"tracklets pooled {how}")
         if self.multi_query:
             parts.append(f"multi-query by {self.multi_query}")
-        if self.rerank:
-            parts.append(f"{self.rerank}; every query knows all others, so not for a stream")
         return "; ".join(parts)
 
     @property
     def settings(self) -> str:
         """How the figures came about, in one line: they compare with others of the same settings only."""
-        return f"{self.compared}; average precision by the {self.rule} rule"
+        settings = f"{self.compared}; average precision by the {self.rule} rule"
+        if self.rerank:
+            settings += f"; {self.rerank}; every query knows all others, so not for a stream"
+        return settings
 
     @property
     def nothing_to_score(self) -> str:

@@ -117,8 +117,8 @@ class Verifier:
             raise ValueError("a verifier needs at least one exit")
         if self.distance not in get_args(Distance):
             raise ValueError(f"distance must be one of {', '.join(get_args(Distance))}, got {self.distance!r}")
-        if not isinstance(self.crops, int) or self.crops < 1:
-            raise ValueError(f"vectors are of at least one crop, got {self.crops}")
+        if self.crops not in (1, 10):
+            raise ValueError(f"vectors are of 1 crop or the mean of 10, got {self.crops}")
         if self.tracklets not in ("", "unknown", *get_args(Pooling)):
             raise ValueError(f"tracklets are pooled by mean or max, in an unknown way or not, got {self.tracklets!r}")
         check_rate(self.false_match_rate)

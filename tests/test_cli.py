@@ -123,7 +123,8 @@ def test_vectors_from_elsewhere_are_scored_by_either_distance(
     for distance in ("euclidean", "cosine"):
         status, out, _ = run(capsys, "evaluate", market, "--embeddings", tmp_path / "e.npz", "--distance", distance)
         assert status == 0
-        assert f"gallery entries, {distance}" in out
+        assert f"{distance} distance" in out.lower()
+        assert "crops unknown; average precision by the official rule" in " ".join(out.split())
         assert "unknown" in out
 
 
@@ -133,7 +134,7 @@ def test_a_learnt_distance_takes_the_training_pictures(
     learn = ["--metric", "kissme", "--metric-dimensions", "3"]
     status, out, _ = run(capsys, "evaluate", market, "--model", model, *learn, "--json", tmp_path / "r.json")
     assert status == 0
-    assert "gallery entries, learnt distances" in out
+    assert "learnt distance (at the last by KISSME in " in out
     assert json.loads((tmp_path / "r.json").read_text())["metric"].startswith("KISSME")
     run(capsys, "embed", market, tmp_path / "e.npz", "--model", model)
     status, _, err = run(capsys, "evaluate", market, "--embeddings", tmp_path / "e.npz", *learn)
@@ -159,6 +160,7 @@ def test_thresholds_are_found_and_two_pictures_compared(
     assert status == 0
     assert "found on 6 people" in out
     assert "calibration error on the others, at a prior of 0.5" in out
+    assert "compared by Euclidean distance; 1 crop" in out
     assert (tmp_path / "p.png").exists()
     run(capsys, "embed", root, tmp_path / "e.npz", "--model", model)
     again = ["--embeddings", tmp_path / "e.npz", "--out", tmp_path / "u.json"]
@@ -292,7 +294,13 @@ def test_one_camera_alone_cannot_be_scored_and_the_reason_is_said(
         (["evaluate", "ROOT", "--model", "MODEL", "--metric", "xqda", "--metric-dimensions", "0"], "at least 1"),
         (["threshold", "ROOT"], "give either --model or --embeddings"),
         (["threshold", "ROOT", "--embeddings", "none.npz", "--crops", "10"], "belong to --model"),
-        (["threshold", "ROOT", "--model", "MODEL"], "queries need at least four, got 3"),
+        (["threshold", "ROOT", "--model", "none"], "queries need at least four, got 3"),
+        (["threshold", "none", "--model", "none", "--false-match-rate", "2"], "a false match rate is between 0 and 1"),
+        (["threshold", "none", "--model", "none", "--prior", "1"], "a prior probability is between 0 and 1"),
+        (["threshold", "none", "--model", "none", "--seed", "-1"], "a seed is at least 0"),
+        (["compare", "a", "b", "--model", "none", "--thresholds", "none.json", "--prior", "0"], "a prior probability"),
+        (["evaluate", "none", "--model", "none", "--false-match-rate", "0.1"], "belongs to --report"),
+        (["evaluate", "none", "--model", "none", "--report", "r", "--false-match-rate", "2"], "between 0 and 1, got 2"),
         (["compare", "a.jpg", "b.jpg", "--model", "MODEL", "--thresholds", "none.json"], "no file at none.json"),
         (["evaluate", "ROOT", "--model", "MODEL", "--rerank-k1", "5"], "--rerank-k1 belongs to --rerank"),
         (["evaluate", "ROOT", "--model", "none", "--rerank", "--rerank-weight", "2"], "weight must be from 0"),

@@ -10,6 +10,7 @@ from conftest import TINY, make_market
 from test_cli import run
 
 from dare import cli
+from dare.cli.runs import differing
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +57,21 @@ def test_figure_4_compares_two_groups(
     status, out, _ = run(capsys, *words, "--without-embeddings", places["C.npz"])
     assert status == 0
     assert "2 runs with deep supervision, 1 run without" in out
+    assert "note: the networks differ" not in out
     names = {"figure4.csv", "figure4_runs.csv", "figure4.png", "figure4.svg"}
     assert {path.name for path in (tmp_path / "f").iterdir()} == names
     rows = list(csv.DictReader((tmp_path / "f" / "figure4.csv").read_text().splitlines()))
     assert [row["runs"] for row in rows] == ["2"] * 5 + ["1"] * 5
+
+
+def test_settings_that_differ_besides_the_seed_are_named() -> None:
+    alike = {"iterations": 4, "seed": 1, "deep_supervision": True, "augmentation": {"erasing": 0.3}}
+    other = {**alike, "seed": 2, "deep_supervision": False}
+    assert differing([]) == differing([alike, other]) == []
+    assert differing([alike, {**other, "iterations": 5}, {**other, "augmentation": {}}]) == [
+        "iterations",
+        "augmentation",
+    ]
 
 
 def test_figure_7_shows_what_the_fusion_gets_right(

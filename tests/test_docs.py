@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import save_picture
+from experiments.streams import drawn_evaluation
 
 import dare
 from dare import PRESETS, Embeddings, create_gallery, open_benchmark, open_runner, train
@@ -126,3 +127,13 @@ def test_links_lead_to_files_that_exist(page: Path) -> None:
 def test_every_public_name_is_in_the_reference() -> None:
     listed = re.findall(r"^\.\. auto\w+:: (?:[\w.]+\.)?(\w+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
     assert sorted(listed) == sorted(name for name in dir(dare) if name != "__version__")
+
+
+def test_the_reference_of_the_figures_file_lists_its_fields_and_no_other() -> None:
+    evaluation = drawn_evaluation(people=2)
+    section = (ROOT / "docs" / "formats.md").read_text().partition("## Figures: `dare evaluate --json`")[2]
+    tables = section.partition("\n## ")[0].split("Each entry of `results`:")
+    listed = [re.findall("`(\\w+)`", " ".join(re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE))) for table in tables]
+    figures = evaluation.figures()
+    assert sorted(listed[0]) == sorted([*figures, "version"])
+    assert sorted(listed[1]) == sorted(figures["results"][0])

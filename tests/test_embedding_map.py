@@ -25,11 +25,14 @@ def test_groups_that_are_far_apart_stay_together() -> None:
 def test_the_same_seed_gives_the_same_places() -> None:
     np.testing.assert_array_equal(lay_out(VECTORS, 3), lay_out(VECTORS, 3))
     assert lay_out(VECTORS[:5, :1]).shape == (5, 2)
+    assert np.isfinite(lay_out(1e-30 * VECTORS[:12])).all()
 
 
 def test_too_few_vectors_are_refused() -> None:
     with pytest.raises(ValueError, match="expected at least 5 vectors to lay out, got 4"):
         lay_out(VECTORS[:4])
+    with pytest.raises(ValueError, match="all vectors are equal"):
+        lay_out(np.full((9, 3), 0.1))
 
 
 def test_only_other_cameras_count_as_neighbours() -> None:

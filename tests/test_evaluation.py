@@ -144,6 +144,10 @@ def test_no_match_at_all_gives_nan_not_an_error(benchmark: Benchmark) -> None:
 def test_unknown_distances_and_costs_of_another_network_are_refused(benchmark: Benchmark) -> None:
     with pytest.raises(ValueError, match="distance must be 'euclidean' or 'cosine', got 'cos'"):
         evaluate(made_up(benchmark), benchmark, distance="cos")  # type: ignore[arg-type]
+    found = made_up(benchmark)
+    zero = replace(found, stages=(np.zeros_like(found.stages[0]), *found.stages[1:]))
+    with pytest.raises(ValueError, match="stage 1: vector 0 is zero"):
+        evaluate(zero, benchmark, distance="cosine")
     with pytest.raises(ValueError, match="expected costs of 3 exits, got 1"):
         evaluate(made_up(benchmark), benchmark, costs=ExitCosts((10,), "made up"))
 
@@ -213,7 +217,7 @@ def test_a_report_of_reranked_distances_says_so_and_lists_by_them(
     write_report(tmp_path / "report.html", result)
     page = (tmp_path / "report.html").read_text()
     settings = "re-ranked: k1 4, k2 2, weight 0.0, variant zhong"
-    assert f"{settings}: every query" in page or f"{settings}, without junk: every query" in page
+    assert f"{settings}; every query" in page or f"{settings}, without junk; every query" in page
     people, cameras = result.gallery.people, result.gallery.cameras
     part = np.flatnonzero(people != -1) if not junk else np.arange(len(people))
     expected = k_reciprocal(result.query.stages[0], result.gallery.stages[0][part], k1=4, k2=2, weight=0.0)

@@ -1,17 +1,20 @@
 """The report shows curves, distances, maps and where the network looked, in one file that loads nothing."""
 
 import re
+from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from experiments.streams import drawn_evaluation
 
 from dare import Benchmark, Embeddings, Evaluation, embed, evaluate, load_checkpoint, open_benchmark, open_runner
 from dare.models.activation_maps import maps_of_picture
-from dare.report import FALSE_MATCH_RATE, write_report
-from dare.retrieval.pair_distances import pair_distances
+from dare.report import write_report
+from dare.retrieval.pairs import Pairs
+from dare.retrieval.reranking import Reranking
 
 
 @pytest.fixture(scope="module")
@@ -88,14 +91,15 @@ def test_nothing_is_loaded_run_or_allowed(evaluation: Evaluation, tmp_path: Path
 
 def test_every_exit_has_its_curve_its_distances_and_its_map(tmp_path: Path) -> None:
     evaluation = drawn_evaluation(people=40)
-    write_report(tmp_path / "r.html", evaluation, embedding_maps=True)
+    write_report(tmp_path / "r.html", evaluation, embedding_maps=True, false_match_rate=0.01)
     labels = [drawing.get("aria-label") or "" for drawing in Page((tmp_path / "r.html").read_text()).all("svg")]
     (curves,) = (label for label in labels if label.startswith("Percent of the queries with a right answer"))
     for result, q, g in zip(evaluation.exits, evaluation.query.exits(), evaluation.gallery.exits(), strict=True):
         assert f"{result.name}: {100 * result.scores.cmc(1):.1f} at rank 1" in curves
         (distances,) = (label for label in labels if label.startswith(f"Distances at {result.name}: "))
-        threshold = pair_distances(q, g, evaluation.query, evaluation.gallery).threshold(FALSE_MATCH_RATE)
-        assert f"mark at {threshold:.3g}: 0.1 % of others" in distances
+        pairs = Pairs(q, g, evaluation.query, evaluation.gallery)
+        (threshold,) = pairs.ranked([pairs.impostors // 100], pairs.counts())
+        assert f"mark at {threshold:.3g}: 1 % of others" in distances
         assert any(
             re.match(rf"\d+ vectors of 12 people at {result.name}, laid out by t-SNE", label) for label in labels
         )
@@ -106,9 +110,43 @@ def test_small_sets_have_a_page_too(
 ) -> None:
     few = evaluate(embeddings, benchmark, skipped=evaluation.gallery.ids)
     write_report(tmp_path / "r.html", few, embedding_maps=True)
-    assert "there is nothing to show" in (tmp_path / "r.html").read_text()
+    text = (tmp_path / "r.html").read_text()
+    assert "there is nothing to show" in text
+    assert "nan" not in text.partition("</style>")[2]
+    assert "<td>–</td>" in text
     write_report(tmp_path / "r.html", evaluation)
     assert "too few pairs for a mark at 0.1 %" in (tmp_path / "r.html").read_text()
+    with pytest.raises(ValueError, match="a false match rate is between 0 and 1, got 2"):
+        write_report(tmp_path / "none.html", evaluation, false_match_rate=2)
+
+
+def test_an_exit_whose_vectors_are_all_equal_has_no_map_and_the_others_do(tmp_path: Path) -> None:
+    drawn = drawn_evaluation(people=6)
+    sides = [
+        replace(side, stages=(np.ones_like(side.stages[0]), *side.stages[1:])) for side in (drawn.query, drawn.gallery)
+    ]
+    write_report(tmp_path / "r.html", replace(drawn, query=sides[0], gallery=sides[1]), embedding_maps=True)
+    text = (tmp_path / "r.html").read_text()
+    assert text.count('<div class="map">') == 2
+    assert "<b>stage 1</b>: all vectors are equal, nothing to lay out" in text
+
+
+def test_the_page_names_all_settings_of_its_figures(tmp_path: Path) -> None:
+    drawn = drawn_evaluation(people=6)
+    write_report(tmp_path / "r.html", drawn)
+    plain = (tmp_path / "r.html").read_text()
+    assert "Euclidean distance; crops unknown; average precision by the official rule." in plain
+    assert "re-ranked" not in plain
+    gallery = replace(drawn.gallery, crops=10, pooling="max")
+    samples = [replace(drawn.benchmark.gallery[0], images=(Path("/nowhere/1.jpg"), Path("/nowhere/2.jpg")))]
+    benchmark = replace(drawn.benchmark, gallery=(*samples, *drawn.benchmark.gallery[1:]))
+    special = replace(drawn, benchmark=benchmark, gallery=gallery, metric="KISSME", rerank=Reranking())
+    write_report(tmp_path / "r.html", replace(special, multi_query="mean"), embedding_maps=True)
+    text = (tmp_path / "r.html").read_text()
+    assert "Learnt distance (at the last by KISSME); 10 crops; tracklets pooled by max; multi-query by mean;" in text
+    assert f"official rule; {Reranking()}; every query knows all others" in text
+    assert text.count("The distances are the original ones, not the re-ranked.") == 2
+    assert "learnt distance</text>" in text
 
 
 def test_the_same_evaluation_gives_the_same_page(tmp_path: Path) -> None:
@@ -121,5 +159,6 @@ def test_the_same_evaluation_gives_the_same_page(tmp_path: Path) -> None:
 def test_cosine_distances_are_measured_as_such(benchmark: Benchmark, embeddings: Embeddings, tmp_path: Path) -> None:
     write_report(tmp_path / "r.html", evaluate(embeddings, benchmark, distance="cosine"))
     text = (tmp_path / "r.html").read_text()
-    assert "cosine distance</text>" in text
-    assert "Euclidean" not in text
+    assert "distance of vectors of length 1</text>" in text  # as `dare threshold` measures them
+    assert "Cosine distance (Euclidean, of vectors of length 1)" in text
+    assert "Euclidean distance" not in text

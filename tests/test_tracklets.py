@@ -126,7 +126,8 @@ def test_from_training_on_tracklets_to_their_figures(
         words = ["evaluate", tracklets, "--model", network, "--pooling", pooling, "--json", by_network]
         status, out, _ = run(capsys, *words)
         assert status == 0
-        assert f"mars: 4 queries, 12 gallery entries, euclidean, tracklets pooled by {pooling}" in " ".join(out.split())
+        shown = "mars: 4 queries, 12 gallery entries Euclidean distance; 1 crop; tracklets pooled by"
+        assert f"{shown} {pooling}" in " ".join(out.split())
         status, out, _ = run(capsys, "evaluate", tracklets, "--embeddings", file, "--json", by_file)
         assert status == 0
         assert f"tracklets pooled by {pooling}" in " ".join(out.split())

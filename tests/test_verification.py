@@ -17,6 +17,7 @@ from dare.images import Preparation, UnreadableImageError
 from dare.retrieval.decisions import Calibration, Curve, Errors, Rate, Threshold
 from dare.retrieval.embeddings import Embeddings
 from dare.retrieval.metrics import kissme
+from dare.retrieval.reranking import Reranking
 from dare.verification import ExitVerifier, Verifier, compare, fit_verifier
 
 MODEL = "a" * 64
@@ -99,8 +100,15 @@ def test_what_no_threshold_can_be_found_on_is_refused() -> None:
         fit_verifier(made_up, seed=-1)
     with pytest.raises(ValueError, match="a prior probability is between 0 and 1"):
         fit_verifier(made_up, prior=1.0)
-    with pytest.raises(ValueError, match="got an evaluation by a learnt metric"):
-        fit_verifier(replace(made_up, metric="KISSME"))
+    with pytest.raises(ValueError, match="a false match rate is between 0 and 1"):
+        fit_verifier(made_up, false_match_rate=1.0)
+    for setting, what in (
+        ({"metric": "KISSME"}, "a learnt metric"),
+        ({"rerank": Reranking()}, "re-ranking"),
+        ({"multi_query": "mean"}, "multi-query"),
+    ):
+        with pytest.raises(ValueError, match=f"got an evaluation by {what}; leave it out"):
+            fit_verifier(replace(made_up, **setting))
 
 
 def test_two_vectors_are_one_person_below_the_threshold_alone() -> None:
@@ -127,10 +135,11 @@ def test_cosine_verifiers_scale_vectors_first() -> None:
 
 def test_vectors_that_cannot_be_of_the_exit_are_refused() -> None:
     verifier = by_hand()
-    with pytest.raises(ValueError, match="expected two vectors of 3 finite numbers, as stage 1 gives, got 2"):
-        verifier.same_person(np.zeros(2), np.zeros(2), 0)
-    with pytest.raises(ValueError, match="expected two vectors of 2 finite numbers"):
-        verifier.same_person(np.zeros(2), np.full(2, np.nan))
+    with pytest.raises(ValueError, match="expected two vectors of 3 finite numbers, as stage 1 gives, got 3 and 2"):
+        verifier.same_person(np.zeros(3), np.zeros(2), 0)
+    for wrong in (np.nan, 1j):
+        with pytest.raises(ValueError, match="got NaN, infinity or complex numbers"):
+            verifier.same_person(np.zeros(2), np.full(2, wrong))
     with pytest.raises(ValueError, match="there are 2 exits, counted from 0, got 2"):
         verifier.same_person(np.zeros(2), np.zeros(2), 2)
     with pytest.raises(ValueError, match="at least one exit"):
@@ -149,7 +158,8 @@ def by_hand() -> Verifier:
         calibration = Calibration(np.array([0.0, 2 * distance]), np.array([4.0, -4.0]))
         return ExitVerifier(name, size, Threshold(distance, 0.9, 9.0), calibration, errors, errors, 0.01, curve)
 
-    return Verifier(MODEL, (at("stage 1", 3, 5.0), at("stage 2", 2, 1.0)), 0.1, 0.5, "euclidean", 1, {"data": "none"})
+    exits = at("stage 1", 3, 5.0), at("stage 2", 2, 1.0)
+    return Verifier(MODEL, exits, 0.1, 0.5, "euclidean", 1, "", {"data": "none"})
 
 
 def test_a_file_answers_as_what_it_was_written_from(verifier: Verifier, tmp_path: Path) -> None:
@@ -185,6 +195,13 @@ def test_thresholds_of_another_or_an_unknown_network_are_refused(verifier: Verif
         lambda content: content.update(prior="half"),
         lambda content: content["exits"][0].update(more=1),
         lambda content: content.update(format=2),
+        lambda content: content.update(crops=0),
+        lambda content: content.update(tracklets=None),
+        lambda content: content.update(false_match_rate=2),
+        lambda content: content["exits"][0].update(dimensions="3"),
+        lambda content: content["exits"][0]["threshold"].update(distance=float("nan")),
+        lambda content: content["exits"][0]["threshold"].update(distance=None),
+        lambda content: content["exits"][0]["measured"]["false_match"].update(value="x"),
     ],
 )
 def test_damaged_files_are_refused(tmp_path: Path, damage: Any) -> None:
@@ -232,6 +249,11 @@ def test_pictures_of_another_network_or_unreadable_ones_are_refused(tmp_path: Pa
         compare(picture, picture, runner, replace(by_hand(), model=""))
     with pytest.raises(MismatchError, match="thresholds of 1 exits, the network has 2"):
         compare(picture, picture, runner, replace(by_hand(), exits=by_hand().exits[:1]))
+    with pytest.raises(MismatchError, match=r"the thresholds are for tracklets \(pooling: max\)"):
+        compare(picture, picture, runner, replace(by_hand(), tracklets="max"))
+    first, last = by_hand().exits
+    with pytest.raises(MismatchError, match="vectors of 5 numbers at stage 1, the network gives 3; find them again"):
+        compare(picture, picture, runner, replace(by_hand(), exits=(replace(first, dimensions=5), last)), exit=0)
     with pytest.raises(UnreadableImageError):
         compare(picture, tmp_path / "none.jpg", runner, by_hand(), exit=0)
     with pytest.raises(ValueError, match="means over 10 crops"):

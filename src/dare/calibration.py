@@ -188,12 +188,10 @@ def load_verifier(path: str | Path, model: str) -> Verifier:
             f"{model[:12] or 'unknown'}; find thresholds for this one with dare threshold"
         )
     try:
-        settings = {name: content[name] for name in ("false_match_rate", "prior")}
-        about = dict(content["about"])
+        names = ("false_match_rate", "prior", "distance", "crops", "tracklets")
+        settings = {name: content[name] for name in names}
         exits = tuple(map(_exit_verifier, content["exits"]))
-        return Verifier(
-            model, exits, **settings, distance=content["distance"], crops=int(content["crops"]), about=about
-        )
+        return Verifier(model, exits, **settings, about=dict(content["about"]))
     except (LookupError, TypeError, ValueError) as error:
         raise MeasurementError(f"{path} holds no thresholds, or it is damaged; find them again") from error
 

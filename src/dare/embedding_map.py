@@ -61,6 +61,7 @@ def lay_out(vectors: NDArray[np.floating], seed: int = 0) -> NDArray[np.float64]
 
     Raises:
         ImportError: without scikit-learn; says what to install.
+        ValueError: too few vectors, or all of them equal.
 
     Source: van der Maaten & Hinton, "Visualizing Data using t-SNE", 2008; scikit-learn's, the exact method.
     """
@@ -68,6 +69,11 @@ def lay_out(vectors: NDArray[np.floating], seed: int = 0) -> NDArray[np.float64]
         raise ValueError(f"expected at least {FEWEST} vectors to lay out, got {len(vectors)}")
     t_sne = _t_sne()
     vectors = np.asarray(vectors, np.float64)
+    vectors = vectors - vectors[0]
+    largest = np.abs(vectors).max(initial=0)
+    if not largest:
+        raise ValueError("all vectors are equal, so there is nothing to lay out")
+    vectors /= largest  # the layout depends on no unit, but squares of tiny values would vanish
     found: NDArray[np.float32] = t_sne(
         2,
         perplexity=min(PERPLEXITY, (len(vectors) - 1) / 3),

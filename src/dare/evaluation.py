@@ -79,6 +79,39 @@ class Evaluation:
         return self.gallery.pooling or "unknown"
 
     @property
+    def crops(self) -> int | None:
+        """Per picture, of which vectors are means; None where nobody says so, of vectors of an unknown network."""
+        return self.gallery.crops if self.gallery.model or self.gallery.crops > 1 else None
+
+    @property
+    def unit(self) -> str:
+        """What vectors are apart by, before any re-ranking."""
+        if self.metric:
+            return "learnt distance"
+        return "Euclidean distance" if self.distance == "euclidean" else "distance of vectors of length 1"
+
+    @property
+    def compared(self) -> str:
+        """How vectors came about and were compared, before any re-ranking, in one line."""
+        distance = "cosine distance (Euclidean, of vectors of length 1)" if self.distance == "cosine" else self.unit
+        parts = [f"{distance} (at the last by {self.metric})" if self.metric else distance]
+        parts.append("crops unknown" if self.crops is None else f"{self.crops} crop{'s' if self.crops > 1 else ''}")
+        if self.tracklets:
+            how = "in an unknown way" if self.tracklets == "unknown" else f"by {self.tracklets}"
+            parts.append(f"tracklets pooled {how}")
+        if self.multi_query:
+            parts.append(f"multi-query by {self.multi_query}")
+        return "; ".join(parts)
+
+    @property
+    def settings(self) -> str:
+        """How the figures came about, in one line: they compare with others of the same settings only."""
+        settings = f"{self.compared}; average precision by the {self.rule} rule"
+        if self.rerank:
+            settings += f"; {self.rerank}; every query knows all others, so not for a stream"
+        return settings
+
+    @property
     def nothing_to_score(self) -> str:
         """Why the figures say nothing, or ""."""
         if reason := _one_sided(self.benchmark, self.query, self.gallery):
@@ -124,6 +157,7 @@ class Evaluation:
             "distance": self.distance,
             "metric": self.metric or None,
             "rule": self.rule,
+            "crops": self.crops,
             "rerank": asdict(self.rerank) if self.rerank else None,
             "tracklets": self.tracklets or None,
             "multi_query": self.multi_query,
@@ -196,11 +230,14 @@ def evaluate(
         distance = "euclidean"
     results = []
     for name, is_exit, macs, q, g in _embeddings(query, gallery, costs):
-        vectors = (normalised(q), normalised(g)) if distance == "cosine" else (q, g)
-        if rerank:
-            scores = score_reranked(*vectors, query, gallery, rerank=rerank, rule=rule)
-        else:
-            scores = score_vectors(*vectors, query, gallery, rule=rule)
+        try:
+            vectors = (normalised(q), normalised(g)) if distance == "cosine" else (q, g)
+            if rerank:
+                scores = score_reranked(*vectors, query, gallery, rerank=rerank, rule=rule)
+            else:
+                scores = score_vectors(*vectors, query, gallery, rule=rule)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
         results.append(StageResult(name, is_exit, macs, scores))
     one_sided = _one_sided(benchmark, query, gallery)
     kind = "pictures" if all(len(sample.images) == 1 for sample in samples) else "tracklets"
@@ -223,6 +260,11 @@ def evaluate(
         learnt,
         rerank,
     )
+
+
+def percent(share: float) -> str:
+    """A share as tables show it: in percent, "–" where it is not known."""
+    return "–" if math.isnan(share) else f"{100 * share:.1f}"
 
 
 def _refuse_lacking(embeddings: Embeddings, ids: Sequence[str]) -> None:

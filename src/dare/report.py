@@ -13,19 +13,17 @@ from dare.charts.curves import accuracy_over_cost, match_curves
 from dare.charts.histogram import pair_histogram
 from dare.charts.scatter import embedding_map, names, sample
 from dare.embedding_map import FEWEST, lay_out, neighbours_agree, shown_rows
-from dare.evaluation import CMC_RANKS, Distance, Evaluation
+from dare.evaluation import CMC_RANKS, Evaluation, percent
 from dare.files import replacing
 from dare.images import UnreadableImageError
 from dare.ranked_lists import Vectors, nearest, vectors_of
-from dare.retrieval.pair_distances import PairDistances, pair_distances
+from dare.retrieval.decisions import check_rate, threshold_at
+from dare.retrieval.pairs import Pairs
 from dare.thumbnails import overlay, thumbnail
 
 TEMPLATE = Path(__file__).with_name("report.html")
 LISTED = 5
 HISTOGRAM_BINS = 64
-
-FALSE_MATCH_RATE = 0.001
-"""Where the histograms have their mark."""
 
 # Which probes to show: how many that are right from the first embedding on, right only at the end, wrong at the end.
 WANTED = {"easy": 2, "hard": 3, "missed": 1}
@@ -34,8 +32,6 @@ MEANING = {
     "hard": "wrong at the first exit, right at the last",
     "missed": "wrong at the last exit",
 }
-
-UNIT: dict[Distance, str] = {"euclidean": "Euclidean distance", "cosine": "cosine distance"}
 
 Look = Callable[[Path], Mapping[str, NDArray[np.floating]]]
 """A picture's activation maps, (h, w) each, by the names of the evaluation's results."""
@@ -78,36 +74,49 @@ class _Histogram:
 
 @dataclass(frozen=True, slots=True)
 class _Maps:
-    """Embedding maps of the exits, each a name, a drawing, and how many nearest points agree; and their legend."""
+    """Embedding maps of the exits, each a name, a drawing, and how many nearest points agree; and their legend.
 
-    drawings: list[tuple[str, str, float]]
+    An exit whose vectors are all equal has no drawing.
+    """
+
+    drawings: list[tuple[str, str | None, float]]
     people: list[tuple[str, str]]
     cameras: list[tuple[str, str]]
 
 
 def write_report(
-    path: str | Path, evaluation: Evaluation, *, look: Look | None = None, embedding_maps: bool = False, seed: int = 0
+    path: str | Path,
+    evaluation: Evaluation,
+    *,
+    look: Look | None = None,
+    false_match_rate: float = 0.001,
+    embedding_maps: bool = False,
+    seed: int = 0,
 ) -> None:
     """Write the page in one piece; pictures are inside it, so mind the terms of the data set before you share it.
 
     Args:
         look: what gives a picture's activation maps, such as `functools.partial(dare.maps_of_picture, checkpoint)`;
             without it the page has none.
+        false_match_rate: where the distances of pairs have their mark: the share of the pairs of two people below it.
         embedding_maps: lay out the vectors of a few people on a plane, about two seconds an exit.
         seed: of that.
 
     Raises:
         ImportError: embedding maps without scikit-learn; says what to install.
+        ValueError: a rate that is not between 0 and 1.
     """
+    check_rate(false_match_rate)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters["percent"] = percent
     vectors = vectors_of(evaluation)
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         evaluation=evaluation,
         benchmark=evaluation.benchmark,
         costs=_costs(evaluation),
         matches=_matches(evaluation),
-        histograms=_histograms(evaluation),
-        rate=f"{100 * FALSE_MATCH_RATE:g} %",
+        histograms=_histograms(evaluation, vectors, false_match_rate),
+        rate=f"{100 * false_match_rate:g} %",
         maps=_maps(evaluation, vectors, seed) if embedding_maps else None,
         probes=_probes(evaluation, vectors, look),
         looked=look is not None,
@@ -139,30 +148,25 @@ def _matches(evaluation: Evaluation) -> str | None:
     return match_curves({exit.name: exit.scores.cmc_curve(ranks) for exit in evaluation.exits})
 
 
-def _histograms(evaluation: Evaluation) -> list[_Histogram]:
-    """One for each exit; none where there are no pairs of one person."""
-    query, gallery = evaluation.query, evaluation.gallery
+def _histograms(evaluation: Evaluation, vectors: list[Vectors], rate: float) -> list[_Histogram]:
+    """One for each exit; none where there are no pairs of one of both kinds."""
     found = []
-    for exit, q, g in zip(evaluation.exits, query.exits(), gallery.exits(), strict=True):
-        pairs = pair_distances(q, g, query, gallery, distance=evaluation.distance)
-        if pairs.same.any() and pairs.other.any():
-            found.append(_histogram(exit.name, pairs, evaluation.distance))
+    for exit, (q, g) in zip(evaluation.results, vectors, strict=True):
+        if not exit.is_exit:
+            continue
+        pairs = Pairs(q, g, evaluation.query, evaluation.gallery)
+        if len(pairs.genuine) and pairs.impostors:
+            found.append(_histogram(exit.name, pairs, rate, evaluation.unit))
     return found
 
 
-def _histogram(name: str, pairs: PairDistances, distance: Distance) -> _Histogram:
-    threshold = pairs.threshold(FALSE_MATCH_RATE)
-    below = pairs.share_below(threshold) if threshold is not None else 0.0
-    coarse = pairs.coarse(HISTOGRAM_BINS)
-    drawing = pair_histogram(
-        name,
-        coarse.edges,
-        coarse.same,
-        coarse.other,
-        unit=UNIT[distance],
-        threshold=threshold,
-        meaning=f"{100 * FALSE_MATCH_RATE:g} % of others",
-    )
+def _histogram(name: str, pairs: Pairs, rate: float, unit: str) -> _Histogram:
+    counts = pairs.counts()
+    threshold = threshold_at(pairs, counts, rate)
+    below = float((pairs.genuine < threshold).mean()) if threshold is not None else 0.0
+    edges, same, other = counts.binned(HISTOGRAM_BINS)
+    meaning = f"{100 * rate:g} % of others"
+    drawing = pair_histogram(name, edges, same, other, unit=unit, threshold=threshold, meaning=meaning)
     return _Histogram(name, drawing, threshold, below)
 
 
@@ -180,13 +184,17 @@ def _maps(evaluation: Evaluation, vectors: list[Vectors], seed: int) -> _Maps | 
     # Colours and shapes go by number, whatever the order of the rows.
     by_camera = [cameras[place] for place in np.argsort(seen_by, kind="stable")]
     labels = [people[place] for place in order], [cameras[place] for place in order]
-    drawings = []
+    drawings: list[tuple[str, str | None, float]] = []
     for result, (q, g) in zip(evaluation.results, vectors, strict=True):
         if not result.is_exit:
             continue
-        places = lay_out(np.concatenate([q[rows.query], g[rows.gallery]])[order], seed)
+        shown = np.concatenate([q[rows.query], g[rows.gallery]])[order]
+        if (shown == shown[0]).all():
+            drawings.append((result.name, None, 0.0))
+            continue
+        places = lay_out(shown, seed)
         agree = neighbours_agree(places, numbers[order], seen_by[order])
-        about = f"laid out by t-SNE; the nearest point of another camera is of the same person for {100 * agree:.0f} %"
+        about = f"laid out by t-SNE; the nearest point of another camera is of the same person for {percent(agree)} %"
         drawings.append((result.name, embedding_map(result.name, places, *labels, names(by_camera), about), agree))
     return _Maps(
         drawings,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from dare.answer import Picture, prepared
 from dare.datasets.sample import DISTRACTOR, JUNK
@@ -25,12 +25,14 @@ from dare.retrieval.decisions import (
     Errors,
     Threshold,
     check_prior,
+    check_rate,
     errors_at,
     find_threshold,
 )
 from dare.retrieval.distances import normalised
 from dare.retrieval.embeddings import Embeddings
 from dare.retrieval.pairs import Pairs
+from dare.retrieval.pooling import Pooling
 from dare.runners.runner import Runner
 
 
@@ -78,6 +80,13 @@ class ExitVerifier:
     calibration_error: float
     curve: Curve
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.dimensions, int) or self.dimensions < 1 or not 0 <= self.calibration_error <= 1:
+            raise ValueError(
+                f"expected at least one dimension and a calibration error from 0 to 1, got {self.dimensions} and "
+                f"{self.calibration_error}"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
@@ -88,8 +97,9 @@ class Verifier:
         exits: an `ExitVerifier` each.
         false_match_rate: that the thresholds are for.
         prior: how likely two pictures show one person before anybody looks, unless a question says otherwise.
-        distance: "euclidean"; with "cosine", that of vectors scaled to length 1.
+        distance: "euclidean"; with "cosine", Euclidean distances of vectors scaled to length 1.
         crops: per picture, of which vectors are means.
+        tracklets: how tracklets became the vectors, "mean", "max" or "unknown"; "" for vectors of single pictures.
         about: how it was found, for people to read.
     """
 
@@ -99,6 +109,7 @@ class Verifier:
     prior: float
     distance: Distance
     crops: int
+    tracklets: str
     about: dict[str, Any]
 
     def __post_init__(self) -> None:
@@ -106,6 +117,11 @@ class Verifier:
             raise ValueError("a verifier needs at least one exit")
         if self.distance not in get_args(Distance):
             raise ValueError(f"distance must be one of {', '.join(get_args(Distance))}, got {self.distance!r}")
+        if self.crops not in (1, 10):
+            raise ValueError(f"vectors are of 1 crop or the mean of 10, got {self.crops}")
+        if self.tracklets not in ("", "unknown", *get_args(Pooling)):
+            raise ValueError(f"tracklets are pooled by mean or max, in an unknown way or not, got {self.tracklets!r}")
+        check_rate(self.false_match_rate)
         check_prior(self.prior)
 
     def same_person(
@@ -123,15 +139,17 @@ class Verifier:
             prior: how likely that is before anybody looks; by default the verifier's.
 
         Raises:
-            ValueError: vectors of another size, or not of finite numbers; an unknown exit.
+            ValueError: vectors of another size, or not of finite real numbers; an unknown exit.
         """
         number = self.exit_number(exit)
         at, prior = self.exits[number], self.prior if prior is None else prior
-        pair = np.stack([np.asarray(first, np.float64).ravel(), np.asarray(second, np.float64).ravel()])
-        if pair.shape[1] != at.dimensions or not np.isfinite(pair).all():
-            raise ValueError(
-                f"expected two vectors of {at.dimensions} finite numbers, as {at.name} gives, got {pair.shape[1]}"
-            )
+        vectors = [np.asarray(vector).ravel() for vector in (first, second)]
+        expected = f"expected two vectors of {at.dimensions} finite numbers, as {at.name} gives, got"
+        if any(len(vector) != at.dimensions for vector in vectors):
+            raise ValueError(f"{expected} {len(vectors[0])} and {len(vectors[1])}")
+        if any(np.iscomplexobj(vector) or not np.isfinite(vector).all() for vector in vectors):
+            raise ValueError(f"{expected} NaN, infinity or complex numbers")
+        pair = np.stack(vectors).astype(np.float64)
         if self.distance == "cosine":
             pair = normalised(pair).astype(np.float64)
         distance = float(np.float32(np.linalg.norm(pair[0] - pair[1])))
@@ -177,7 +195,7 @@ def fit_verifier(
     distractors; pairs across the halves are not used.
 
     Args:
-        evaluation: of the network, not by a learnt metric.
+        evaluation: of the network's own distances: no learnt metric, no re-ranking, no multi-query.
         false_match_rate: the share of impostor pairs that may be taken for one person.
         prior: how likely two pictures show one person before anybody looks.
         seed: of the halves and of the bootstrap.
@@ -186,13 +204,16 @@ def fit_verifier(
     Raises:
         ValueError: fewer than four people among the queries, too few impostor pairs for the rate, no genuine pairs.
     """
-    check_prior(prior)
-    if seed < 0:
-        raise ValueError(f"a seed is at least 0, got {seed}")
-    if evaluation.metric:
-        raise ValueError(
-            "thresholds are of a network's own vectors, got an evaluation by a learnt metric; leave it out"
-        )
+    check_settings(false_match_rate, prior, seed)
+    for given, what in (
+        (evaluation.metric, "a learnt metric"),
+        (evaluation.rerank, "re-ranking"),
+        (evaluation.multi_query, "multi-query"),
+    ):
+        if given:
+            raise ValueError(
+                f"thresholds are of a network's own vectors, two at a time, got an evaluation by {what}; leave it out"
+            )
     sides = _halves(evaluation.query, evaluation.gallery, seed)
     names = [result.name for result in evaluation.exits]
     exits = []
@@ -216,6 +237,7 @@ def fit_verifier(
         prior,
         evaluation.distance,
         evaluation.query.crops,
+        evaluation.tracklets,
         {
             "data": evaluation.benchmark.name,
             "seed": seed,
@@ -223,6 +245,24 @@ def fit_verifier(
             "other_people": exits[0].measured.people,
         },
     )
+
+
+def check_settings(false_match_rate: float, prior: float, seed: int) -> None:
+    """Raise the ValueError of `fit_verifier` before any work is done."""
+    check_rate(false_match_rate)
+    check_prior(prior)
+    if seed < 0:
+        raise ValueError(f"a seed is at least 0, got {seed}")
+
+
+def check_people(asked: ArrayLike) -> NDArray[np.integer]:
+    """Who is among people asked for, each once; raises the ValueError of `fit_verifier` if they are too few."""
+    people = np.setdiff1d(asked, [JUNK])
+    if len(people) < 4:
+        raise ValueError(
+            f"thresholds are found on half of the people, so queries need at least four, got {len(people)}"
+        )
+    return people
 
 
 def compare(
@@ -235,7 +275,7 @@ def compare(
         prior: as in `Verifier.same_person`.
 
     Raises:
-        MismatchError: the verifier is for another network.
+        MismatchError: the verifier is for another network, or for tracklets.
         UnreadableImageError: a picture cannot be read.
     """
     if not verifier.model or runner.digest != verifier.model:
@@ -245,11 +285,24 @@ def compare(
         )
     if len(verifier.exits) != len(runner.exit_names):
         raise MismatchError(f"thresholds of {len(verifier.exits)} exits, the network has {len(runner.exit_names)}")
+    if verifier.tracklets:
+        raise MismatchError(
+            f"the thresholds are for tracklets (pooling: {verifier.tracklets}), whose vectors lie nearer than those of "
+            "single pictures; give the tracklets' vectors to Verifier.same_person, or find thresholds for pictures"
+        )
     number = verifier.exit_number(exit)
+    if prior is not None:
+        check_prior(prior)
     vectors = [
         np.mean([next(islice(runner.exits(batch), number, None))[0] for batch in _crops(picture, runner, verifier)], 0)
         for picture in (first, second)
     ]
+    at = verifier.exits[number]
+    if len(vectors[0]) != at.dimensions:
+        raise MismatchError(
+            f"the thresholds are for vectors of {at.dimensions} numbers at {at.name}, the network gives "
+            f"{len(vectors[0])}; find them again with dare threshold"
+        )
     return verifier.same_person(vectors[0], vectors[1], number, prior=prior)
 
 
@@ -268,9 +321,7 @@ def _crops(picture: Picture, runner: Runner, verifier: Verifier) -> list[NDArray
 
 def _halves(query: Embeddings, gallery: Embeddings, seed: int) -> list[tuple[Embeddings, Embeddings]]:
     """Query and gallery rows of two halves of the people."""
-    asked = np.setdiff1d(query.people, [JUNK])
-    if len(asked) < 4:
-        raise ValueError(f"thresholds are found on half of the people, so queries need at least four, got {len(asked)}")
+    asked = check_people(query.people)
     random = np.random.default_rng(seed)
     chosen = _half(asked, random)
     alone = _half(np.setdiff1d(gallery.people, [*asked, JUNK, DISTRACTOR]), random)

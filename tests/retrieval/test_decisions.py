@@ -12,11 +12,14 @@ from scipy.stats import chi2
 from dare.retrieval.decisions import (
     Calibration,
     Curve,
+    Errors,
     Rate,
+    Threshold,
     clopper_pearson,
     equal_error_rate,
     errors_at,
     find_threshold,
+    threshold_at,
 )
 from dare.retrieval.labels import Labels
 from dare.retrieval.pairs import Pairs
@@ -82,6 +85,7 @@ def test_a_rate_that_too_few_pairs_speak_of_is_refused() -> None:
     with pytest.raises(ValueError, match="takes 3,000 impostor pairs to know anything of, and here are 1,440; ask for"):
         find_threshold(pairs, pairs.counts(), 0.001, seed=0)
     assert find_threshold(pairs, pairs.counts(), 0.0022, seed=0).distance > 0
+    assert threshold_at(pairs, pairs.counts(), 0.001) is None
     for rate in (0.0, 1.0, math.nan):
         with pytest.raises(ValueError, match="between 0 and 1"):
             find_threshold(pairs, pairs.counts(), rate, seed=0)
@@ -167,7 +171,7 @@ def test_probabilities_fall_with_distance_and_are_never_certain() -> None:
     assert (np.diff(chances) <= 0).all()
     assert 0 < chances[-1] < 0.1
     assert 0.9 < chances[0] < 1
-    for prior in (0.0, 1.0):
+    for prior in (0.0, 1.0, 1e-320, math.nan):
         with pytest.raises(ValueError, match="a prior probability is between 0 and 1"):
             calibration.probability(1.0, prior)
 
@@ -239,6 +243,20 @@ def test_rates_are_written_with_the_digits_they_have() -> None:
     assert str(Rate(0.001, 0.00079, 0.00128, 10**7)) == "0.100 [0.079, 0.128]"
     assert str(Rate(0.5042, 0.474, 0.531, 10**4)) == "50.4 [47.4, 53.1]"
     assert str(Rate(0.0, 0.0, 0.0, 10)) == "0.0 [0.0, 0.0]"
+
+
+def test_what_cannot_have_been_measured_is_refused() -> None:
+    rate = Rate(0.1, 0.0, 0.2, 100)
+    for numbers in ((0.1, 0.2, 0.3, 5), (0.1, 0.0, 1.5, 5), (math.nan, 0.0, 1.0, 5), (0.1, 0.0, 0.2, 0)):
+        with pytest.raises(ValueError, match="a rate lies in its interval"):
+            Rate(*numbers)
+    for ends in ((math.nan, 0, 1), (-1, -2, 1), (1, 2, 3), (1, 0, math.inf)):
+        with pytest.raises(ValueError, match="a threshold is a finite distance in its interval"):
+            Threshold(*ends)
+    with pytest.raises(ValueError, match="an equal error from 0 to 1"):
+        Errors(rate, rate, 1.1, 1, 1)
+    with pytest.raises(ValueError, match="its rates from 0 to 1"):
+        Curve(np.array([1.0]), np.array([2.0]), np.array([0.0]))
 
 
 def test_a_calibration_checks_itself() -> None:

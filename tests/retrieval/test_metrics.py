@@ -13,6 +13,9 @@ from dare.retrieval.metrics import Metric, kissme, xqda
 from dare.retrieval.scoring import score, score_vectors
 
 Learner = Callable[..., Metric]
+RANDOM = np.random.default_rng(0)
+TWELVE = np.arange(72) % 12
+DO_NOT_DIFFER = "the vectors of similar pairs do not differ"
 LEARNERS = pytest.mark.parametrize("learn", [kissme, xqda])
 
 
@@ -175,7 +178,12 @@ def test_labels_may_be_any_numbers_in_any_order(learn: Learner) -> None:
         ({"vectors": np.ones((72, 5))}, "all training vectors are the same"),
         ({"vectors": np.full((72, 5), np.nan)}, "training vector 0 contains NaN or infinity"),
         ({"regularisation": -1.0}, "regularisation is a share of the mean variance"),
-        ({"dimensions": 0}, "dimensions must be at least 1"),
+        ({"vectors": np.ones((72, 0))}, "vectors of at least one number"),
+        ({"vectors": 1e200 * RANDOM.normal(size=(72, 5))}, "of which float64 holds no squares; scale them"),
+        ({"vectors": RANDOM.normal(size=(12, 5))[TWELVE], "people": TWELVE}, DO_NOT_DIFFER),
+        ({"vectors": np.float32(RANDOM.normal(size=(12, 5)))[TWELVE] + 9, "people": TWELVE}, DO_NOT_DIFFER),
+        ({"dimensions": 0}, "dimensions must be a whole number of at least 1"),
+        ({"dimensions": 2.5}, "dimensions must be a whole number of at least 1, got 2.5"),
         ({"similar": "some"}, "similar must be 'cross-camera' or 'all'"),
     ],
 )
@@ -213,6 +221,8 @@ def test_a_metric_checks_itself() -> None:
         Metric(np.eye(2), np.diag([1.0, -1.0]), np.zeros(2))
     with pytest.raises(ValueError, match="positive semidefinite"):
         Metric(np.eye(2), np.array([[1.0, 1.0], [0.0, 1.0]]), np.zeros(2))
+    with pytest.raises(ValueError, match="expected a symmetric"):
+        Metric(np.eye(2), 1e-10 * np.array([[1.0, 0.5], [0.0, 1.0]]), np.zeros(2))
     with pytest.raises(ValueError, match=r"expected a projection \(D, K\)"):
         Metric(np.eye(2), np.eye(3), np.zeros(2))
     with pytest.raises(ValueError, match="NaN"):

@@ -110,12 +110,31 @@ def test_a_bucket_is_narrow_and_holds_its_distances() -> None:
     assert ((ordered < counts.ends[inside]) & (ordered >= starts[inside])).all()
 
 
+def test_bins_count_all_pairs_but_those_of_thin_tails() -> None:
+    random = np.random.default_rng(2)
+    q, g = random.normal(3, 1, (80, 6)), random.normal(3, 1, (200, 6))
+    labels = (Labels(random.integers(1, 5, len(v)), random.integers(1, 4, len(v))) for v in (q, g))
+    pairs = Pairs(q, g, *labels)
+    edges, genuine, impostors = pairs.counts().binned(40, tails=0)
+    assert np.ptp(np.diff(edges)) < 1e-9
+    assert (genuine.sum(), impostors.sum()) == (len(pairs.genuine), pairs.impostors)
+    expected, _ = np.histogram(pairs.genuine, edges)
+    assert np.abs(np.cumsum(genuine) - np.cumsum(expected)).max() <= 10  # those in buckets that lie across an edge
+    cut, _, fewer = pairs.counts().binned(40, tails=0.02)
+    assert cut[-1] < edges[-1]
+    assert 0.95 * impostors.sum() < fewer.sum() < impostors.sum()
+
+
 def test_identical_vectors_are_no_distance_apart() -> None:
     vectors = np.full((5, 3), 7.25)
     labels = Labels(np.arange(1, 6), np.ones(5))
     pairs = Pairs(vectors, vectors, labels, labels)
     assert pairs.ranked([0, 19], pairs.counts()) == [0.0, 0.0]
     assert pairs.counts().buckets.tolist() == [0]
+    labels = Labels(np.array([1, 1, 2]), np.array([1, 2, 1]))
+    edges, genuine, impostors = Pairs(vectors[:3], vectors[:3], labels, labels).counts().binned(4)
+    assert edges.tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert (genuine.tolist(), impostors.tolist()) == ([2, 0, 0, 0], [4, 0, 0, 0])
 
 
 def test_vectors_that_are_no_numbers_are_refused() -> None:

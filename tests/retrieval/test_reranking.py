@@ -210,6 +210,7 @@ def test_no_queries_and_no_gallery_give_empty_distances() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"k1": 20.0}, "k1 must be a whole number, got 20.0"),
         ({"k1": 0}, "k1 must be at least 1, got 0"),
         ({"k2": 0}, "k2 must be from 1 to k1, which is 20, got 0"),
         ({"k1": 5, "k2": 6}, "k2 must be from 1 to k1, which is 5, got 6"),

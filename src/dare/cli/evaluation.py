@@ -36,6 +36,7 @@ def evaluate(
     query_pooling: Literal["mean", "max"] | None = None,
     reranking: RerankOptions = None,
     report: Path | None = None,
+    false_match_rate: float | None = None,
     embedding_maps: Annotated[bool, Parameter(negative="")] = False,
     json: Path | None = None,
     layout: Layout = None,
@@ -65,6 +66,8 @@ def evaluate(
     report
         HTML file to write: accuracy and cost per exit, match curves, distances, ranked lists of a few probes, and with
         --model where each stage looks on them.
+    false_match_rate
+        Where the report marks distances: the share of the pairs of two people that lie below; 0.001 if not given.
     embedding_maps
         Into the report also the vectors of a few people, laid out by t-SNE: some two seconds an exit.
     json
@@ -73,12 +76,17 @@ def evaluate(
     from dare.datasets import multi_query as asking_together
     from dare.datasets import open_benchmark
     from dare.evaluation import evaluate as evaluate_embeddings
+    from dare.retrieval.decisions import check_rate
     from dare.retrieval.embeddings import Embeddings
 
     if (model is None) == (embeddings is None):
         raise ValueError("give either --model or --embeddings")
     if query_pooling is not None and not multi_query:
         raise ValueError("--query-pooling belongs to --multi-query; give that too, or leave it out")
+    if false_match_rate is not None:
+        if report is None:
+            raise ValueError("--false-match-rate belongs to --report; say where to write it")
+        check_rate(false_match_rate)
     _check_files(report, json, embedding_maps=embedding_maps)
     rerank = reranking.settings() if reranking else None
     running = running or Running()
@@ -111,7 +119,9 @@ def evaluate(
     if report:
         from dare.report import write_report
 
-        write_report(report, result, look=_look(model, running), embedding_maps=embedding_maps)
+        rate = 0.001 if false_match_rate is None else false_match_rate
+        look = _look(model, running)
+        write_report(report, result, look=look, false_match_rate=rate, embedding_maps=embedding_maps)
         output.print(f"report: {report}")
     if reason := result.nothing_to_score:
         console.print(f"dare: {reason}")
@@ -154,12 +164,10 @@ def _look(model: "Sequence[Path] | None", running: Running) -> "Look | None":
 
 
 def _show(result: "Evaluation") -> None:
-    benchmark = result.benchmark
-    queries = len(result.query)
-    tracklets = f", tracklets pooled by {result.tracklets}" if result.tracklets else ""
-    distance = "learnt distances" if result.metric else result.distance
-    counts = f"{queries} queries, {len(result.gallery)} gallery entries, {distance}"
-    output.print(f"{benchmark.name}: {counts}{tracklets}")
+    from dare.evaluation import percent
+
+    output.print(f"{result.benchmark.name}: {len(result.query)} queries, {len(result.gallery)} gallery entries")
+    output.print(result.settings)
     table = Table("exit", "rank-1", "rank-5", "rank-10", "mAP", "mINP", "multiply-adds")
     for stage in result.results:
         scores = stage.scores
@@ -167,13 +175,9 @@ def _show(result: "Evaluation") -> None:
         figures.append(scores.mean_inverse_negative_penalty)
         macs = "unknown" if stage.macs is None else f"{stage.macs / 1e6:,.1f} M"
         name = stage.name if stage.is_exit else f"({stage.name})"
-        table.add_row(name, *(f"{100 * figure:.1f}" for figure in figures), macs)
+        table.add_row(name, *map(percent, figures), macs)
     output.print(table)
-    if result.rerank:
-        output.print(f"{result.rerank}; every query knows all others, so not for a stream")
-    output.print(f"in percent; average precision by the {result.rule} rule; (in brackets: no exit of its own)")
-    if result.metric:
-        output.print(f"learnt per exit, the last by {result.metric}")
+    output.print("in percent; (in brackets: no exit of its own)")
     if result.costs:
         output.print(f"multiply-adds: {result.costs.source}")
     for note in result.notes:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from rich.table import Table
@@ -94,8 +94,7 @@ def reproduce_figure4(
     from dare.experiments.draw_figure4 import write_figure4
     from dare.experiments.figure4 import figure4
 
-    for paths, wanted in ((supervised, True), (unsupervised, False)):
-        _check_supervision(paths, wanted)
+    configs = [*_configs(supervised, True), *_configs(unsupervised, False)]
     figure = figure4(
         _evaluated(root, supervised, supervised_embeddings, layout, running),
         _evaluated(root, unsupervised, unsupervised_embeddings, layout, running),
@@ -110,6 +109,10 @@ def reproduce_figure4(
     output.print(f"{_runs(len(figure.groups[0]))} with deep supervision, {_runs(len(figure.groups[1]))} without")
     output.print(table)
     output.print(MEANING)
+    if names := differing(configs):
+        output.print(
+            f"note: the networks differ in {', '.join(names)} too, so the gain is not of deep supervision alone"
+        )
     output.print(f"written: {', '.join(str(path) for path in files)}")
 
 
@@ -132,18 +135,31 @@ def _evaluated(
     }
 
 
-def _check_supervision(paths: Sequence[Path], wanted: bool) -> None:
-    """Refuse a network that says of itself that it was trained the other way; exported steps do not say."""
+def _configs(paths: Sequence[Path], wanted: bool) -> "list[Mapping[str, Any]]":
+    """How networks were trained, as far as they say; exported steps do not.
+
+    Raises:
+        ValueError: one says of itself that it was trained the other way.
+    """
     from dare.models.checkpoints import load_checkpoint
     from dare.runners.runner import MANIFEST
 
-    for path in paths:
-        if (path / MANIFEST).exists():
-            continue
-        config = load_checkpoint(path).training.get("config", {})
+    trained = [(path, load_checkpoint(path).training) for path in paths if not (path / MANIFEST).exists()]
+    configs = [(path, training["config"]) for path, training in trained if "config" in training]
+    for path, config in configs:
         if config.get("deep_supervision", wanted) != wanted:
             was, where = ("without", "--without") if wanted else ("with", "--with")
             raise ValueError(f"{path} was trained {was} deep supervision; give it as {where}")
+    return [config for _, config in configs]
+
+
+MAY_DIFFER = ("deep_supervision", "seed", "workers", "save_every", "log_every")
+
+
+def differing(configs: "Sequence[Mapping[str, Any]]") -> list[str]:
+    """The settings that are not the same in all networks, but for those that may."""
+    names = dict.fromkeys(name for config in configs for name in config if name not in MAY_DIFFER)
+    return [name for name in names if any(config.get(name) != configs[0].get(name) for config in configs)]
 
 
 def _runs(count: int) -> str:

@@ -47,7 +47,8 @@ def threshold(
     prior
         How likely two pictures show one person before anybody looks; what probabilities start from.
     distance
-        Euclidean as DaRe is trained for; cosine scales vectors to length 1 first.
+        Euclidean as DaRe is trained for; cosine scales vectors to length 1 first. Thresholds are Euclidean distances
+        either way.
     seed
         Of the halves, and of the intervals' bootstrap.
     out
@@ -56,11 +57,15 @@ def threshold(
         Drawing to write, of both kinds of pairs and of the errors: NAME.png and NAME.svg.
     """
     from dare.calibration import check_known, save_verifier
-    from dare.verification import fit_verifier
+    from dare.experiments.plots import new_figure
+    from dare.verification import check_settings, fit_verifier
 
+    check_settings(false_match_rate, prior, seed)
     for path in (out, plot):
         if path is not None:
             check_writable(path)
+    if plot is not None:
+        new_figure(1, 1)  # raises without matplotlib, before there is any work
     evaluation = _evaluated(root, model, embeddings, distance, layout, running)
     if out is not None:
         check_known(evaluation.query.model)
@@ -73,6 +78,7 @@ def threshold(
             on_progress=lambda done, total: show("exits", done, total),
         )
     _show(verifier)
+    output.print(f"compared by {evaluation.compared}")
     for note in (*evaluation.notes, *verifier.notes):
         output.print(f"note: {note}")
     if out is not None:
@@ -113,8 +119,11 @@ def compare(
         How likely the two show one person before anybody looks; the one in the file if not given.
     """
     from dare.calibration import load_verifier
+    from dare.retrieval.decisions import check_prior
     from dare.verification import compare as compare_pictures
 
+    if prior is not None:
+        check_prior(prior)
     if json not in (None, STDOUT):
         check_writable(json)
     runner = (engine or Engine()).open(model)
@@ -148,17 +157,19 @@ def _evaluated(
     from dare.datasets import open_benchmark
     from dare.evaluation import evaluate
     from dare.retrieval.embeddings import Embeddings
+    from dare.verification import check_people
 
     if (model is None) == (embeddings is None):
         raise ValueError("give either --model or --embeddings")
     running = running or Running()
+    if embeddings is not None and running != Running(skip_unreadable=running.skip_unreadable):
+        raise ValueError("options of running a network belong to --model, not to --embeddings; leave them out")
     benchmark = open_benchmark(root, layout)
+    check_people([sample.person for sample in benchmark.query])
     samples = (*benchmark.query, *benchmark.gallery)
     if model is not None:
         vectors, _ = run_network(benchmark, samples, running.open(model), running)
     else:
-        if running != Running(skip_unreadable=running.skip_unreadable):
-            raise ValueError("options of running a network belong to --model, not to --embeddings; leave them out")
         vectors = Embeddings.load(str(embeddings))
     skipped = vectors.lacking(benchmark.identify(samples)) if running.skip_unreadable else []
     return evaluate(vectors, benchmark, distance=distance, skipped=skipped)

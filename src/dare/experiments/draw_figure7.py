@@ -55,7 +55,7 @@ def _caption(figure: Figure7) -> str:
     counted = "; ".join(f"{MEANING[kind]}: {count:,}".replace("\n", " ") for kind, count in figure.found.items())
     return (
         f"{figure.evaluation.benchmark.name}: queries that the fusion gets right, chosen evenly ({counted}).\n"
-        "Green frame: the right person; dashed red: another."
+        "Green frame: the right person; dashed orange: another."
     )
 
 

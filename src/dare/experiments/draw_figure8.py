@@ -55,7 +55,7 @@ def _draw_case(panels: NDArray[Any], figure: Figure8, case: Case) -> None:
 
 def _caption(figure: Figure8) -> str:
     taken = ", ".join(f"{100 * share:.0f} %" for share in figure.taken)
-    frames = "Green frame: the right person; dashed red: another."
+    frames = "Green frame: the right person; dashed orange: another."
     return f"{figure.evaluation.benchmark.name}, by nearness; left at the exits: {taken}.\n{frames}"
 
 

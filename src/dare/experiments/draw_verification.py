@@ -30,7 +30,8 @@ def write_errors(verifier: Verifier, path: str | Path) -> list[Path]:
         histogram.stairs(100 * np.diff(shares), edges, color=colour, fill=True, alpha=0.5, label=name)
     histogram.axvline(last.threshold.distance, color=BLACK, linestyle="--", label="threshold")
     tidy(histogram, "percent of the pairs")
-    histogram.set_xlabel(f"distance at {last.name}")
+    unit = "distance of vectors of length 1" if verifier.distance == "cosine" else "Euclidean distance"
+    histogram.set_xlabel(f"{unit} at {last.name}")
     histogram.set_ylim(bottom=0)
     histogram.legend(frameon=False, fontsize="small")
     for number, at in enumerate(verifier.exits):

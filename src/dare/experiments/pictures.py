@@ -16,7 +16,7 @@ HEIGHT, WIDTH = 128, 64
 
 
 def draw_picture(axes: "Axes", path: Path, right: bool | None) -> None:
-    """A solid green frame where the person is right, a dashed red one where not, none around a query (None).
+    """A solid green frame where the person is right, a dashed orange one where not, none around a query (None).
 
     A grey box stands for a picture that cannot be read.
     """

@@ -22,6 +22,7 @@ RULE_OF_THREE = 3  # no error in n trials says, at 95 %, that their rate is belo
 DRAWN_TOGETHER = 20  # resamples, so that their weights of many people are not all in memory
 CALIBRATION_BINS = 15
 CURVE_POINTS = 120
+LEAST_PRIOR = 1e-12  # one person in more than have ever lived; nearer to 0 or 1 a float64 says nothing else any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,10 @@ class Rate:
     low: float
     high: float
     pairs: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.value <= self.high <= 1 or self.pairs < 1:
+            raise ValueError(f"a rate lies in its interval, from 0 to 1, and is of at least one pair, got {self!r}")
 
     def __str__(self) -> str:
         digits = max(1, 2 - math.floor(math.log10(100 * self.high))) if self.high > 0 else 1
@@ -98,11 +103,13 @@ class Calibration:
 
         Args:
             distances: of any shape.
-            prior: how likely that was before anybody looked, from 0 to 1 exclusive.
+            prior: how likely that was before anybody looked, from 1e-12 to 1 - 1e-12.
         """
+        from scipy.special import expit, logit
+
         check_prior(prior)
         ratios = np.interp(distances, self.distances, self.log_likelihood_ratios)
-        chances: NDArray[np.float64] = 1 / (1 + np.exp(-(ratios + math.log(prior / (1 - prior)))))
+        chances: NDArray[np.float64] = expit(ratios + logit(prior))
         return chances
 
     def error(self, counts: Counts, prior: float) -> float:
@@ -136,6 +143,9 @@ class Curve:
             self.distances.shape == self.false_match.shape == self.false_non_match.shape
         ):
             raise ValueError("expected both rates at each distance of a curve")
+        rates = np.stack([self.false_match, self.false_non_match])
+        if not (np.isfinite(self.distances).all() and (rates >= 0).all() and (rates <= 1).all()):
+            raise ValueError("distances of a curve are finite, and its rates from 0 to 1")
 
     @classmethod
     def of(cls, counts: Counts) -> "Curve":
@@ -163,6 +173,10 @@ class Errors:
     people: int
     couples: int
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.equal_error <= 1 or self.people < 1 or self.couples < 1:
+            raise ValueError(f"expected an equal error from 0 to 1, people and couples of them, got {self!r}")
+
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
@@ -178,9 +192,26 @@ class Threshold:
     low: float
     high: float
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.distance <= self.high < math.inf:
+            raise ValueError(f"a threshold is a finite distance in its interval, got {self!r}")
+
+
+def threshold_at(pairs: Pairs, counts: Counts, false_match_rate: float) -> float | None:
+    """The largest distance below which at most this share of the impostor pairs lies, exactly.
+
+    None where fewer than three could lie below it: too few to know anything of (rule of three).
+
+    Args:
+        counts: of these pairs.
+    """
+    check_rate(false_match_rate)
+    allowed = math.floor(false_match_rate * pairs.impostors * (1 + 1e-12))
+    return float(pairs.ranked([allowed], counts)[0]) if allowed >= RULE_OF_THREE else None
+
 
 def find_threshold(pairs: Pairs, counts: Counts, false_match_rate: float, seed: int) -> Threshold:
-    """The threshold for a rate of false matches: the impostor distance below which so many lie, exactly.
+    """The threshold for a rate of false matches, with its interval.
 
     Args:
         counts: of these pairs.
@@ -189,17 +220,15 @@ def find_threshold(pairs: Pairs, counts: Counts, false_match_rate: float, seed: 
     Raises:
         ValueError: a rate that is not between 0 and 1, or that needs more impostor pairs than there are.
     """
-    if not 0 < false_match_rate < 1:
-        raise ValueError(f"a false match rate is between 0 and 1, got {false_match_rate}")
+    check_rate(false_match_rate)
     check_pairs(pairs)
-    allowed = math.floor(false_match_rate * pairs.impostors * (1 + 1e-12))
-    if allowed < RULE_OF_THREE:
+    distance = threshold_at(pairs, counts, false_match_rate)
+    if distance is None:
         raise ValueError(
             f"a false match rate of {false_match_rate:g} takes {RULE_OF_THREE / false_match_rate:,.0f} impostor pairs "
             f"to know anything of, and here are {pairs.impostors:,}; ask for "
             f"{1.05 * RULE_OF_THREE / pairs.impostors:.2g} or more, or give more people"
         )
-    distance = float(pairs.ranked([allowed], counts)[0])
     rate = _false_match(pairs, distance, seed)
     ranks = [min(pairs.impostors - 1, math.floor(end * pairs.impostors)) for end in (rate.low, rate.high)]
     low, high = map(float, pairs.ranked(ranks, counts))
@@ -248,9 +277,14 @@ def equal_error_rate(pairs: Pairs, counts: Counts) -> float:
     return float((matches[nearest] + misses[nearest]) / 2)
 
 
+def check_rate(false_match_rate: float) -> None:
+    if not 0 < false_match_rate < 1:
+        raise ValueError(f"a false match rate is between 0 and 1, got {false_match_rate}")
+
+
 def check_prior(prior: float) -> None:
-    if not 0 < prior < 1:
-        raise ValueError(f"a prior probability is between 0 and 1, got {prior}")
+    if not LEAST_PRIOR <= prior <= 1 - LEAST_PRIOR:
+        raise ValueError(f"a prior probability is between 0 and 1, no nearer to them than {LEAST_PRIOR:g}, got {prior}")
 
 
 def check_pairs(pairs: Pairs) -> None:

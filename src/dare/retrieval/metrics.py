@@ -26,6 +26,7 @@ Similar = Literal["cross-camera", "all"]
 REGULARISATION = 0.001  # as in XQDA's code, but of the mean variance, so that the unit of the vectors does not matter
 UNSEEN = 1e-12  # of the largest variance: what is less is float32's rounding, or nothing
 SINGULAR = 1e14  # product of the traces of a covariance and its inverse beyond which that is rounding
+SMALLEST = 1e-100  # largest value, and one over the greatest, of vectors whose sums of squares float64 can hold
 ROWS = 2048  # of vectors that are float64 at a time
 
 
@@ -61,7 +62,7 @@ class Metric:
         diagonal = np.diagonal(m)
         is_diagonal = np.count_nonzero(m) == np.count_nonzero(diagonal)
         values, directions = (diagonal, None) if is_diagonal else np.linalg.eigh(m)
-        if not np.allclose(m, m.T) or values.min() < -1e-9 * max(values.max(), 0):
+        if not np.allclose(m, m.T, atol=1e-9 * np.abs(m).max()) or values.min() < -1e-9 * max(values.max(), 0):
             raise ValueError(
                 "expected a symmetric, positive semidefinite matrix, or distances could be negative; set negative "
                 f"eigenvalues to 0 first (the least is {values.min():.3g})"
@@ -118,13 +119,13 @@ def kissme(
     pairs do not are held by the regularisation.
 
     Raises:
-        ValueError: NaN, labels that do not fit, one person only, no similar pair, more dimensions than vary, or a
-            covariance that cannot be inverted.
+        ValueError: NaN, labels that do not fit, one person only, no similar pair, similar pairs that do not differ,
+            more dimensions than vary, or a covariance that cannot be inverted.
     """
     _check_settings(dimensions, regularisation, similar)
     pairs = _Differences.of(vectors, people, cameras, similar)
     basis = _varying(pairs.scatter, dimensions)
-    inside, outside = (_regularised(basis.T @ c @ basis, regularisation) for c in (pairs.similar, pairs.dissimilar))
+    inside, outside = (_regularised(c, regularisation) for c in pairs.within(basis))
     root, other = _inverse_root(inside), _inverse_root(outside)
     return _metric("KISSME", basis, *np.linalg.eigh(root @ root.T - other @ other.T), pairs)
 
@@ -153,7 +154,7 @@ def xqda(
     _check_settings(dimensions, regularisation, similar)
     pairs = _Differences.of(vectors, people, cameras, similar)
     basis = _varying(pairs.scatter, None)
-    inside, outside = (basis.T @ c @ basis for c in (pairs.similar, pairs.dissimilar))
+    inside, outside = pairs.within(basis)
     # Where similar pairs differ as much in every direction, the generalised eigenproblem is an ordinary one.
     root = _inverse_root(_regularised(inside, regularisation))
     values, directions = np.linalg.eigh(root.T @ outside @ root)
@@ -232,6 +233,20 @@ class _Differences:
         counts = f"from {len(array):,} vectors of {len(of_person):,} people ({wanted:,} similar pairs)"
         return cls(inside / wanted, outside / (total - same), scatter, centre, counts)
 
+    def within(self, basis: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The moments of similar and of dissimilar pairs in the coordinates of a basis (D, K), (K, K) each.
+
+        Raises:
+            ValueError: similar pairs do not differ there, so that a distance would be learnt from rounding.
+        """
+        similar, dissimilar = (basis.T @ moments @ basis for moments in (self.similar, self.dissimilar))
+        if not np.trace(similar) > UNSEEN * np.trace(dissimilar):
+            raise ValueError(
+                "the vectors of similar pairs do not differ, so there is nothing to learn from them; check that they "
+                "are of different pictures, or take more dimensions"
+            )
+        return similar, dissimilar
+
 
 def _checked(
     vectors: NDArray[np.floating], people: NDArray[np.integer], cameras: NDArray[np.integer]
@@ -246,9 +261,14 @@ def _checked(
         )
     if not np.issubdtype(array.dtype, np.floating):
         array = array.astype(np.float64)
+    if not array.shape[1]:
+        raise ValueError(f"expected vectors of at least one number, got shape {array.shape}")
     if not np.isfinite(array).all():
         row = int((~np.isfinite(array)).any(1).argmax())
         raise ValueError(f"training vector {row} contains NaN or infinity; check the embeddings")
+    extreme = max(float(array.max(initial=0)), -float(array.min(initial=0)))
+    if extreme and not SMALLEST < extreme < 1 / SMALLEST:
+        raise ValueError(f"training vectors reach {extreme:.3g}, of which float64 holds no squares; scale them")
     if (labels[0] == JUNK).any():
         raise ValueError(f"{int((labels[0] == JUNK).sum())} training vectors are junk (person -1); leave them out")
     everyone, person = np.unique(labels[0], return_inverse=True)
@@ -277,8 +297,8 @@ def _pairs(counts: NDArray[np.intp]) -> int:
 
 
 def _check_settings(dimensions: int | None, regularisation: float, similar: str) -> None:
-    if dimensions is not None and dimensions < 1:
-        raise ValueError(f"dimensions must be at least 1, got {dimensions}")
+    if dimensions is not None and not (isinstance(dimensions, int | np.integer) and dimensions >= 1):
+        raise ValueError(f"dimensions must be a whole number of at least 1, got {dimensions}")
     if not (math.isfinite(regularisation) and regularisation >= 0):
         raise ValueError(f"regularisation is a share of the mean variance, at least 0, got {regularisation}")
     if similar not in ("cross-camera", "all"):

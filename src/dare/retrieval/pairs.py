@@ -48,6 +48,25 @@ class Counts:
         """(B,), the first distance beyond each bucket."""
         return _start(self.buckets + 1)
 
+    def binned(
+        self, bins: int, tails: float = 0.0005
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+        """Edges (bins + 1,) of equally wide bins, and the genuine and impostor pairs (bins,) in each, for a drawing.
+
+        The bins cover the distances outside which a share of either kind smaller than `tails` lies. A bucket, which is
+        narrower than a bin, counts where its middle lies. Needs pairs of both kinds.
+        """
+        reached = [np.cumsum(kind) / kind.sum() for kind in (self.genuine, self.impostors)]
+        first = min(int(np.searchsorted(share, tails, side="right")) for share in reached)
+        last = max(int(np.searchsorted(share, 1 - tails)) for share in reached)
+        nothing = self.buckets[last] == 0  # all vectors are equal; a drawing wants some width
+        edges = np.linspace(_start(self.buckets)[first], 1.0 if nothing else self.ends[last], bins + 1)
+        genuine, impostors = (
+            np.histogram(self.distances, edges, weights=kind)[0].astype(np.int64)
+            for kind in (self.genuine, self.impostors)
+        )
+        return edges, genuine, impostors
+
 
 class Pairs:
     """All pairs of some queries and gallery entries.

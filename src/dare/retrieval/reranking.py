@@ -47,6 +47,9 @@ class Reranking:
     junk: bool = True
 
     def __post_init__(self) -> None:
+        for name, count in (("k1", self.k1), ("k2", self.k2)):
+            if not isinstance(count, int | np.integer):
+                raise ValueError(f"{name} must be a whole number, got {count!r}")
         if self.k1 < 1:
             raise ValueError(f"k1 must be at least 1, got {self.k1}")
         if not 1 <= self.k2 <= self.k1:

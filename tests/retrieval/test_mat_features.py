@@ -161,7 +161,10 @@ QUERY = "feature_query_new"
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: {"feature_test_new": m}, r"has no variable feature_query_new, found feature_test_new; write .* \(D, N\) again"),
+        (
+            lambda m: {"feature_test_new": m},
+            r"has no variable feature_query_new, found feature_test_new; write .* \(D, N\) again",
+        ),
         (lambda m: {}, "found nothing"),
         (lambda m: {QUERY: m.T}, r"expected 10 columns .*, got shape \(10, 3\); it is transposed; save its transpose"),
         (lambda m: {QUERY: m[:, 1:]}, r"expected 10 columns of .*, one per query picture .*, got shape \(3, 9\)"),

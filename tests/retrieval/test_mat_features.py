@@ -91,7 +91,7 @@ def test_networks_of_other_forms_come_back_too(benchmark: Benchmark, tmp_path: P
     made = random_embeddings(benchmark, stages, fused)
     write_mat_features(tmp_path / "f", made, benchmark)
     assert (tmp_path / "f" / "query_features.mat").exists() == (stages == 0)
-    back = read_mat_features(tmp_path / "f", benchmark, stages=stages)
+    back = read_mat_features(tmp_path / "f", benchmark, stages=max(1, stages))
     assert (len(back.stages), back.fused is not None, back.names) == (stages, fused, made.names)
     assert len(evaluate(back, benchmark).exits) == max(1, stages)
 
@@ -253,12 +253,14 @@ def test_folders_that_lack_files_or_have_too_many_are_refused(
         read_mat_features(folder, benchmark)
 
 
-def test_splits_without_pictures_and_unknown_ones_are_refused(
+def test_splits_without_pictures_unknown_ones_and_no_stages_are_refused(
     benchmark: Benchmark, made: Embeddings, folder: Path, tmp_path: Path
 ) -> None:
     for splits, got in ((["query", "test"], "query, test"), ([], "none")):
         with pytest.raises(ValueError, match=f"splits are train, query, gallery, got {got}"):
             read_mat_features(folder, benchmark, splits)
+    with pytest.raises(ValueError, match="a network has at least 1 stage, got stages 0"):
+        read_mat_features(folder, benchmark, stages=0)
     for call in (read_mat_features, lambda place, of, splits: write_mat_features(tmp_path / "n", made, of, splits)):
         with pytest.raises(ValueError, match="there are no train pictures in market1501; leave this split out"):
             call(folder, replace(benchmark, train=()), ["train"])

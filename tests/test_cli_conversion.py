@@ -55,6 +55,8 @@ def test_what_is_no_released_file_leaves_nothing(
     status, _, err = run(capsys, "convert", "weights", tmp_path / "c", tmp_path / "model", "--backbone", "resnet50")
     assert status == 2
     assert err.count("\n") == 1
+    status, _, err = run(capsys, "convert", "weights", tmp_path / "c", tmp_path / "c", "--backbone", "resnet50")
+    assert (status, "c is a file; give the name of a new folder" in err) == (2, True)
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
 
 
@@ -65,6 +67,8 @@ def test_embeddings_go_to_matlab_and_back_with_the_same_scores(
     status, out, _ = run(capsys, "convert", "to-mat", market, tmp_path / "e.npz", tmp_path / "features")
     assert status == 0
     assert "query_features_fusion.mat, test_features_1.mat" in out
+    status, _, err = run(capsys, "convert", "to-mat", market, tmp_path / "e.npz", tmp_path / "e.npz" / "features")
+    assert (status, "e.npz: is no folder" in err) == (2, True)
     status, out, _ = run(capsys, "convert", "from-mat", market, tmp_path / "features", tmp_path / "back.npz")
     assert status == 0
     assert "4 exits" in out

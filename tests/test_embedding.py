@@ -161,6 +161,20 @@ def test_chunks_of_another_precision_or_network_are_not_taken(
     assert np.abs(other.stages[0] - embed(runner, benchmark.query).stages[0]).max() > 1e-3
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_vectors_that_are_not_finite_are_refused_and_not_kept(
+    benchmark: Benchmark, tmp_path: Path, value: float
+) -> None:
+    architecture = Architecture("slim", embedding_dim=16, hidden_dim=16)
+    model = architecture.build().eval()
+    torch.nn.init.constant_(model.steps[-1].head[-1].bias, value)  # so only of the last stage, and of the fusion
+    runner = EagerRunner(Checkpoint(model, architecture, Preparation(48, 24), count_macs(model, 48, 24), digest="d"))
+    first = benchmark.query[0].images[0]
+    with pytest.raises(ValueError, match=rf"makes NaN or infinity of {first} \(6 of 6 vectors\), .*; take a check"):
+        embed(runner, benchmark.query, resume=tmp_path / "parts")
+    assert not (tmp_path / "parts").exists()
+
+
 def test_unreadable_pictures_are_refused_or_reported(runner: EagerRunner, benchmark: Benchmark) -> None:
     bad = benchmark.query[2].images[0]
     bad.write_bytes(b"")

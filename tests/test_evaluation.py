@@ -164,7 +164,7 @@ def test_one_person_alone_is_noted(tmp_path: Path) -> None:
 
 def test_embeddings_of_another_data_set_are_refused(benchmark: Benchmark) -> None:
     embeddings = made_up(benchmark)
-    with pytest.raises(EmbeddingsError, match=r"no embedding of query/.* \(and 5 more of 14 pictures\)"):
+    with pytest.raises(EmbeddingsError, match=r"no embedding of query/.* \(and 5 more of 14\)"):
         evaluate(embeddings.rows(range(len(benchmark.gallery))), benchmark)
 
 

@@ -25,13 +25,14 @@ def test_a_failure_leaves_the_old_content_and_no_trace(tmp_path: Path, error: Ba
     path = tmp_path / "a.txt"
     path.write_bytes(b"old")
 
-    def write_half() -> None:
+    def write_half(path: Path) -> None:
         with replacing(path) as file:
             file.write(b"half")
             raise error
 
-    with pytest.raises(type(error)):
-        write_half()
+    for place in (path, tmp_path / "new" / "deep" / "a.txt"):
+        with pytest.raises(type(error)):
+            write_half(place)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 

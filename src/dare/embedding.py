@@ -63,7 +63,8 @@ def embed(
 
     Raises:
         UnreadableImageError: a picture cannot be used.
-        ValueError: two samples with one id, crops other than 1 and 10, or another pooling.
+        ValueError: two samples with one id, crops other than 1 and 10, another pooling, or a network that makes NaN
+            or infinity of a picture.
     """
     refuse_unknown(pooling)
     if crops not in (1, 10):
@@ -96,6 +97,7 @@ def embed(
         chunks.append(vectors)
         if problems and skipped is None:
             raise UnreadableImageError.several(problems)
+        _refuse_nan(vectors, part)
         if file and not file.exists() and len(problems) == before:
             _save(file, vectors)
         done += len(paths)
@@ -250,6 +252,17 @@ def _pooled(vectors: _Vectors, counts: Sequence[int], pooling: Pooling) -> _Vect
     """One row per sample, of one row per image or clip."""
     stages = [pool(rows, counts, pooling) for rows in vectors.stages]
     return _Vectors(stages, None if vectors.fused is None else pool(vectors.fused, counts, pooling))
+
+
+def _refuse_nan(vectors: _Vectors, samples: Sequence[Sample]) -> None:
+    for rows in (*vectors.stages, *([] if vectors.fused is None else [vectors.fused])):
+        finite = np.isfinite(rows).all(1)
+        if not finite.all():
+            raise ValueError(
+                f"the network makes NaN or infinity of {samples[int(finite.argmin())].images[0]} ({(~finite).sum()} of "
+                f"{len(rows)} vectors), so its training has diverged or its precision is too low; take a checkpoint "
+                "from before, or fp32"
+            )
 
 
 def _fingerprint(runner: Runner, paths: Sequence[Path], crops: int, counts: Sequence[int], pooling: Pooling) -> str:

@@ -5,7 +5,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -16,7 +16,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     A reader, also after a crash or a power cut, finds the old content or the new one, never a part.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    made = _make(path.absolute().parent)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     aside = Path(name)
     try:
@@ -28,6 +28,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         aside.replace(path)
     except BaseException as error:
         aside.unlink(missing_ok=True)
+        _unmake(made)
         if isinstance(error, OSError) and error.errno and error.filename is None:
             raise OSError(error.errno, f"{error.strerror} while writing", str(path)) from error
         raise
@@ -38,8 +39,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 def replacing_folder(path: Path) -> Iterator[Path]:
     """A new folder that takes `path`'s place when the block ends, and vanishes with all that is in it if it fails."""
     path = path.resolve()
-    missing = [place for place in path.parents if not place.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
+    made = _make(path.parent)
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         yield aside
@@ -51,13 +51,24 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         _swap(aside, path)
     except BaseException as error:
         shutil.rmtree(aside, ignore_errors=True)
-        with contextlib.suppress(OSError):  # somebody put something there meanwhile
-            for place in missing:
-                place.rmdir()
+        _unmake(made)
         if isinstance(error, OSError) and error.errno and error.filename is None:
             raise OSError(error.errno, f"{error.strerror} while writing", str(path)) from error
         raise
     sync_folder(path.parent)
+
+
+def _make(folder: Path) -> list[Path]:
+    """Make a folder and those above it that are missing; these, the deepest first."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def _unmake(made: Iterable[Path]) -> None:
+    with contextlib.suppress(OSError):  # somebody put something there meanwhile
+        for folder in made:
+            folder.rmdir()
 
 
 def _swap(aside: Path, path: Path) -> None:

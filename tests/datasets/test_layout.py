@@ -4,10 +4,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import make_market
-from layouts import make_cuhk03, make_mars, make_msmt17
+from conftest import make_market, save_picture
+from layouts import make_cuhk03, make_dukemtmc, make_mars, make_msmt17
 
 from dare.datasets import open_benchmark
+from dare.datasets.folder import label_number
 
 
 @pytest.mark.parametrize("boxes", ["detected", "labeled"])
@@ -50,3 +51,28 @@ def test_a_folder_is_the_same_however_its_path_is_written(tmp_path: Path, monkey
     assert open_benchmark("detected").name == "cuhk03-detected"
     monkeypatch.chdir("detected")
     assert open_benchmark(".").name == "cuhk03-detected"
+
+
+def test_a_folder_above_published_data_sets_is_no_folder_of_people(tmp_path: Path) -> None:
+    make_market(tmp_path / "data" / "market1501", 1, 1)
+    (tmp_path / "data" / "runs").mkdir()
+    with pytest.raises(ValueError, match=r"is no data set, it holds market1501/; give .*data/market1501, or --layout"):
+        open_benchmark(tmp_path / "data")
+    assert {sample.person for sample in open_benchmark(tmp_path / "data", "folder").query} == {
+        label_number("market1501")
+    }
+    for boxes in ("detected", "labeled"):  # either would do, so no reader's advice helps here
+        make_market(tmp_path / "data" / "cuhk03-np" / boxes, 1, 1)
+    with pytest.raises(ValueError, match=r"it holds cuhk03-np/ and market1501/; give .*data/cuhk03-np, or"):
+        open_benchmark(tmp_path / "data", unlabelled=True)
+    for person in ("4", "5"):
+        save_picture(tmp_path / "data" / "query" / person / "a.jpg")
+    assert len(open_benchmark(tmp_path / "data").query) == 2  # of one's own splits nothing else is read
+
+
+def test_dukemtmc_is_told_by_its_first_picture_whatever_lies_before_it(tmp_path: Path) -> None:
+    root = make_dukemtmc(tmp_path)
+    (root / "query" / "0.jpg").touch()
+    for picture in (root / "query").glob("*_f*.jpg"):
+        picture.rename(picture.with_suffix(".png"))
+    assert open_benchmark(root).name == "dukemtmc"

@@ -63,8 +63,18 @@ def test_a_person_whose_folder_is_missing_counts_as_gaps(tmp_path: Path) -> None
 def test_a_list_of_names_that_is_missing_is_named(tmp_path: Path) -> None:
     root = make_mars(tmp_path)
     (root / "info" / "test_name.txt").unlink()
-    with pytest.raises(FileNotFoundError, match=r"no test_name.txt in .*info; it is in liangzheng06/MARS-evaluation"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no test_name.txt in .*info; take the official file, in liangzheng06/MARS-evaluation"
+    ):
         mars(root)
     (root / "info" / "tracks_test_info.mat").unlink()
     with pytest.raises(FileNotFoundError, match=r"no tracks_test_info.mat in .*info"):
         mars(root)
+    (make_mars(tmp_path) / "info" / "query_IDX.mat").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no query_IDX.mat in .*; .*, in liangzheng06/MARS-evaluation"):
+        mars(root)
+
+
+def test_queries_of_nobody_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"query_IDX.mat: 2 of 3 queries are junk or distractors; take the official"):
+        mars(make_mars(tmp_path, queries=[1, 2, 3]))

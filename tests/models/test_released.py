@@ -106,6 +106,8 @@ def test_the_wrong_backbone_names_the_right_one(tmp_path: Path, asked: str, ther
         ({"layer2_fc.4.bias": None}, "another network: it lacks layer2_fc.4.bias$"),
         ({"layer1_fc.4.weight": None}, "so its heads' sizes are unknown"),
         ({"layer1_fc.0.weight": torch.zeros(3)}, "so its heads' sizes are unknown"),
+        ({"layer1_fc.0.weight": torch.zeros(0, 256)}, "c has heads of 0 units and vectors of 4, expected 1 to 65536"),
+        ({"layer1_fc.4.weight": torch.zeros(1).expand(2**33, 8)}, "heads of 8 units and vectors of 8589934592, exp"),
         ({"fusion_conv.weight": None}, "another network: it lacks fusion_conv.weight$"),
         (
             {"fusion_conv.weight": torch.zeros(1, 3, 1)},
@@ -148,6 +150,10 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     for content in (b"", b"hello", b"\x80\x02", b"PK\x03\x04"):
         path.write_bytes(content)
         with pytest.raises(CheckpointError, match=r"is not a file that torch.save has written, or it is damaged"):
+            load_released(path, "resnet50")
+    for newer in (True, False):
+        torch.save(checkpoint({}), path, pickle_protocol=4, _use_new_zipfile_serialization=newer)
+        with pytest.raises(CheckpointError, match=r"is a pickle of protocol 4 or newer, expected 2"):
             load_released(path, "resnet50")
     torch.save([torch.zeros(1)], path)
     with pytest.raises(CheckpointError, match="holds a list, expected the dictionary"):

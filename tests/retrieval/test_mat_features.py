@@ -91,7 +91,7 @@ def test_networks_of_other_forms_come_back_too(benchmark: Benchmark, tmp_path: P
     made = random_embeddings(benchmark, stages, fused)
     write_mat_features(tmp_path / "f", made, benchmark)
     assert (tmp_path / "f" / "query_features.mat").exists() == (stages == 0)
-    back = read_mat_features(tmp_path / "f", benchmark, stages=stages)
+    back = read_mat_features(tmp_path / "f", benchmark, stages=max(1, stages))
     assert (len(back.stages), back.fused is not None, back.names) == (stages, fused, made.names)
     assert len(evaluate(back, benchmark).exits) == max(1, stages)
 
@@ -161,7 +161,10 @@ QUERY = "feature_query_new"
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: {"feature_test_new": m}, r"has no variable feature_query_new \(D, N\); found feature_test_new$"),
+        (
+            lambda m: {"feature_test_new": m},
+            r"has no variable feature_query_new, found feature_test_new; write .* \(D, N\) again",
+        ),
         (lambda m: {}, "found nothing"),
         (lambda m: {QUERY: m.T}, r"expected 10 columns .*, got shape \(10, 3\); it is transposed; save its transpose"),
         (lambda m: {QUERY: m[:, 1:]}, r"expected 10 columns of .*, one per query picture .*, got shape \(3, 9\)"),
@@ -170,7 +173,7 @@ QUERY = "feature_query_new"
         (lambda m: {QUERY: m[None]}, r"got float32 of shape \(1, 3, 10\)"),
         (lambda m: {QUERY: {"a": 1}}, "to be a matrix of real numbers"),
         (lambda m: {QUERY: "text"}, "to be a matrix of real numbers"),
-        (lambda m: {QUERY: csc_matrix(m.astype(float))}, "got csc_"),
+        (lambda m: {QUERY: csc_matrix(m.astype(float))}, "as a full array, got csc_"),
         (lambda m: {QUERY: np.where(m == m[1, 4], np.nan, m)}, "query_features_2.mat: the vector of query/.* contains"),
         (lambda m: {QUERY: np.where(m == m[1, 4], np.inf, m)}, "contains NaN or infinity"),
     ],
@@ -213,12 +216,12 @@ def test_what_is_no_mat_file_is_refused(benchmark: Benchmark, folder: Path) -> N
     for damaged in (b"", b"hello", b"\x89HDF\r\n\x1a\n" + bytes(200), content[:200], content[:-40]):
         file.write_bytes(damaged)
         with pytest.raises(
-            EmbeddingsError, match=r"query_features_1.mat is not a readable .mat file, or it is damaged"
+            EmbeddingsError, match=r"query_features_1.mat is no MATLAB file, or it is damaged; write .* again"
         ):
             read_mat_features(folder, benchmark)
     header = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM"
     file.write_bytes(header + b"\x89HDF\r\n\x1a\n")
-    with pytest.raises(EmbeddingsError, match=r"is a Matlab 7.3 file; save it with -v7"):
+    with pytest.raises(EmbeddingsError, match=r"is a MATLAB file of version 7.3, .*; save it with -v7"):
         read_mat_features(folder, benchmark)
 
 
@@ -250,12 +253,14 @@ def test_folders_that_lack_files_or_have_too_many_are_refused(
         read_mat_features(folder, benchmark)
 
 
-def test_splits_without_pictures_and_unknown_ones_are_refused(
+def test_splits_without_pictures_unknown_ones_and_no_stages_are_refused(
     benchmark: Benchmark, made: Embeddings, folder: Path, tmp_path: Path
 ) -> None:
     for splits, got in ((["query", "test"], "query, test"), ([], "none")):
         with pytest.raises(ValueError, match=f"splits are train, query, gallery, got {got}"):
             read_mat_features(folder, benchmark, splits)
+    with pytest.raises(ValueError, match="a network has at least 1 stage, got stages 0"):
+        read_mat_features(folder, benchmark, stages=0)
     for call in (read_mat_features, lambda place, of, splits: write_mat_features(tmp_path / "n", made, of, splits)):
         with pytest.raises(ValueError, match="there are no train pictures in market1501; leave this split out"):
             call(folder, replace(benchmark, train=()), ["train"])

@@ -36,6 +36,8 @@ def weights(released: Path, out: Path, /, *, backbone: Literal["resnet50", "dens
     from dare.models.released import released_checkpoint
 
     file = out / MODEL_FILE
+    if out.is_file():
+        raise NotADirectoryError(f"expected a folder for {MODEL_FILE}, {out} is a file; give the name of a new folder")
     if file.exists():
         raise FileExistsError(f"{out} holds a model already; choose another folder")
     check_writable(file)
@@ -61,7 +63,9 @@ def to_mat(root: Root, embeddings: Path, out: Path, /, *, split: Splits = None, 
     from dare.datasets import open_benchmark
     from dare.retrieval.embeddings import Embeddings
     from dare.retrieval.mat_features import write_mat_features
+    from dare.retrieval.mat_files import FUSION, file_name
 
+    check_writable(out / file_name("query", FUSION))
     benchmark = open_benchmark(root, layout)
     write_mat_features(out, Embeddings.load(embeddings), benchmark, split or ("query", "gallery"))
     output.print(f"{', '.join(sorted(path.name for path in out.iterdir()))} in {out}")

@@ -27,6 +27,7 @@ PUBLISHED = {
 
 RAW = "cuhk-03.mat"  # a gigabyte of HDF5, which would take another library
 VIEW = re.compile(r"\d+_\d+_(\d)_\d+\.\w+")
+OFFICIAL = "take the official file, in zhunzhong07/person-re-ranking"
 SPLITS = "cuhk03_new_protocol_config_{}.mat"
 PICTURES = ("images_{}", "cuhk03_{}")  # as torchreid and as Zhong et al. extract them
 
@@ -79,7 +80,7 @@ def _listed(root: Path, boxes: Boxes, pictures: Path, source: Path) -> Benchmark
 def _splits(source: Path) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64], dict[str, NDArray[np.int64]]]:
     """Name, person and camera of every picture, and which of them are train, query and gallery."""
     indices = {"train": "train_idx", "query": "query_idx", "gallery": "gallery_idx"}
-    found = read_mat(source, "filelist", "labels", "camId", *indices.values())
+    found = read_mat(source, "filelist", "labels", "camId", *indices.values(), advice=OFFICIAL)
     names = texts(source, "filelist", found["filelist"])
     people, cameras = (whole_numbers(source, name, found[name]).ravel() for name in ("labels", "camId"))
     if not len(names) == len(people) == len(cameras):

@@ -1,10 +1,12 @@
 """Which data set a folder holds, by what lies in it."""
 
+import os
 import re
 from pathlib import Path
 
 from dare.datasets.cuhk03 import PICTURES, PUBLISHED, RAW, SPLITS
-from dare.datasets.market import GALLERY, QUERY, TRAIN
+from dare.datasets.manifest import SPLITS as OWN_SPLITS
+from dare.datasets.market import GALLERY, NAME, QUERY, TRAIN
 from dare.datasets.mars import BBOX_TEST, BBOX_TRAIN, INFO
 from dare.datasets.msmt17 import INSIDE, LISTS, VERSIONS
 
@@ -17,25 +19,48 @@ def layout_of(path: Path) -> str:
     """A name in `BENCHMARKS`; one part of a layout is enough, its reader then says which others are missing.
 
     Raises:
-        ValueError: the folder holds CUHK03 with both kinds of boxes.
+        ValueError: the folder holds CUHK03 with both kinds of boxes, or is one above published data sets.
     """
     path = path.absolute()  # whose name counts, also where it was given as "."
+    found = _published(path)
+    if len(found) > 1:
+        raise ValueError(
+            f"{path} has CUHK03 with detected and with labeled boxes; say which are meant: "
+            "--layout cuhk03-detected or --layout cuhk03-labeled"
+        )
+    if not found and (below := [name for name in _read_as_people(path) if _published(path / name)]):
+        raise ValueError(
+            f"{path} is no data set, it holds {' and '.join(f'{name}/' for name in below)}; give {path / below[0]}, or "
+            "--layout folder to read all pictures below as a folder per person"
+        )
+    return found[0] if found else "folder"
+
+
+def _published(path: Path) -> list[str]:
+    """The layouts that a folder itself has: none for a user's own pictures, two for CUHK03 with both kinds of boxes."""
     if (path / SYNTHETIC_RECIPE).is_file():
-        return "synthetic"
+        return ["synthetic"]
     if any((path / part).is_dir() for part in (BBOX_TRAIN, BBOX_TEST)) or any((path / INFO).glob("tracks_*_info.mat")):
-        return "mars"
+        return ["mars"]
     if any((path / name).exists() for name in (*LISTS.values(), *INSIDE, *VERSIONS["V2"])) or _named_as_msmt17(path):
-        return "msmt17"
+        return ["msmt17"]
     if any((path / split).is_dir() for split in (TRAIN, GALLERY)):
-        return _in_folders(path)
-    return _cuhk03(path) or "folder"
+        return [_in_folders(path)]
+    return [f"cuhk03-{boxes}" for boxes in _cuhk03(path)]
+
+
+def _read_as_people(path: Path) -> list[str]:
+    """The folders that would each be taken for a person; none where there are splits, for then only these are read."""
+    if not path.is_dir() or any((path / split).is_dir() for split in OWN_SPLITS):
+        return []
+    return sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and not entry.name.startswith("."))
 
 
 def _in_folders(path: Path) -> str:
     """Of the data sets in Market-1501's layout; the archive cuhk03-np has a folder of it for each kind of boxes."""
     if path.name in PUBLISHED and "cuhk03" in path.parent.name.lower():
         return f"cuhk03-{path.name}"
-    first = min((file.name for file in (path / QUERY).glob("*.jpg")), default="")
+    first = min((file.name for file in (path / QUERY).glob("*") if NAME.match(file.name)), default="")
     return "dukemtmc" if FRAME_IN_NAME.match(first) else "market1501"
 
 
@@ -45,19 +70,15 @@ def _named_as_msmt17(path: Path) -> bool:
     return any(picture is not None and MSMT17_NAME.match(picture.name) for picture in pictures)
 
 
-def _cuhk03(path: Path) -> str | None:
+def _cuhk03(path: Path) -> list[str]:
+    """The kinds of boxes that are there."""
+
     def has(boxes: str) -> bool:
         names = [name.format(boxes) for name in PICTURES]
         return (path / boxes / TRAIN).is_dir() or path.name in names or any((path / name).is_dir() for name in names)
 
-    found = [boxes for boxes in PUBLISHED if has(boxes)]
-    if len(found) > 1:
-        raise ValueError(
-            f"{path} has CUHK03 with detected and with labeled boxes; say which are meant: "
-            "--layout cuhk03-detected or --layout cuhk03-labeled"
-        )
-    if found:
-        return f"cuhk03-{found[0]}"
+    if found := [boxes for boxes in PUBLISHED if has(boxes)]:
+        return found
     if any((path / part).is_file() for part in (RAW, f"cuhk03_release/{RAW}")):
-        return "cuhk03-detected"
-    return next((f"cuhk03-{boxes}" for boxes in PUBLISHED if (path / SPLITS.format(boxes)).is_file()), None)
+        return ["detected"]
+    return [boxes for boxes in PUBLISHED if (path / SPLITS.format(boxes)).is_file()][:1]

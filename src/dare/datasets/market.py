@@ -64,7 +64,7 @@ def hand_drawn(root: Path) -> tuple[Sample, ...]:
 
 def in_folders(name: str, root: Path, published: Published | None = None) -> Benchmark:
     """Read any data set in this layout; counts that differ from the published ones are noted."""
-    missing = [folder for folder in (TRAIN, QUERY, GALLERY) if not (root / folder).is_dir()]
+    missing = [f"{folder}/" for folder in (TRAIN, QUERY, GALLERY) if not (root / folder).is_dir()]
     if missing:
         raise FileNotFoundError(
             f"expected {TRAIN}/, {QUERY}/ and {GALLERY}/ in {root}, found no {', '.join(missing)}; "
@@ -92,7 +92,7 @@ def _split(folder: Path, notes: list[str]) -> tuple[Sample, ...]:
     if not samples:
         raise FileNotFoundError(
             f"no picture in {folder} has a name like 0002_c1s1_000451_03.jpg (person_cCAMERA...); "
-            f"found {len(strangers)} other files"
+            f"{f'found {some(strangers)}' if strangers else 'it is empty'}; unpack it again"
         )
     if strangers:
         notes.append(f"{folder.name}: ignored {some(strangers)}")

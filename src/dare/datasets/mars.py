@@ -12,7 +12,7 @@ from dare.datasets.listed import not_there
 from dare.datasets.matlab import positions, read_mat
 from dare.datasets.published import Published
 from dare.datasets.sample import DISTRACTOR, JUNK, Benchmark, Sample
-from dare.datasets.tracks import read_tracks
+from dare.datasets.tracks import OFFICIAL, read_tracks
 
 INFO, BBOX_TRAIN, BBOX_TEST = "info", "bbox_train", "bbox_test"
 
@@ -40,8 +40,10 @@ def mars(root: str | Path) -> Benchmark:
         )
     train, test = _tracklets(root, "train"), _tracklets(root, "test")
     source = root / INFO / "query_IDX.mat"
-    rows = positions(source, "query_IDX", read_mat(source, "query_IDX")["query_IDX"], len(test))
-    query = [test[row] for row in rows]
+    found = read_mat(source, "query_IDX", advice=OFFICIAL)["query_IDX"]
+    query = [test[row] for row in positions(source, "query_IDX", found, len(test))]
+    if nobody := sum(tracklet.person in (JUNK, DISTRACTOR) for tracklet in query):
+        raise ValueError(f"{source}: {nobody} of {len(query)} queries are junk or distractors; {OFFICIAL}")
     notes = PUBLISHED.differences({BBOX_TRAIN: train, source.name: query, BBOX_TEST: test})
     kept = [tracklet for tracklet in train if tracklet.person not in (JUNK, DISTRACTOR)]
     if dropped := len(train) - len(kept):

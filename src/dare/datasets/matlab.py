@@ -1,5 +1,6 @@
-"""MATLAB files that hold the splits of a protocol."""
+"""MATLAB files: of splits of a protocol, and of vectors."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,30 +10,35 @@ from numpy.typing import NDArray
 LARGEST = 2.0**53  # beyond it MATLAB's numbers are no longer all whole ones
 
 
-def read_mat(path: Path, *names: str) -> dict[str, NDArray[Any]]:
+def read_mat(path: Path, *names: str, advice: str) -> dict[str, NDArray[Any]]:
     """Variables of a .mat file by their names, each in MATLAB's shape.
+
+    Args:
+        advice: what to do where the file is not there or cannot be used; ends the errors.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no .mat file, or one of version 7.3, is damaged, or lacks a variable.
+        ValueError: it is no .mat file, or one of version 7.3, is damaged, lacks a variable, or has a sparse one.
     """
     from scipy.io import loadmat  # slow to import, and most data sets need none of it
 
     if not path.is_file():
-        raise FileNotFoundError(f"no {path.name} in {path.parent}; it comes with the data set and says who is where")
+        raise FileNotFoundError(f"no {path.name} in {path.parent}; {advice}")
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # for a variable that it cannot read
             found = loadmat(file)
     except NotImplementedError as error:
-        raise ValueError(
-            f"{path} is a MATLAB file of version 7.3, expected the official one, which is older; download it again"
-        ) from error
+        raise ValueError(f"{path} is a MATLAB file of version 7.3, expected an older one; save it with -v7") from error
     except Exception as error:  # scipy raises many kinds; all mean that the file cannot be used
-        raise ValueError(f"{path} is no MATLAB file, or it is damaged; download it again") from error
+        raise ValueError(f"{path} is no MATLAB file, or it is damaged; {advice}") from error
     if missing := [name for name in names if name not in found]:
         there = ", ".join(name for name in found if not name.startswith("__")) or "nothing"
-        raise ValueError(f"{path} has no {', '.join(missing)}, found {there}; take the official file")
-    return {name: np.asarray(found[name]) for name in names}
+        raise ValueError(f"{path} has no variable {', '.join(missing)}, found {there}; {advice}")
+    for name in names:
+        if not isinstance(found[name], np.ndarray):
+            raise ValueError(f"{path}: expected {name} as a full array, got {type(found[name]).__name__}; {advice}")
+    return {name: found[name] for name in names}
 
 
 def texts(path: Path, name: str, cells: NDArray[Any]) -> list[str]:

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from dare.datasets.matlab import read_mat, whole_numbers
 from dare.datasets.sample import JUNK
 
+OFFICIAL = "take the official file, in liangzheng06/MARS-evaluation"
+
 
 def read_tracks(source: Path, variable: str, names_file: Path) -> tuple[NDArray[np.int64], list[str]]:
     """First and last frame, person and camera of each tracklet, (T, 4), and the names of all frames.
@@ -21,14 +23,14 @@ def read_tracks(source: Path, variable: str, names_file: Path) -> tuple[NDArray[
         FileNotFoundError: one of them is missing.
         ValueError: they do not fit each other.
     """
-    tracks = whole_numbers(source, variable, read_mat(source, variable)[variable])
+    tracks = whole_numbers(source, variable, read_mat(source, variable, advice=OFFICIAL)[variable])
     if tracks.ndim != 2 or tracks.shape[1] != 4 or not len(tracks):
         raise ValueError(
             f"{source}: expected {variable} of shape (tracklets, 4): first and last frame, person, camera; "
-            f"got {tracks.shape}; take the official file"
+            f"got {tracks.shape}; {OFFICIAL}"
         )
     if not names_file.is_file():
-        raise FileNotFoundError(f"no {names_file.name} in {names_file.parent}; it is in liangzheng06/MARS-evaluation")
+        raise FileNotFoundError(f"no {names_file.name} in {names_file.parent}; {OFFICIAL}")
     # The official file's lines end in \r\n; bytes that cannot be read make a name that does not fit.
     names = names_file.read_text(encoding="utf-8-sig", errors="replace").split()
     if wrong := _misfit(tracks, names):

@@ -8,6 +8,7 @@ Source: github.com/mileyan/DARENet at ce037bc: main.py, models/dare_resnet.py, m
 
 import hashlib
 import re
+import warnings
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -55,6 +56,9 @@ NAMES: dict[str, dict[str, str]] = {
     },
 }
 """Backbone -> how names begin in the released code, and in ours."""
+
+MOST_UNITS = 2**16
+"""More than any head has; a tensor that says more was not trained, and its network would not fit into memory."""
 
 NUMBERS = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64}
 
@@ -131,10 +135,17 @@ def _read(path: Path) -> dict[str, Any]:
             with zipfile.ZipFile(path) as file:
                 if (bad := file.testzip()) is not None:
                     raise CheckpointError(f"{path} is damaged in {bad}; take another copy")
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # what is wrong with it is said below
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
     except Exception as error:  # torch raises many kinds; all mean an unusable file
+        if "Unsupported operand 149" in str(error):  # with which pickles of protocol 4 and newer begin
+            raise CheckpointError(
+                f"{path} is a pickle of protocol 4 or newer, expected 2, which torch.save writes by itself; load it "
+                "where it comes from, and save it without pickle_protocol"
+            ) from error
         if asked := re.search(r"GLOBAL ([\w.]+)", str(error)):
             raise CheckpointError(
                 f"{path} is a pickle that asks for {asked[1]}, expected tensors, numbers and texts alone; nothing in "
@@ -185,7 +196,13 @@ def _sizes(path: Path, state: dict[str, Tensor], names: dict[str, str]) -> tuple
         raise CheckpointError(f"{path} lacks the head of stage {stage} ({missing[0]}); take another copy")
     if last not in state or state[first[0]].ndim != 2 or state[last].ndim != 2:
         raise CheckpointError(f"{path} has no linear layers {first[0]} and {last}, so its heads' sizes are unknown")
-    return len(state[first[0]]), len(state[last])
+    units, values = len(state[first[0]]), len(state[last])
+    if not 1 <= min(units, values) <= max(units, values) <= MOST_UNITS:
+        raise CheckpointError(
+            f"{path} has heads of {units} units and vectors of {values}, expected 1 to {MOST_UNITS} of each; "
+            "take another copy"
+        )
+    return units, values
 
 
 def _refuse_unusable(path: Path, state: dict[str, Tensor]) -> None:

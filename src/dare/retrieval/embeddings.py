@@ -113,8 +113,8 @@ class Embeddings:
         missing = self.lacking(ids)
         if missing:
             raise EmbeddingsError(
-                f"no embedding of {missing[0]} (and {len(missing) - 1} more of {len(ids)} pictures); "
-                "embed this benchmark's query and gallery pictures, with ids as in its folder"
+                f"no embedding of {missing[0]} (and {len(missing) - 1} more of {len(ids)}); "
+                "embed this benchmark's query and gallery, with ids as in its folder"
             )
         return self.rows([row for row in self._positions(ids) if row is not None])
 

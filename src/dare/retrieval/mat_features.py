@@ -61,14 +61,17 @@ def read_mat_features(
         folder: that holds the files.
         benchmark: whose pictures the columns are.
         splits: "train", "query", "gallery".
-        stages: of a network with fusion. The released simulation does without the last stage's file; where it is
-            missing, the fused vectors are an exit behind the others.
+        stages: of a network with fusion, at least 1. The released simulation does without the last stage's file; where
+            it is missing, the fused vectors are an exit behind the others.
 
     Raises:
         EmbeddingsError: a file or variable is missing, not as expected, or has another number of columns than the
             split has pictures.
+        ValueError: no such split, no pictures in one, tracklets, or no stages.
     """
     folder = Path(folder)
+    if stages < 1:
+        raise ValueError(f"a network has at least 1 stage, got stages {stages}")
     samples = _samples(benchmark, splits)
     kinds = {split: embeddings_in(folder, split, stages) for split in samples}
     first, names = next(iter(kinds.items()))

@@ -4,14 +4,13 @@ Source: github.com/mileyan/DARENet at ce037bc: extract_features.py.
 """
 
 import re
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dare.datasets.matlab import read_mat
 from dare.retrieval.embeddings import EmbeddingsError
 
 SPLITS = {"train": "train", "query": "query", "gallery": "test"}
@@ -74,14 +73,15 @@ def read_vectors(folder: Path, split: str, embedding: str, ids: Sequence[str]) -
         EmbeddingsError: it is damaged, or has no variable (D, N) of finite numbers.
     """
     path, variable = folder / file_name(split, embedding), _variable(split)
-    content = _read(path)
-    if variable not in content:
-        there = ", ".join(name for name in content if not name.startswith("__")) or "nothing"
-        raise EmbeddingsError(f"{path} has no variable {variable} (D, N); found {there}")
-    matrix = content[variable]
-    if not isinstance(matrix, np.ndarray) or matrix.ndim != 2 or matrix.dtype.kind not in "fiu":
-        kind = f"{matrix.dtype} of shape {matrix.shape}" if isinstance(matrix, np.ndarray) else type(matrix).__name__
-        raise EmbeddingsError(f"{path}: expected {variable} to be a matrix of real numbers (D, N), got {kind}")
+    try:
+        matrix = read_mat(path, variable, advice=f"write {variable} (D, N) again")[variable]
+    except (FileNotFoundError, ValueError) as error:
+        raise EmbeddingsError(str(error)) from error
+    if matrix.ndim != 2 or matrix.dtype.kind not in "fiu":
+        raise EmbeddingsError(
+            f"{path}: expected {variable} to be a matrix of real numbers (D, N), "
+            f"got {matrix.dtype} of shape {matrix.shape}"
+        )
     if matrix.shape[1] != len(ids):
         if matrix.shape[0] == len(ids):
             advice = "it is transposed; save its transpose"
@@ -94,22 +94,6 @@ def read_vectors(folder: Path, split: str, embedding: str, ids: Sequence[str]) -
     vectors = np.ascontiguousarray(matrix.T)
     _refuse_nan(str(path), vectors, ids)
     return vectors
-
-
-def _read(path: Path) -> dict[str, Any]:
-    from scipy.io import loadmat  # slow to import, and everything else does without
-
-    try:
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # for a variable that it cannot read
-            content: dict[str, Any] = loadmat(file)
-            return content
-    except FileNotFoundError:
-        raise EmbeddingsError(f"no {path.name} in {path.parent}") from None
-    except NotImplementedError as error:
-        raise EmbeddingsError(f"{path} is a Matlab 7.3 file; save it with -v7") from error
-    except Exception as error:  # scipy raises many kinds; all mean that the file cannot be used
-        raise EmbeddingsError(f"{path} is not a readable .mat file, or it is damaged; write it again") from error
 
 
 def _refuse_nan(origin: str, vectors: NDArray[np.floating], ids: Sequence[str]) -> None:

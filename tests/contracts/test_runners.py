@@ -59,7 +59,7 @@ ENGINES: dict[str, tuple[Open, float]] = {
 BACKBONES = (
     "slim",
     "resnet18",
-    "resnet50",
+    pytest.param("resnet50", marks=pytest.mark.heavy),
     pytest.param("densenet201", marks=pytest.mark.heavy),
     "timm/mobilenetv3_small_050",
 )

@@ -192,6 +192,8 @@ def test_the_papers_recipe_trains_what_the_paper_trained() -> None:
         assert rows[name] == backbone + "-re" * ("+RE" in name)
     runs = [training.count(data) for training in recipe.trainings.values() for data in training.data]
     assert sum(runs) == 126  # as docs/reproduce.md says
+    scaled = {name for name, training in recipe.trainings.items() if training.distance == "cosine"}
+    assert scaled == {"ide-r", "ide-c", "lsro"}
     unsupervised = recipe.trainings[recipe.figures["figure4"].others[0]].config()
     assert not unsupervised.deep_supervision
     against = [recipe.trainings[name].config() for name in recipe.figures["figure5"].others]
@@ -204,3 +206,6 @@ def test_the_tiny_recipe_says_that_it_stands_in() -> None:
     assert "stands in for every network" in recipe.stands_in
     assert all(data.stands_in for data in recipe.data.values())
     assert all(training.stands_in and training.runs == 1 for training in recipe.trainings.values())
+    for name in ("svdnet", "svdnet-re"):
+        config = recipe.trainings[name].config()
+        assert (config.architecture.network, config.rounds) == ("svdnet", 2)

@@ -156,7 +156,7 @@ def test_a_setting_that_a_network_has_no_use_for_is_refused_but_a_preset_may_hav
 
 def test_svdnet_on_another_preset_must_say_how_many_rounds() -> None:
     for preset in ("slim", "demo", "ide"):
-        with pytest.raises(ValueError, match="svdnet needs rounds of restraint and relaxation.*average to 0"):
+        with pytest.raises(ValueError, match=r"svdnet needs rounds of restraint and relaxation.*average to 0"):
             configure(PRESETS[preset], {"network": "svdnet"})
     with pytest.raises(ValueError, match="set average to 0"):
         configure(PRESETS["slim"], {"network": "svdnet", "rounds": 2})
@@ -168,7 +168,7 @@ def test_svdnet_on_another_preset_must_say_how_many_rounds() -> None:
 def test_a_batch_of_lsro_is_a_third_people_and_two_thirds_nobody() -> None:
     """Of 12,936 pictures of people and the paper's 24,000 generated ones, 64 are 22 and 42 on average."""
     assert (PRESETS["lsro"].people * PRESETS["lsro"].images, PRESETS["lsro"].generated_images) == (22, 42)
-    assert 42 / (22 + 42) == pytest.approx(24_000 / (24_000 + 12_936), abs=0.01)
+    assert pytest.approx(24_000 / (24_000 + 12_936), abs=0.01) == 42 / (22 + 42)
 
 
 def test_pan_classifies_what_its_branches_pool_and_not_the_vector() -> None:

@@ -27,9 +27,7 @@ SWEPT = 64
 """Channels of the map that is swept over."""
 
 
-def st_rnn(
-    stages: Sequence[Stage], embedding_dim: int = 128, frames: int = FRAMES, hidden_dim: int = 1024
-) -> DaRe:
+def st_rnn(stages: Sequence[Stage], embedding_dim: int = 128, frames: int = FRAMES, hidden_dim: int = 1024) -> DaRe:
     """One exit behind the last stage; (B * T, 3, H, W) pictures become (B, D) vectors.
 
     Args:

@@ -14,10 +14,13 @@ from test_cli import run
 
 import dare.training.train as trainer
 from dare.experiments.recipe import SHIPPED
+from dare.models.checkpoints import load_checkpoint
 from dare.training.alarm import TrainingStoppedError
 
+SMALL = "people = 4, images = 2, height = 32, width = 16"
 SHRUNK = {
-    r"iterations = \d+": "iterations = 3, people = 4, images = 2, height = 32, width = 16, hidden_dim = 8",
+    r"iterations = 300(?=, network)": f"iterations = 7, {SMALL}",
+    r"iterations = 300": f"iterations = 3, hidden_dim = 8, {SMALL}",
     r'draw = "tiny"': 'draw = "tiny"\nknobs = { train_people = 5, test_people = 5, background_boxes = 1 }',
     r'\[figure6\]\ntraining = "dare"': '[figure6]\nbudgets = 4\ntraining = "dare"',
 }
@@ -70,7 +73,16 @@ def test_the_whole_of_a_tiny_recipe_end_to_end_and_not_twice(
         assert rows, table
         assert all("drawn people for Market-1501" in row["stands_in"] for row in rows), table
     for drawing in out.glob("figure*.svg"):
-        assert "stand-in" in drawing.read_text(), drawing
+        text = drawing.read_text()
+        assert "stand-in" in text, drawing
+        assert "ublished" not in text, drawing  # the authors' points would stand beside what is not comparable
+    costs = [
+        load_checkpoint(out / "trainings" / name / "drawn" / "seed-0").costs.macs[-1]
+        for name in ("up-to-2", "up-to-3", "trinet")
+    ]
+    rows = list(csv.DictReader((out / "figure5.csv").read_text().splitlines()))
+    sequence = [int(row["macs"]) for row in rows if row["network"] == "networks in sequence (stand-in)"]
+    assert sequence == [costs[0], costs[0] + costs[1], sum(costs)]
     assert "**Stands in:** a tiny trunk" in (out / "table1.md").read_text()
     cells = {
         (row["row"], row["data_set"]): row for row in csv.DictReader((out / "table1.csv").read_text().splitlines())
@@ -105,13 +117,33 @@ def test_a_data_set_can_be_given_and_a_table_made_alone(capsys: pytest.CaptureFi
     assert status == 0
     assert re.search(r"train images +│ 12,936 +│ 18 +│ no", shown)
     assert "MARS: not counted: data set mars is not given: there is no data/mars" in shown
-    words = ["reproduce", "table1", "--recipe", "paper", "--no-train", "--out", tmp_path / "out"]
+    words[1:2] = ["table1", "--no-train"]
     status, shown, _ = run(capsys, *words)
     assert status == 0
     assert "Duke: not measured: data set dukemtmc is not given" in shown
     page = (tmp_path / "out" / "index.html").read_text()
     assert "Table 1" in page
     assert "Table 2" in page
+
+
+def test_the_page_of_a_recipe_does_not_show_what_another_made(
+    capsys: pytest.CaptureFixture[str], shrunk: Path, tmp_path: Path
+) -> None:
+    market = make_market(tmp_path / "market", train_people=3, test_people=4)
+    out = tmp_path / "out"
+    assert run(capsys, "reproduce", "table1", "--recipe", shrunk, "--no-train", "--out", out)[0] == 0
+    paper = ["reproduce", "table2", "--recipe", "paper", "--out", out]
+    assert run(capsys, *paper, "--data.market1501", market)[0] == 0
+    page = (out / "index.html").read_text()
+    assert "Table 2: the data sets" in page
+    assert "Table 1: every system" not in page
+    assert "another recipe, or this one with other folders, made them here: table1." in page
+    assert str(market) in (out / "recipe.toml").read_text()
+    assert run(capsys, "reproduce", "table1", "--recipe", out / "recipe.toml", "--no-train", "--out", out)[0] == 0
+    page = (out / "index.html").read_text()
+    assert "Table 1: every system" in page
+    assert "Table 2: the data sets" in page
+    assert "made them here" not in page
 
 
 def test_a_shipped_recipe_can_be_printed_and_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "dare"
 
 # From the bottom up. Names in one row do not import each other.
 ROWS = [
-    {"files"},
+    {"files", "locks"},
     {"datasets"},
     {"jpeg", "pixels"},
     {"images"},
@@ -32,6 +32,7 @@ LEVEL = {name: level for level, row in enumerate(ROWS) for name in row}
 
 WITHOUT_TORCH = {
     "files",
+    "locks",
     "datasets",
     "jpeg",
     "pixels",

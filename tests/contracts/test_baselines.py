@@ -21,7 +21,7 @@ from dare.runners.runner import open_runner
 from dare.training.config import PRESETS, TrainConfig, configure
 from dare.training.objectives import build_objective
 from dare.training.state import STATE_FILE
-from dare.training.train import train
+from dare.training.train import Progress, train
 
 FRAMES = {"st-rnn": 3}
 """Pictures to a vector, in the baselines that take tracklets."""
@@ -154,12 +154,15 @@ def test_every_weight_learns(name: str) -> None:
     model, people = seeded(name).train(), np.repeat(np.arange(3), 4)
     objective = build_objective(settings(name, 20), model, people)
     objective.before(model, 0)
+    with torch.no_grad():  # a layer that starts at 0 lets nothing through to those before it at the first step
+        for weight in model.parameters():
+            weight.add_(0.0 if weight.any() else 0.01 * torch.randn_like(weight))
     losses = objective(model, pictures(name, 12), torch.from_numpy(people), 0)
     assert len(losses.each) == len(objective.names)
     assert len(losses.scales) == len(model.embedding_names)
     losses.total.backward()
     weights = [*model.named_parameters(), *objective.named_parameters()]
-    assert [name for name, weight in weights if weight.grad is None] == []
+    assert [name for name, weight in weights if weight.grad is None or not weight.grad.any()] == []
 
 
 @every_baseline
@@ -184,9 +187,18 @@ def test_it_learns_to_tell_people_apart(name: str, benchmark: Benchmark, tmp_pat
 @every_baseline
 def test_it_trains_in_bfloat16_too(name: str, benchmark: Benchmark, tmp_path: Path) -> None:
     config = replace(settings(name, 20), precision="bf16")
-    done: list[int] = []
-    made = train(samples(name, benchmark), tmp_path, config, should_stop=lambda: done.append(1) or len(done) == 2)
+    told: list[Progress] = []
+    made = train(
+        samples(name, benchmark),
+        tmp_path,
+        config,
+        on_progress=told.append,
+        should_stop=lambda: told[-1].done == 2,
+    )
     assert made.training["iterations"] == 2
+    assert told[0].remark == ""
+    assert told[-1].loss == pytest.approx(sum(told[-1].losses.values()), rel=1e-5)
+    assert told[-1].remark == f"loss {told[-1].loss:.3f}"
 
 
 @every_baseline

@@ -1,10 +1,12 @@
 """Recipes are read, and refused with the place and the reason."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from dare.experiments.recipe import RecipeError, load_recipe, shipped_recipes
+from dare.experiments.toml import to_toml
 
 WHOLE = """\
 title = "Ours"
@@ -27,7 +29,7 @@ settings = { iterations = 4, learning_rate = 1, taps = [1, 4] }
 preset = "demo"
 data = "shop"
 crops = 10
-settings = { taps = [4], fusion = false, seed = 7 }
+settings = { taps = [1, 4], deep_supervision = false, seed = 7 }
 
 [training.bought]
 data = "shop"
@@ -108,7 +110,19 @@ def test_a_figure_that_a_recipe_lacks_is_refused(tmp_path: Path) -> None:
         ("test_people = 4", "test_people = 0", r"data\.drawn\.knobs: test_people must be a whole number"),
         ("test_people = 4", "people = 4", r"data\.drawn\.knobs: .*'people'"),
         ("[data.drawn]", '[data."a/b"]', "'a/b' cannot be a name"),
-        ('draw = "tiny"', 'draw = "tiny"\ncolumn = "Market"', "data sets shop and drawn both have column 'Market'"),
+        (
+            'draw = "tiny"',
+            'draw = "tiny"\ncolumn = "Market"\nstands_in = "x"',
+            "data sets shop and drawn both have column 'Market'",
+        ),
+        ('draw = "tiny"', 'draw = "tiny"\ncolumn = "Duke"', "drawn people in the place of Duke must say so"),
+        ('draw = "tiny"', 'draw = "tiny"\nlayout = "market1501"', r"data\.drawn: layout belongs to folder"),
+        ('column = "Market"', "seed = 1", r"data\.shop: seed belongs to draw"),
+        (
+            "[training.bought]",
+            "[training.bought]\nruns = 3\nsettings = { seed = 1 }",
+            r"training\.bought trains nothing, .* leave out settings, runs",
+        ),
         ('preset = "demo"', 'preset = "dmo"', r"training\.small: unknown preset 'dmo'; choose paper, slim, demo"),
         ("iterations = 4", "iteratons = 4", r"training\.small\.settings has an unknown setting 'iteratons'; choose"),
         ("iterations = 4", 'iterations = "4"', r"training\.small\.settings\.iterations must be of the kind of 800"),
@@ -148,6 +162,10 @@ def test_a_figure_that_a_recipe_lacks_is_refused(tmp_path: Path) -> None:
         ),
         ('without = "single"', "", "figure4 lacks without"),
         ('without = "single"', 'against = "single"', "figure4 lacks without"),
+        ('without = "single"', 'without = "small"', "figure4 compares two trainings, and small is both"),
+        ("deep_supervision = false, ", "", "training single has a loss on every stage; set deep_supervision = false"),
+        ("taps = [1, 4], deep", "taps = [2, 4], deep", "trainings small and single differ in taps or fusion"),
+        ("[1, 4] }", '[1, 4], network = "trinet" }', r"training\.small\.settings: trinet has one exit"),
         ("budgets = 7", "count = 7", "figure6 has an unknown key 'count'"),
         ("budgets = 7", "budgets = 0", "figure6.budgets must be at least 1, got 0"),
         ("crops = 1\n", "crops = 2\n", "figure6.crops must be 1 or 10, got 2"),
@@ -168,6 +186,50 @@ def test_what_is_no_recipe_is_refused(tmp_path: Path) -> None:
         load_recipe("none.toml")
     with pytest.raises(RecipeError, match="names no data set"):
         load_recipe(written(tmp_path, 'title = "Empty"'))
+    (tmp_path / "latin.toml").write_bytes('title = "Größe"'.encode("latin-1"))
+    with pytest.raises(RecipeError, match=r"latin\.toml is no text in UTF-8"):
+        load_recipe(tmp_path / "latin.toml")
+
+
+@pytest.mark.parametrize("figure", ["figure6", "figure7", "figure8"])
+def test_a_network_with_one_exit_is_refused_where_several_are_shown(tmp_path: Path, figure: str) -> None:
+    for settings in ("taps = [4]", 'network = "ide", embedding_dim = 0'):
+        text = WHOLE.replace("taps = [1, 4] }", f"{settings} }}", 1).partition("[figure4]")[0]
+        text += f'[{figure}]\ntraining = "small"\ndata = "shop"\n'
+        with pytest.raises(RecipeError, match=f"{figure} needs a network with more than one exit"):
+            load_recipe(written(tmp_path, text))
+
+
+def test_a_recipe_is_written_as_it_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes back is the same recipe, from wherever it is read; so are the shipped ones."""
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, WHOLE)
+    (tmp_path / "below").mkdir()
+    for recipe in (load_recipe("ours.toml").with_folders({"shop": Path("else where")}), *map(load_recipe, ("paper",))):
+        text = recipe.resolved()
+        again = load_recipe(written(tmp_path / "below", text))
+        assert again.resolved() == text
+        assert (again.outputs, again.table1) == (recipe.outputs, recipe.table1)
+        for name, data in recipe.data.items():
+            assert again.data[name].folder == (data.folder and tmp_path / data.folder)
+        for name, training in recipe.trainings.items():
+            there = again.trainings[name]
+            assert (there.settings, there.stands_in) == (training.settings, training.stands_in)
+            for one, paths in training.checkpoints.items():
+                assert there.checkpoints[one] == tuple(tmp_path / path for path in paths)
+            for one, path in training.generated.items():
+                assert there.generated[one] == tmp_path / path
+
+
+def test_toml_is_read_back_as_it_was_written() -> None:
+    content = {
+        "a b": 'say "é\\\x7f"\n',
+        "on": True,
+        "few": [1, 2.5, 1e-5, -3],
+        "empty": {},
+        "one": {"two": {"x.y": {"z": [{}]}}},
+    }
+    assert tomllib.loads(to_toml(content)) == content
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
@@ -192,6 +254,8 @@ def test_the_papers_recipe_trains_what_the_paper_trained() -> None:
         assert rows[name] == backbone + "-re" * ("+RE" in name)
     runs = [training.count(data) for training in recipe.trainings.values() for data in training.data]
     assert sum(runs) == 126  # as docs/reproduce.md says
+    scaled = {name for name, training in recipe.trainings.items() if training.distance == "cosine"}
+    assert scaled == {"ide-r", "ide-c", "lsro"}
     unsupervised = recipe.trainings[recipe.figures["figure4"].others[0]].config()
     assert not unsupervised.deep_supervision
     against = [recipe.trainings[name].config() for name in recipe.figures["figure5"].others]
@@ -204,3 +268,6 @@ def test_the_tiny_recipe_says_that_it_stands_in() -> None:
     assert "stands in for every network" in recipe.stands_in
     assert all(data.stands_in for data in recipe.data.values())
     assert all(training.stands_in and training.runs == 1 for training in recipe.trainings.values())
+    for name in ("svdnet", "svdnet-re"):
+        config = recipe.trainings[name].config()
+        assert (config.architecture.network, config.rounds) == ("svdnet", 2)

@@ -2,9 +2,10 @@
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from conftest import TINY, make_market
 
 import dare.experiments.workplace as place
 import dare.training.train as trainer
+from dare.anytime.costs import ExitCosts
+from dare.datasets.layout import SYNTHETIC_RECIPE
 from dare.experiments.recipe import Recipe, RecipeError, load_recipe
-from dare.experiments.reproduction import reproduce
+from dare.experiments.reproduction import FolderBusyError, Output, reproduce
 from dare.experiments.table1 import Cell, table1
 from dare.experiments.table2 import Count, table2
 from dare.experiments.workplace import Means, NotMeasuredError, StoppedError, Workplace
-from dare.models.checkpoints import load_checkpoint
+from dare.models.checkpoints import load_checkpoint, save_checkpoint
 from dare.retrieval.embeddings import Embeddings
 from dare.runners.eager import EagerRunner
 from dare.training.alarm import TrainingStoppedError
@@ -80,6 +83,13 @@ def work(tmp_path: Path) -> Work:
 
 def cells(workplace: Workplace) -> dict[tuple[str, str], Cell]:
     return {(cell.row, cell.column): cell for cell in table1(workplace.recipe, workplace)}
+
+
+def instead_of_training(given: str) -> str:
+    """The recipe with finished networks or vectors for its only data set."""
+    before, training, after = RECIPE.partition("[training.small]")
+    _, table, rows = after.partition("\n[table1]")
+    return f'{before}{training}\ndata = "shop"\n{given}\n{table}{rows}'
 
 
 def forbidden(*_: object, **__: object) -> Any:
@@ -285,7 +295,7 @@ def test_finished_networks_and_vectors_can_be_named_instead(
 ) -> None:
     monkeypatch.setattr(trainer, "train", forbidden)
     given = f'checkpoints = {{ shop = ["{model}", "{work.folder / "none"}"] }}'
-    work.text = work.text.replace("runs = 2", given).replace('"shop", "away"', '"shop"')
+    work.text = instead_of_training(given)
     workplace = work.workplace()
     cell = cells(workplace)["DaRe(R)", "Market"]
     assert len(cell.runs) == 1
@@ -295,7 +305,7 @@ def test_finished_networks_and_vectors_can_be_named_instead(
     kept.save(work.folder / "kept.npz")
     monkeypatch.setattr(place, "embed", forbidden)
     shutil.rmtree(work.folder / "out")
-    work.text = RECIPE.replace("runs = 2", 'embeddings = { shop = "kept.npz" }').replace('"shop", "away"', '"shop"')
+    work.text = instead_of_training('embeddings = { shop = "kept.npz" }')
     workplace = work.workplace()
     again = cells(workplace)
     assert again["DaRe(R)", "Market"].runs == cell.runs
@@ -311,7 +321,7 @@ def test_finished_networks_and_vectors_can_be_named_instead(
 
 def test_vectors_must_be_of_the_network_that_is_named_with_them(work: Work, model: Path) -> None:
     both = f'checkpoints = {{ shop = "{model}" }}\nembeddings = {{ shop = "kept.npz" }}'
-    work.text = work.text.replace("runs = 2", both).replace('"shop", "away"', '"shop"')
+    work.text = instead_of_training(both)
     ids = np.array(["query/a.jpg"])
     np.savez(work.folder / "kept.npz", vectors=np.zeros((1, 3), np.float32), ids=ids)
     assert "holds vectors of model unknown, and" in cells(work.workplace())["DaRe(R)", "Market"].notes[0]
@@ -385,7 +395,9 @@ def test_tables_are_written_with_their_notes_and_shown_on_a_page(work: Work) -> 
     assert "sample standard deviation" in text
     assert "| DaRe(R) | 75.2 / 57.4 |  |  |  | not measured: data set away is not given" in text
     assert told[0].files == ("table1.csv", "table1.md")
-    assert (out / "recipe.toml").read_text() == work.text
+    copied = load_recipe(out / "recipe.toml")
+    assert copied.data["shop"].folder == work.folder / "market"
+    assert copied.trainings == work.recipe.trainings
     reproduce(work.recipe, ["table2"], out, work.means())
     page = (out / "index.html").read_text()
     for piece in ("Table 1", "Table 2", "small on shop, run 2", "preset demo, iterations=4", "not measured", "numpy"):
@@ -426,10 +438,103 @@ def test_a_folder_with_other_things_is_left_alone(work: Work) -> None:
     with pytest.raises(FileExistsError, match="market holds other things; choose a new folder"):
         reproduce(work.recipe, ["table2"], work.folder / "market", work.means())
     assert not (work.folder / "market" / "index.html").exists()
+    theirs = work.folder / "theirs"
+    theirs.mkdir()
+    (theirs / "recipe.toml").write_text("for soup")
+    with pytest.raises(FileExistsError, match="theirs holds other things"):
+        reproduce(work.recipe, ["table2"], theirs, work.means())
+    assert (theirs / "recipe.toml").read_text() == "for soup"
+
+
+def test_two_at_once_do_not_make_things_in_one_folder(work: Work) -> None:
+    out = work.folder / "out"
+    refused = []
+
+    def once_more(output: Output) -> None:
+        with pytest.raises(FolderBusyError, match=rf"process \d+ is writing to {out}; wait until it is done"):
+            reproduce(work.recipe, ["table2"], out, work.means())
+        refused.append(output.name)
+
+    reproduce(work.recipe, ["table2"], out, work.means(), once_more)
+    assert refused == ["table2"]
+    reproduce(work.recipe, ["table2"], out, work.means())
+
+
+FIGURES = "".join(
+    f'\n[{name}]\ntraining = "small"\ndata = "shop"\n' for name in ("figure3", "figure6", "figure7", "figure8")
+)
+
+
+def test_a_given_network_that_does_not_fit_leaves_only_its_own_figures_empty(
+    work: Work, model: Path, tmp_path: Path
+) -> None:
+    start = load_checkpoint(model)
+    alone = replace(start.architecture, taps=(4,), fusion=False)
+    costs = ExitCosts(start.costs.macs[-1:], "counted")
+    save_checkpoint(
+        tmp_path / "alone.safetensors", replace(start, model=alone.build(), architecture=alone, costs=costs)
+    )
+    work.text = instead_of_training('checkpoints = { shop = "alone.safetensors" }') + FIGURES
+    told: list[Output] = []
+    reproduce(work.recipe, work.recipe.outputs, tmp_path / "out", work.means(), told.append)
+    assert [bool(output.files) for output in told] == [True, True, True, False, False, False]
+    for output, reason in zip(told[3:], ("a single exit", "what the fusion adds", "a single exit"), strict=True):
+        assert len(output.missing) == 1
+        assert output.missing[0].startswith("not measured: ")
+        assert reason in output.missing[0]
+    content = bytearray((tmp_path / "alone.safetensors").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "alone.safetensors").write_bytes(content)
+    told.clear()
+    reproduce(work.recipe, ["table1", "figure3"], tmp_path / "out", work.means(), told.append)
+    for output in told:
+        assert "alone.safetensors is truncated or damaged" in " ".join(output.missing)
+    assert not list((tmp_path / "out").glob("figure3*.png"))
+
+
+def test_vectors_that_were_damaged_are_made_again(work: Work) -> None:
+    workplace = work.workplace()
+    (run, _) = workplace.runs("small", "shop")
+    first = workplace.embeddings(run)
+    (work.folder / "out" / "embeddings" / "small" / "shop" / "run-1.npz").write_bytes(b"torn")
+    assert workplace.embeddings(run).ids == first.ids
+
+
+def test_what_failed_leaves_a_page_that_names_no_missing_file(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = work.folder / "out"
+    work.text = work.text.replace("runs = 2", "runs = 1") + FIGURES
+    reproduce(work.recipe, ["figure3", "figure6"], out, work.means())
+
+    def fails(*_: object) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dare.experiments.reproduction.draw", fails)
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(work.recipe, ["figure6"], out, work.means())
+    named = re.findall(r'(?:href|src)="([^"#]+)"', (out / "index.html").read_text())
+    assert "figure6.png" in named
+    assert all((out / name).exists() for name in named)
+
+
+def test_a_data_set_that_cannot_be_read_is_found_before_anything_is_trained(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "train", forbidden)
+    (work.folder / "nowhere").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"no pictures in .*nowhere"):
+        reproduce(work.recipe, ["table1"], work.folder / "out", work.means())
+
+
+def test_drawn_people_in_a_folder_must_say_what_they_stand_in_for(work: Work) -> None:
+    (work.folder / "market" / SYNTHETIC_RECIPE).write_text("{}")
+    with pytest.raises(RecipeError, match=r"holds drawn people, which would count as Market; .* in \[data\.shop\]"):
+        work.workplace().benchmark("shop")
+    work.text = work.text.replace('column = "Market"', 'column = "Market"\nstands_in = "drawn people"')
+    assert work.workplace().benchmark("shop").query
 
 
 def test_a_drawn_data_set_is_drawn_once_and_not_mistaken_for_another(work: Work) -> None:
-    drawn = 'draw = "tiny"\nknobs = { train_people = 3, test_people = 3 }'
+    drawn = 'draw = "tiny"\nstands_in = "drawn people"\nknobs = { train_people = 3, test_people = 3 }'
     work.text = work.text.replace('folder = "market"', drawn)
     workplace = work.workplace()
     first = workplace.benchmark("shop")

@@ -25,6 +25,7 @@ from dare.gallery.entry import Entry
 from dare.gallery.errors import GalleryChangedError, GalleryError, GalleryLockedError, UnknownGalleryError
 from dare.gallery.lance import LanceGallery
 from dare.gallery.store import create_gallery, open_gallery
+from dare.locks import FolderLock
 
 MODEL = "a" * 64
 DIMENSIONS = (32, 16)
@@ -568,19 +569,19 @@ def test_zeros_are_not_taken_for_a_vector(path: Path, writer: LanceGallery) -> N
 def test_of_two_who_make_a_gallery_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "new"
     path.mkdir()
-    lock = folder.WriterLock(path)
+    lock = folder.writer_lock(path)
     lock.take()
     with pytest.raises(GalleryLockedError):
         create_gallery(path, model=MODEL, dimensions=DIMENSIONS)
     lock.release()
-    take = folder.WriterLock.take
+    take = FolderLock.take
 
-    def late(lock: folder.WriterLock) -> None:
+    def late(lock: FolderLock) -> None:
         monkeypatch.undo()
         create_gallery(path, model=MODEL, dimensions=DIMENSIONS).close()
         take(lock)
 
-    monkeypatch.setattr(folder.WriterLock, "take", late)
+    monkeypatch.setattr(FolderLock, "take", late)
     with pytest.raises(GalleryError, match="already"):
         create_gallery(path, model="b" * 64, dimensions=DIMENSIONS)
     assert open_gallery(path).model == MODEL

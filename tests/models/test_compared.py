@@ -13,7 +13,7 @@ from dare.models.baselines.ide import ide
 from dare.models.baselines.mscan import box_loss, misplaced, mscan
 from dare.models.baselines.pan import PACE, pan
 from dare.models.baselines.sampling import sample_region
-from dare.models.baselines.st_rnn import STATE, SWEPT, Sweep, TemporalAttention, st_rnn
+from dare.models.baselines.st_rnn import STATE, SWEPT, SpatialSweeps, Sweep, TemporalAttention, st_rnn
 from dare.models.baselines.svdnet import decorrelated, restrain, svdnet
 from dare.models.baselines.trinet import trinet
 from dare.models.checkpoints import Architecture
@@ -319,6 +319,28 @@ def test_a_sweep_carries_on_what_it_has_passed() -> None:
             for place in range(4):
                 state = (sweep.input(line[batch, row, place]) + sweep.recurrent(state)).relu()
                 torch.testing.assert_close(found[batch, row, place], state)
+
+
+@torch.no_grad()
+def test_the_four_sweeps_come_from_four_sides() -> None:
+    """What lies on one side only is carried on by the sweep that starts there, and by the opposite one at its end."""
+    torch.manual_seed(0)
+    swept = SpatialSweeps(5)
+    swept.reduced.bias.zero_()
+    for sweep in swept.sweeps:
+        sweep.input.weight.copy_(torch.eye(SWEPT))
+        sweep.input.bias.zero_()  # each state is then the running sum of what is positive
+    one = torch.randn(1, 5, 4, 6)
+    for side, place in enumerate([(..., slice(0, 1)), (..., slice(5, 6)), (..., slice(0, 1), slice(None))]):
+        features = torch.zeros_like(one)
+        features[place] = one[place]
+        amounts = [part.sum().item() for part in swept(features).chunk(4, 1)]
+        along = {0: 6, 1: 6, 2: 4}[side]
+        assert amounts[side] == pytest.approx(along * amounts[side ^ 1], rel=1e-5)
+    features = torch.zeros_like(one)
+    features[..., 3:, :] = one[..., 3:, :]
+    amounts = [part.sum().item() for part in swept(features).chunk(4, 1)]
+    assert amounts[3] == pytest.approx(4 * amounts[2], rel=1e-5)
 
 
 def test_the_cost_of_a_tracklet_is_that_of_its_frames_and_of_what_joins_them() -> None:

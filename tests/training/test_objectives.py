@@ -134,3 +134,76 @@ def test_settings_of_other_networks_are_refused() -> None:
             configure(PRESETS[preset], bad)
     with pytest.raises(ValueError, match="ide has one exit"):
         configure(PRESETS["ide"], {"taps": [1, 4]})
+
+
+def test_a_setting_that_a_network_has_no_use_for_is_refused_but_a_preset_may_have_it() -> None:
+    triplets = {"hidden_dim": 16, "margin": 0.5, "ease_in": 0.3}
+    for preset in ("ide", "lsro", "svdnet", "pan", "mscan"):
+        for name, value in (triplets | {"fusion": False, "fusion_rate": 0.1}).items():
+            with pytest.raises(ValueError, match=f"has no use for {name}; leave that out"):
+                configure(PRESETS[preset], {name: value})
+    for preset in ("trinet", "st-rnn"):
+        config = configure(PRESETS[preset], triplets | {"backbone": "tiny"})
+        assert (config.margin, config.ease_in) == (0.5, 0.3)
+        model = config.architecture.build(frames=config.preparation.frames)
+        assert model.steps[-1].head[0].out_features == 16  # type: ignore[index]
+        with pytest.raises(ValueError, match=f"{preset} has no use for fusion, deep_supervision"):
+            configure(PRESETS[preset], {"deep_supervision": False, "fusion": False})
+    assert configure(PRESETS["slim"], {"network": "ide"}).ease_in == PRESETS["slim"].ease_in
+    slim = configure(PRESETS["slim"], {"network": "trinet"}).architecture
+    assert slim.build().steps[-1].head[0].out_features == 256  # type: ignore[index]
+
+
+def test_svdnet_on_another_preset_must_say_how_many_rounds() -> None:
+    for preset in ("slim", "demo", "ide"):
+        with pytest.raises(ValueError, match=r"svdnet needs rounds of restraint and relaxation.*average to 0"):
+            configure(PRESETS[preset], {"network": "svdnet"})
+    with pytest.raises(ValueError, match="set average to 0"):
+        configure(PRESETS["slim"], {"network": "svdnet", "rounds": 2})
+    assert configure(PRESETS["slim"], {"network": "svdnet", "rounds": 2, "average": 0.0}).rounds == 2
+    assert configure(PRESETS["slim"], {"network": "svdnet", "rounds": 0}).rounds == 0
+    assert configure(PRESETS["svdnet"], {"iterations": 100}).rounds == 7
+
+
+def test_a_batch_of_lsro_is_a_third_people_and_two_thirds_nobody() -> None:
+    """Of 12,936 pictures of people and the paper's 24,000 generated ones, 64 are 22 and 42 on average."""
+    assert (PRESETS["lsro"].people * PRESETS["lsro"].images, PRESETS["lsro"].generated_images) == (22, 42)
+    assert pytest.approx(24_000 / (24_000 + 12_936), abs=0.01) == 42 / (22 + 42)
+
+
+def test_pan_classifies_what_its_branches_pool_and_not_the_vector() -> None:
+    """A softmax over unit vectors would stay nearly even; both losses by hand."""
+    torch.manual_seed(0)
+    people = np.repeat(np.arange(3), 2)
+    config = replace(CLASSIFYING, architecture=Architecture("tiny", network="pan", embedding_dim=0))
+    model = config.architecture.build().eval()
+    objective = build_objective(config, model, people)
+    assert objective.names == ("base", "aligned")
+    images, shown = torch.randn(6, 3, 32, 16), torch.from_numpy(people)
+    walk = model.walk(images)
+    walk.finish()
+    pooled = walk.features.flatten(1)
+    assert pooled.norm(dim=1).min() > 1.5  # two halves of length 1 would have the root of 2
+    losses = objective(model, images, shown, 0)
+    expected = [
+        F.cross_entropy(classify(half), shown)
+        for classify, half in zip(objective.classifiers, pooled.split(128, 1), strict=True)  # type: ignore[union-attr]
+    ]
+    torch.testing.assert_close(losses.each, torch.stack(expected))
+    torch.testing.assert_close(losses.total, sum(expected))
+
+
+def test_mscan_is_trained_with_the_loss_of_its_boxes() -> None:
+    torch.manual_seed(0)
+    people = np.repeat(np.arange(3), 2)
+    config = replace(CLASSIFYING, architecture=Architecture("tiny", network="mscan", embedding_dim=16))
+    model = config.architecture.build().eval()
+    objective = build_objective(config, model, people)
+    assert objective.names == ("body", "parts", "boxes")
+    with torch.no_grad():
+        model.steps[-1].tap.locate[-1].bias[3] += 3.0  # the head's box, far below the picture
+    losses = objective(model, torch.randn(6, 3, 32, 16), torch.from_numpy(people), 0)
+    assert losses.each[2].item() > 0.1
+    torch.testing.assert_close(losses.total, losses.each.sum())
+    losses.total.backward()
+    assert model.steps[-1].tap.locate[-1].bias.grad[3] > 0  # back up

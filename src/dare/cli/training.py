@@ -75,8 +75,7 @@ def train(
     with stop_on_signal() as stopping, progress() as show:
 
         def on_progress(now: Any) -> None:
-            last = f"loss {list(now.losses.values())[-1]:.3f}" if now.losses else ""
-            show(now.phase, now.done, now.total, last)
+            show(now.phase, now.done, now.total, now.remark)
             if stopping() and now.phase == "pictures":
                 output.print("stopped before the first iteration; there is nothing to save yet")
                 raise SystemExit(0)

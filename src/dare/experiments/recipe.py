@@ -12,6 +12,7 @@ from dare.datasets import BENCHMARKS
 from dare.datasets.synthetic import SIZES
 from dare.datasets.synthetic import Recipe as Knobs
 from dare.experiments.published_tables import COLUMNS, published_table1
+from dare.experiments.toml import to_toml
 
 if TYPE_CHECKING:
     from dare.training.config import TrainConfig
@@ -223,6 +224,21 @@ class Recipe:
         data = {name: replace(one, folder=folders[name]) if name in folders else one for name, one in self.data.items()}
         return replace(self, data=data)
 
+    def resolved(self) -> str:
+        """The recipe as it is followed, with absolute paths, so that it can be followed from anywhere."""
+        content = tomllib.loads(self.text)
+        for name, data in self.data.items():
+            if data.folder:
+                content["data"][name]["folder"] = str(data.folder.absolute())
+        for name, training in self.trainings.items():
+            own = content["training"][name]
+            for kind in _GIVEN:
+                for one, paths in getattr(training, kind).items():
+                    own[kind][one] = [str(path.absolute()) for path in paths]
+            for one, path in training.generated.items():
+                own["generated"][one] = str(path.absolute())
+        return to_toml(content)
+
 
 def shipped_recipes() -> list[str]:
     """Names of the recipes that come with the package."""
@@ -241,7 +257,10 @@ def load_recipe(source: str | Path) -> Recipe:
     path = SHIPPED / f"{source}.toml" if shipped else Path(source)
     if not path.is_file():
         raise RecipeError(f"no recipe at {source}; give a TOML file, or one of {', '.join(shipped_recipes())}")
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path} is no text in UTF-8, as TOML is: {error}") from error
     try:
         content = tomllib.loads(text)
         return _recipe(_Section("", content), path, text, Path() if shipped else path.parent)
@@ -260,6 +279,9 @@ class _Section:
 
     def __init__(self, where: str, content: Mapping[str, Any]) -> None:
         self.where, self._left, self._known = where, dict(content), list[str]()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._left
 
     def key(self, name: str) -> str:
         return f"{self.where}.{name}" if self.where else name
@@ -325,13 +347,19 @@ def _recipe(top: _Section, path: Path, text: str, base: Path) -> Recipe:
     title, stands_in = top.take("title", str), top.take("stands_in", str, "")
     top.done()
     recipe = Recipe(title, path, text, data, trainings, table1, figures, stands_in)
+    for one in data.values():
+        if one.draw and one.column and not (one.stands_in or stands_in):
+            raise RecipeError(
+                f"data.{one.name}: drawn people in the place of {one.column} must say so, or they would count as it; "
+                f'add stands_in = "drawn people for {one.column}", or leave column out'
+            )
     _check_settings(recipe)
     return recipe
 
 
 def _data_set(name: str, section: _Section, base: Path) -> DataSet:
     folder, layout, draw = (section.maybe(key, str) for key in ("folder", "layout", "draw"))
-    knobs, seed = section.take("knobs", dict, {}), section.take("seed", int, 1)
+    knobs, seed = section.take("knobs", dict, {}), section.maybe("seed", int)
     column, stands_in = section.maybe("column", str), section.take("stands_in", str, "")
     section.done()
     where = section.where
@@ -341,10 +369,13 @@ def _data_set(name: str, section: _Section, base: Path) -> DataSet:
         raise RecipeError(f"{where}: unknown layout {layout!r}; choose {', '.join(BENCHMARKS)}")
     if draw is not None and draw not in SIZES:
         raise RecipeError(f"{where}: unknown size {draw!r}; choose {', '.join(SIZES)}")
-    if draw is None and knobs:
-        raise RecipeError(f"{where}: knobs belong to draw; leave them out")
+    if draw is None and (knobs or seed is not None):
+        raise RecipeError(f"{where}: {'knobs belong' if knobs else 'seed belongs'} to draw; leave them out")
+    if draw is not None and layout is not None:
+        raise RecipeError(f"{where}: layout belongs to folder; leave it out")
     if column is not None and column not in COLUMNS:
         raise RecipeError(f"{where}: unknown column {column!r}; choose {', '.join(COLUMNS)}")
+    seed = 1 if seed is None else seed
     found = DataSet(name, base / folder if folder else None, layout, draw, knobs, seed, column, stands_in)
     try:
         _ = found.drawn
@@ -362,6 +393,7 @@ def _refuse_shared_columns(data: Mapping[str, DataSet]) -> None:
 
 def _training(name: str, section: _Section, data: Mapping[str, DataSet], crops: int, base: Path) -> Training:
     where = section.where
+    of_training = [key for key in ("preset", "settings", "runs", "generated") if key in section]
     preset, settings = section.take("preset", str, "paper"), section.take("settings", dict, {})
     named, runs = section.names("data"), section.take("runs", int, 1)
     crops, distance = section.take("crops", int, crops), section.take("distance", str, "euclidean")
@@ -377,9 +409,12 @@ def _training(name: str, section: _Section, data: Mapping[str, DataSet], crops: 
     for key, each in {**given, "generated": generated}.items():
         if foreign := [one for one in each if one not in named]:
             raise RecipeError(f"{where}.{key} has {foreign[0]}, which is not in its data; add it there")
-    for one, path in generated.items():
-        if not isinstance(path, str):
-            raise RecipeError(f"{where}.generated.{one} must be a folder, got {path!r}")
+    if of_training and not {*named} - {*given["checkpoints"], *given["embeddings"]}:
+        raise RecipeError(
+            f"{where} trains nothing, as what it would make is given for all its data; leave out "
+            f"{', '.join(of_training)}"
+        )
+    _check_folders(f"{where}.generated", generated)
     for one in {*given["checkpoints"]} & {*given["embeddings"]}:
         if len(given["checkpoints"][one]) != len(given["embeddings"][one]):
             raise RecipeError(f"{where} gives embeddings and checkpoints for {one}, but not one for each other")
@@ -395,6 +430,12 @@ def _training(name: str, section: _Section, data: Mapping[str, DataSet], crops: 
 
 
 _GIVEN = ("checkpoints", "embeddings")
+
+
+def _check_folders(where: str, content: Mapping[str, Any]) -> None:
+    for name, path in content.items():
+        if not isinstance(path, str):
+            raise RecipeError(f"{where}.{name} must be a folder, got {path!r}")
 
 
 def _paths(where: str, content: Mapping[str, Any], base: Path) -> dict[str, tuple[Path, ...]]:
@@ -478,6 +519,8 @@ def _check_settings(recipe: Recipe) -> None:
         for training in recipe.trainings.values():
             if training.trained_on:
                 _check_generated(training, training.config())
+        for figure in recipe.figures.values():
+            _check_figure(figure, recipe.trainings)
     except ModuleNotFoundError as error:
         if not missing_extra(error):
             raise
@@ -491,6 +534,45 @@ def _check_generated(training: Training, config: "TrainConfig") -> None:
             f"folders of them for {', '.join(training.generated) or 'no data set'}; name one for each data set that it "
             "is trained on, or none"
         )
+
+
+def _check_figure(figure: Figure, trainings: Mapping[str, Training]) -> None:
+    """Refuse networks that a figure cannot be made of, as far as they are trained here."""
+    named = [trainings[name] for name in (figure.training, *figure.others)]
+    configs = [training.config() if figure.data in training.trained_on else None for training in named]
+    first, *others = configs
+    if first and figure.name in ("figure6", "figure7", "figure8") and _exits(first) == 1:
+        raise RecipeError(
+            f"{figure.name} needs a network with more than one exit, and training {figure.training} has one; "
+            "take another training"
+        )
+    if first and figure.name == "figure7" and not first.architecture.fusion:
+        raise RecipeError(f"figure7 shows what the fusion adds, and training {figure.training} has none; take another")
+    if figure.name != "figure4":
+        return
+    if figure.training in figure.others:
+        raise RecipeError(f"figure4 compares two trainings, and {figure.training} is both; name another one as without")
+    (other,) = others
+    if other and other.deep_supervision:
+        raise RecipeError(
+            f"figure4: training {figure.others[0]} has a loss on every stage; set deep_supervision = false in its "
+            "settings"
+        )
+    if first and other and _vectors(first) != _vectors(other):
+        raise RecipeError(f"figure4: trainings {figure.training} and {figure.others[0]} differ in taps or fusion")
+
+
+def _exits(config: "TrainConfig") -> int | None:
+    """How many exits a network has; None for one behind each stage."""
+    from dare.models.checkpoints import DARE
+
+    if config.architecture.network != DARE:
+        return 1
+    return None if config.architecture.taps is None else len(config.architecture.taps)
+
+
+def _vectors(config: "TrainConfig") -> tuple[object, ...]:
+    return config.architecture.network, config.architecture.taps, config.architecture.fusion
 
 
 def _flat(config: "TrainConfig") -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The figures of a recipe: what its trainings are asked for, and the functions that draw each figure."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -65,7 +66,9 @@ def draw(figure: Figure, workplace: Workplace, folder: Path) -> Drawn:
 
 def _figure3(figure: Figure, workplace: Workplace, folder: Path) -> Drawn:
     scored, runs, missing = _all_runs(figure, figure.training, workplace)
-    files = write_figure3(figure3(scored), folder, published=_like_the_papers(runs[0]))
+    with _else_not_measured():
+        found = figure3(scored)
+    files = write_figure3(found, folder, published=_like_the_papers(runs[0]))
     return Drawn(tuple(files), tuple(runs), tuple(missing), _source(scored))
 
 
@@ -73,7 +76,9 @@ def _figure4(figure: Figure, workplace: Workplace, folder: Path) -> Drawn:
     (unsupervised,) = figure.others
     scored, runs, missing = _all_runs(figure, figure.training, workplace)
     other, other_runs, other_missing = _all_runs(figure, unsupervised, workplace)
-    files = write_figure4(figure4(scored, other), folder)
+    with _else_not_measured():
+        found = figure4(scored, other)
+    files = write_figure4(found, folder)
     return Drawn(tuple(files), (*runs, *other_runs), (*missing, *other_missing), _source(scored))
 
 
@@ -85,27 +90,36 @@ def _figure5(figure: Figure, workplace: Workplace, folder: Path) -> Drawn:
     if others:
         cascade, their_costs = _in_sequence(others, figure, workplace, evaluation)
         networks.append(Network(_called("networks in sequence", others), query_stream(cascade).outcomes, their_costs))
-    files = write_figure5(figure5(stream, networks), folder, published=_like_the_papers(run))
+    with _else_not_measured():
+        found = figure5(stream, networks)
+    files = write_figure5(found, folder, published=_like_the_papers(run))
     sources = dict.fromkeys(network.costs.source for network in networks)
     return Drawn(tuple(files), (run, *others), costs="; ".join(sources))
 
 
 def _figure6(figure: Figure, workplace: Workplace, folder: Path) -> Drawn:
     run, evaluation, costs = _first_run(figure, workplace)
-    found = figure6(query_stream(evaluation), costs, budgets=figure.count or BUDGETS)
+    with _else_not_measured():
+        if len(costs.macs) < 2:
+            raise ValueError(f"{run.name} has a single exit, so there is nothing to route; take another network")
+        found = figure6(query_stream(evaluation), costs, budgets=figure.count or BUDGETS)
     files = write_figure6(found, folder, published=_like_the_papers(run))
     return Drawn(tuple(files), (run,), costs=costs.source)
 
 
 def _figure7(figure: Figure, workplace: Workplace, folder: Path) -> Drawn:
     run, evaluation, _ = _first_run(figure, workplace)
-    files = write_figure7(figure7(evaluation, **_count(figure)), folder)
+    with _else_not_measured():
+        found = figure7(evaluation, **_count(figure))
+    files = write_figure7(found, folder)
     return Drawn(tuple(files), (run,))
 
 
 def _figure8(figure: Figure, workplace: Workplace, folder: Path) -> Drawn:
     run, evaluation, costs = _first_run(figure, workplace)
-    files = write_figure8(figure8(evaluation, query_stream(evaluation), **_count(figure)), folder)
+    with _else_not_measured():
+        found = figure8(evaluation, query_stream(evaluation), **_count(figure))
+    files = write_figure8(found, folder)
     return Drawn(tuple(files), (run,), costs=costs.source)
 
 
@@ -117,6 +131,15 @@ _DRAW: dict[str, Callable[[Figure, Workplace, Path], Drawn]] = {
     "figure7": _figure7,
     "figure8": _figure8,
 }
+
+
+@contextmanager
+def _else_not_measured() -> Iterator[None]:
+    """Networks that a figure cannot be made of, such as given ones, leave its place empty and spoil no other's."""
+    try:
+        yield
+    except ValueError as error:
+        raise NotMeasuredError(str(error)) from error
 
 
 def _count(figure: Figure) -> dict[str, int]:
@@ -172,7 +195,8 @@ def _in_sequence(
     vectors = [workplace.embeddings(run, crops=figure.crops) for run in runs]
     each = [workplace.costs(run, figure.crops) for run in runs]
     ids = [*beside.query.ids, *beside.gallery.ids]
-    found = [one.find(ids) for one in vectors]
+    with _else_not_measured():
+        found = [one.find(ids) for one in vectors]
     names = tuple(f"network {number}" for number in range(1, len(runs) + 1))
     stages = tuple(one.exits()[-1] for one in found)
     joined: Embeddings = replace(found[0], stages=stages, fused=None, names=names, model="")

@@ -1,6 +1,8 @@
 """Tables and figures of a recipe as files in one folder, with a page that shows all of them."""
 
+import contextlib
 import csv
+import hashlib
 import json
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,8 +22,13 @@ from dare.experiments.recipe import FIGURES, Recipe
 from dare.experiments.recipe_figures import TITLES, draw
 from dare.experiments.workplace import Means, NotMeasuredError, Run, Workplace
 from dare.files import replacing
+from dare.locks import FolderLock
 
 PAGE, RECIPE = "index.html", "recipe.toml"
+MARK, LOCK, HOLDER = "reproduction.json", "reproduction.lock", "reproduction.pid"
+"""A folder in which a recipe was followed has the first; the other two are of whoever does so now."""
+
+FORMAT = 1
 TEMPLATE = Path(__file__).with_name("reproduction.html")
 
 OUTPUTS = {
@@ -78,15 +85,17 @@ def reproduce(
     """Make tables and figures: train and embed what they need and what has not been, score it, write it down.
 
     The folder gets files of each, with what is to be known of it in NAME.json, and the page `index.html` of all that
-    was made there, in this call or before.
+    this recipe made there, in this call or before. What another recipe made there stays, and is not on the page.
 
     Args:
         names: of `recipe.outputs`.
         on_output: called with each as soon as it is written.
 
     Raises:
-        RecipeError: a figure that the recipe lacks, or something in the folder that is of another recipe.
+        RecipeError: a figure that the recipe lacks, or a training or drawn people in the folder with other settings.
+        ValueError, OSError: a data set that cannot be read.
         FileExistsError: the folder holds other things.
+        FolderBusyError: another process makes things in it.
         StoppedError: stopped on the way; what is finished stays.
         ImportError: figures without matplotlib.
     """
@@ -94,23 +103,70 @@ def reproduce(
         recipe.require(name)
     if not FIGURES.keys().isdisjoint(names):
         new_figure(1, 1)  # a missing library is said before anything is trained
-    if folder.exists() and any(folder.iterdir()) and not (folder / RECIPE).exists():
+    _check_ours(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FolderLock(folder, LOCK, HOLDER, FolderBusyError)
+    lock.take()
+    try:
+        return _reproduce(Workplace(recipe, folder, means), names, on_output)
+    finally:
+        lock.release()
+
+
+class FolderBusyError(ValueError):
+    """Another process follows a recipe in the folder."""
+
+
+def _check_ours(folder: Path) -> None:
+    """Refuse a folder with anything in it that is not marked as one of a recipe; a `recipe.toml` may be anybody's."""
+    if not folder.exists() or (folder / MARK).exists():
+        return
+    if any(path.name not in (LOCK, HOLDER) for path in folder.iterdir()):
         raise FileExistsError(
             f"{folder} holds other things; choose a new folder, or one in which a recipe was followed"
         )
-    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _reproduce(workplace: Workplace, names: Sequence[str], on_output: Callable[[Output], None]) -> Workplace:
+    folder = workplace.folder
+    with replacing(folder / MARK) as file:
+        file.write((json.dumps({"kind": "reproduction", "format": FORMAT}) + "\n").encode())
     with replacing(folder / RECIPE) as file:
-        file.write(recipe.text.encode())
-    workplace = Workplace(recipe, folder, means)
+        file.write(_followed(workplace.recipe))
+    _write_page(workplace)
+    _open_data(workplace, names)
     for name in names:
-        _remove_old(folder, name)
+        before = _described_files(folder, name)
         output = _table1(workplace) if name == "table1" else _table2(workplace) if name == "table2" else None
         output = output or _figure(workplace, name)
         with replacing(folder / f"{name}.json") as file:
-            file.write((json.dumps(asdict(output), indent=2) + "\n").encode())
+            described = asdict(output) | {"recipe": _digest(workplace.recipe)}
+            file.write((json.dumps(described, indent=2) + "\n").encode())
+        for old in before - {*output.files}:  # only now, so that the page never names what is gone
+            (folder / old).unlink(missing_ok=True)
         _write_page(workplace)
         on_output(output)
     return workplace
+
+
+def _open_data(workplace: Workplace, names: Sequence[str]) -> None:
+    """Read all data sets first: what is wrong with the last one should not be found after training on the others."""
+    figures = workplace.recipe.figures
+    tables = {"table1", "table2"} & {*names}
+    needed = workplace.recipe.data if tables else {figures[name].data for name in names}
+    for one in needed:
+        with contextlib.suppress(NotMeasuredError):  # said where it is missed
+            workplace.benchmark(one)
+
+
+def _followed(recipe: Recipe) -> bytes:
+    text = f"# The recipe that was followed here, with absolute paths.\n{recipe.resolved()}"
+    return text.encode(errors="backslashreplace")
+
+
+def _digest(recipe: Recipe) -> str:
+    """Tells outputs of one recipe from those of others."""
+    return hashlib.sha256(_followed(recipe)).hexdigest()
 
 
 def _table1(workplace: Workplace) -> Output:
@@ -248,24 +304,26 @@ def _described(workplace: Workplace, run: Run) -> dict[str, Any]:
     )
 
 
-def _remove_old(folder: Path, name: str) -> None:
-    """Files of an earlier call, so that none is left that this one does not stand behind."""
+def _described_files(folder: Path, name: str) -> set[str]:
+    """Names of what an earlier call made."""
     described = folder / f"{name}.json"
-    if described.exists():
-        for file in json.loads(described.read_text(encoding="utf-8"))["files"]:
-            (folder / Path(file).name).unlink(missing_ok=True)
-        described.unlink()
+    if not described.exists():
+        return set()
+    return {Path(file).name for file in json.loads(described.read_text(encoding="utf-8"))["files"]}
 
 
 def _write_page(workplace: Workplace) -> None:
     folder, recipe = workplace.folder, workplace.recipe
     described = [folder / f"{name}.json" for name in OUTPUTS]
-    outputs = [json.loads(path.read_text(encoding="utf-8")) for path in described if path.exists()]
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in described if path.exists()]
+    digest = _digest(recipe)
+    outputs = [output for output in found if output["recipe"] == digest]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         recipe=recipe,
         recipe_file=RECIPE,
         outputs=outputs,
+        others=[output["name"] for output in found if output not in outputs],
         runs=_once(run for output in outputs for run in output["runs"]),
         versions=_versions(),
     )

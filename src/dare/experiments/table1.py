@@ -182,7 +182,7 @@ def _how_scored(training: Training, row: Row | None, data: DataSet) -> Iterator[
     if training.distance != "euclidean":
         yield f"{training.distance} distance"
     if row and (metric := row.metric.get(data.name)):
-        yield f"distance learnt by {metric}"
+        yield f"distance learnt by {metric}, all directions kept"
 
 
 def _printed(value: float) -> str:

@@ -1,5 +1,6 @@
 """What a recipe's trainings leave behind, each made once: networks, and vectors of what they are tested on."""
 
+import contextlib
 import json
 import shutil
 import time
@@ -17,6 +18,7 @@ from dare.datasets.synthetic import draw_benchmark
 from dare.embedding import embed
 from dare.evaluation import Evaluation, evaluate
 from dare.experiments.recipe import DataSet, Metric, Recipe, RecipeError, Training
+from dare.images import UnreadableImageError
 from dare.retrieval.embeddings import Embeddings, EmbeddingsError
 from dare.runners.runner import Runner
 from dare.training.alarm import TrainingStoppedError
@@ -136,6 +138,11 @@ class Workplace:
             self._draw(data, folder)
         elif not folder.exists():
             return NotMeasuredError(f"data set {data.name} is not given: there is no {folder}")
+        if data.column and (folder / SYNTHETIC_RECIPE).exists() and not (data.stands_in or self.recipe.stands_in):
+            raise RecipeError(
+                f"{folder} holds drawn people, which would count as {data.column}; "
+                f"say in {self.recipe.source}, in [data.{data.name}], what they stand in for (stands_in)"
+            )
         return open_benchmark(folder, "synthetic" if data.draw else data.layout)
 
     def _draw(self, data: DataSet, folder: Path) -> None:
@@ -199,6 +206,7 @@ class Workplace:
         return folder
 
     def _train(self, run: Run, config: "TrainConfig", benchmark: Benchmark, folder: Path) -> None:
+        from dare.models.checkpoints import CheckpointError
         from dare.training.train import train
 
         weights = (config.architecture.backbone, str(config.weights))
@@ -212,8 +220,7 @@ class Workplace:
             if now.phase == "pictures":
                 self._show(f"{run.name}: pictures", now.done, now.total)
             else:
-                last = f"loss {list(now.losses.values())[-1]:.3f}" if now.losses else ""
-                self.means.on_progress(run.name, now.done, now.total, last)
+                self.means.on_progress(run.name, now.done, now.total, now.remark)
 
         try:
             checkpoint = train(
@@ -231,11 +238,11 @@ class Workplace:
         except ConnectionError as error:
             self._without_weights[weights] = str(error)
             raise NotMeasuredError(str(error)) from error
-        except ValueError as error:
-            raise RecipeError(f"{run.name}: {error}") from error
-        except TrainingStoppedError as error:
+        except (TrainingStoppedError, CheckpointError, UnreadableImageError) as error:
             self.broken[run.name] = str(error)
             raise NotMeasuredError(f"the training broke off: {error}") from error
+        except ValueError as error:
+            raise RecipeError(f"{run.name}: {error}") from error
         if checkpoint.training["iterations"] < config.iterations:
             raise StoppedError(f"{run.name} stopped after {checkpoint.training['iterations']} iterations, saved")
         self.means.on_finished(f"{run.name}: trained, {checkpoint.training['seconds']:.0f} s in all")
@@ -267,11 +274,14 @@ class Workplace:
         folder = self.folder / "embeddings" / run.training.name / run.data.name
         file = folder / f"run-{run.number + 1}{'-ten-crops' * (crops == 10)}.npz"
         digest = _load(checkpoint).digest
-        if file.exists():
+        with contextlib.suppress(EmbeddingsError):  # damaged ones are made anew, as are those of another network
             found = Embeddings.load(file)
             if found.model == digest and not found.lacking(benchmark.identify(samples)):
                 return found
-        return self._embed(run, checkpoint, samples, crops, file)
+        try:
+            return self._embed(run, checkpoint, samples, crops, file)
+        except UnreadableImageError as error:
+            raise NotMeasuredError(str(error)) from error
 
     def _given(self, run: Run, crops: int) -> Embeddings | None:
         """Finished embeddings that the recipe names; None where there are none, or where others can be made."""
@@ -321,8 +331,11 @@ class Workplace:
         benchmark = self.benchmark(run.data.name)
         if run.stands_in:
             benchmark = replace(benchmark, name=f"{benchmark.name}, stand-ins")
-        scored = evaluate(found, benchmark, distance=run.training.distance, costs=self.costs(run, crops))
-        return worth_something(scored)
+        costs = self.costs(run, crops)
+        try:
+            return worth_something(evaluate(found, benchmark, distance=run.training.distance, costs=costs))
+        except EmbeddingsError as error:
+            raise NotMeasuredError(str(error)) from error
 
     def _show(self, phase: str, done: int, total: int) -> None:
         self.means.on_progress(phase, done, total, "")
@@ -367,9 +380,13 @@ def worth_something(evaluation: Evaluation) -> Evaluation:
 
 
 def _load(checkpoint: Path) -> "Checkpoint":
-    from dare.models.checkpoints import load_checkpoint
+    """Raises `NotMeasuredError` if it is damaged, or none at all: others may be whole."""
+    from dare.models.checkpoints import CheckpointError, load_checkpoint
 
-    return load_checkpoint(checkpoint)
+    try:
+        return load_checkpoint(checkpoint)
+    except CheckpointError as error:
+        raise NotMeasuredError(str(error)) from error
 
 
 def _iterations(folder: Path, config: "TrainConfig", benchmark: Benchmark, recipe: Recipe) -> int:

@@ -31,7 +31,7 @@ def create(
 def _make(path: Path, description: folder.Description) -> None:
     new = [place for place in (path, *path.parents) if not place.exists()]
     path.mkdir(parents=True, exist_ok=True)
-    lock = folder.WriterLock(path)
+    lock = folder.writer_lock(path)
     lock.take()
     try:
         folder.check_free(path)  # somebody may have been quicker

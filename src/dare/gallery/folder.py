@@ -1,6 +1,5 @@
 """The folder of a gallery: what describes it, who may write, what is flushed to disk, what is left over."""
 
-import contextlib
 import json
 import os
 import re
@@ -11,10 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from dare.files import replacing, sync_folder
 from dare.gallery.errors import GalleryError, GalleryLockedError, UnknownGalleryError
+from dare.locks import FolderLock
 
 FORMAT = 1
 DESCRIPTION = "gallery.json"
@@ -115,59 +113,9 @@ def write(description: Description, folder: Path) -> None:
         file.write(json.dumps({"format": FORMAT} | asdict(description), indent=1).encode())
 
 
-class WriterLock:
-    """The lock of the one who writes: the kernel's, so it ends with the process however that ends."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._lock = FileLock(folder / LOCK, thread_local=False)
-
-    def take(self) -> None:
-        """Hold the lock, also where this object holds it already.
-
-        Raises:
-            GalleryLockedError: somebody else does.
-        """
-        while not self.is_held():
-            self._lock.release()  # of a file that is gone, if of any
-            try:
-                self._lock.acquire(timeout=0)
-            except Timeout:
-                raise GalleryLockedError(
-                    f"process {self._holder()} is writing to {self._folder}; wait until it is done, or end it"
-                ) from None
-        try:
-            # Only told to whom the lock is refused; nobody decides by it.
-            (self._folder / HOLDER).write_text(str(os.getpid()))
-        except BaseException:
-            self._lock.release()
-            raise
-
-    def is_held(self) -> bool:
-        """Whether this object holds the lock of the folder that is there now, not of one that was deleted."""
-        handle = self._lock._context.lock_file_fd  # FileLock tells nowhere else which file it holds
-        try:
-            return handle is not None and os.path.samestat(os.fstat(handle), (self._folder / LOCK).stat())
-        except FileNotFoundError:
-            return False
-
-    def release(self) -> None:
-        """Give the lock back, if this object holds it."""
-        if self.is_held():
-            with contextlib.suppress(FileNotFoundError):
-                (self._folder / HOLDER).unlink()
-        self._lock.release()
-
-    def discard(self) -> None:
-        """Remove the lock's files, while this object holds it; whoever waits for them takes new ones."""
-        for name in (LOCK, HOLDER):
-            (self._folder / name).unlink(missing_ok=True)
-
-    def _holder(self) -> str:
-        try:
-            return (self._folder / HOLDER).read_text() or "(unknown)"
-        except OSError:
-            return "(unknown)"
+def writer_lock(folder: Path) -> FolderLock:
+    """The lock of the one who writes to a gallery."""
+    return FolderLock(folder, LOCK, HOLDER, GalleryLockedError)
 
 
 def check_free(folder: Path) -> None:

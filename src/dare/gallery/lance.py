@@ -58,7 +58,7 @@ class LanceGallery:
         description = folder.parse(self._content, path)
         self.model, self.dimensions = description.model, description.dimensions
         self.model_path, self.names = description.model_path, description.names
-        self._lock = folder.WriterLock(path)
+        self._lock = folder.writer_lock(path)
         self._changes, self._reads = threading.Lock(), threading.Lock()  # threads: of the writer, of the rows
         self._writer: Writer | None = None
         self._rows: Rows | None = None

@@ -19,7 +19,7 @@ from dare.anytime.costs import ExitCosts
 from dare.files import replacing
 from dare.images import Preparation
 from dare.models.backbones import build_backbone
-from dare.models.baselines import BASELINES, TRACKLETS
+from dare.models.baselines import BASELINES, HEADED, TRACKLETS
 from dare.models.dare import DaRe
 from dare.models.weights import load_strictly
 
@@ -41,7 +41,8 @@ class Architecture:
 
     Attributes:
         backbone: a name in `BACKBONES`, or `timm/NAME`.
-        taps, fusion, hidden_dim: of DaRe; the baselines are what they are.
+        taps, fusion: of DaRe; the baselines have one exit.
+        hidden_dim: of DaRe and of the baselines in `HEADED`; the others have no such layer.
         embedding_dim: size of the vectors; what 0 means, where it is allowed, the baseline says.
         network: "dare", or a name in `BASELINES`.
     """
@@ -71,11 +72,11 @@ class Architecture:
         if frames != 1 and self.network not in TRACKLETS:
             raise ValueError(f"{self.network} takes pictures one by one, got frames={frames}; set frames to 1")
         stages = build_backbone(self.backbone, weights)
-        if self.network in TRACKLETS:
-            return BASELINES[self.network](stages, self.embedding_dim, frames)
-        if self.network != DARE:
-            return BASELINES[self.network](stages, self.embedding_dim)
-        return DaRe(stages, self.embedding_dim, self.hidden_dim, self.taps, self.fusion)
+        if self.network == DARE:
+            return DaRe(stages, self.embedding_dim, self.hidden_dim, self.taps, self.fusion)
+        own = {"hidden_dim": self.hidden_dim} if self.network in HEADED else {}
+        own |= {"frames": frames} if self.network in TRACKLETS else {}
+        return BASELINES[self.network](stages, self.embedding_dim, **own)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dare.images import Preparation
-from dare.models.baselines import CLASSIFIED
+from dare.models.baselines import CLASSIFIED, HEADED
 from dare.models.baselines.svdnet import phases
 from dare.models.checkpoints import DARE, Architecture, load_checkpoint
 from dare.training.augment import Augmentation
@@ -110,8 +110,9 @@ class TrainConfig:
             )
         if self.rounds and (network != "svdnet" or self.average or phases(self.rounds) > self.iterations):
             raise ValueError(
-                f"rounds are for svdnet, without an average of the weights, and {self.rounds} of them need at least "
-                f"{phases(self.rounds)} iterations; got {network}, {self.average} and {self.iterations}"
+                f"rounds are for svdnet, without an average of the weights (set average to 0), and {self.rounds} of "
+                f"them need at least {phases(self.rounds)} iterations; "
+                f"got {network}, {self.average} and {self.iterations}"
             )
 
     def rate(self, iteration: int) -> float:
@@ -244,8 +245,12 @@ def configure(preset: TrainConfig, settings: Mapping[str, Any], init: str | Path
         settings: such as `{"backbone": "resnet18", "height": 128, "erasing": 0.0, "iterations": 3000}`; weights
             "none" means random. Changed iterations stretch or shrink the schedule unless `decay_start` is given.
         init: a checkpoint whose network and input are taken over.
+
+    Raises:
+        ValueError: a value that cannot be, a setting that the network has no use for, or svdnet on a preset that is not
+            made for it without a word on its rounds.
     """
-    rest = dict(settings)
+    rest, own_network = dict(settings), preset.architecture.network
     if rest.get("weights") == "none":
         rest["weights"] = None
     if init is not None:
@@ -262,4 +267,20 @@ def configure(preset: TrainConfig, settings: Mapping[str, Any], init: str | Path
         if own.get("taps") is not None:
             own["taps"] = tuple(own["taps"])
         rest[part] = replace(current, **own)
+    network = rest["architecture"].network
+    if unused := [name for name in _unused(network) if name in settings]:
+        raise ValueError(f"{network} has no use for {', '.join(unused)}; leave that out")
+    if network == "svdnet" != own_network and "rounds" not in rest:
+        raise ValueError(
+            "svdnet needs rounds of restraint and relaxation, and this preset is made for none; set rounds to how many "
+            f"(preset svdnet has {PRESETS['svdnet'].rounds}) and average to 0, or rounds to 0 for its plain layer"
+        )
     return replace(preset, **rest)
+
+
+def _unused(network: str) -> tuple[str, ...]:
+    """Settings that change nothing in a network; a preset may have them for others, to give them would mislead."""
+    if network == DARE:
+        return ()
+    one_exit = ("fusion", "fusion_rate", "deep_supervision")
+    return one_exit if network in HEADED else (*one_exit, "hidden_dim", "margin", "ease_in")

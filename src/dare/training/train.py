@@ -40,12 +40,19 @@ class Progress:
         phase: "pictures" while they are decoded, then "training".
         done, total: pictures or iterations.
         losses: name -> loss, empty while pictures are decoded.
+        loss: what the training minimises; None while pictures are decoded.
     """
 
     phase: str
     done: int
     total: int
     losses: dict[str, float]
+    loss: float | None = None
+
+    @property
+    def remark(self) -> str:
+        """What there is to say beside the numbers, for people."""
+        return "" if self.loss is None else f"loss {self.loss:.3f}"
 
 
 def train(
@@ -135,9 +142,9 @@ def _loop(
         state.objective.before(state.model, state.iteration)
         with run.draws(state.iteration), mixed:
             losses = state.objective(state.model, images, people, state.iteration)
-        scales = losses.scales.cpu().double().numpy()
-        if not math.isfinite(losses.total.item()):
-            raise run.stopped(state, f"the loss is {losses.total.item()}")
+        scales, total = losses.scales.cpu().double().numpy(), losses.total.item()
+        if not math.isfinite(total):
+            raise run.stopped(state, f"the loss is {total}")
         if (collapsed := state.alarm.collapsed(scales)).any():
             exits = ", ".join(name for name, low in zip(state.model.embedding_names, collapsed, strict=True) if low)
             raise run.stopped(state, f"collapse: distances under 5 % of the first batch's at {exits}")
@@ -151,7 +158,7 @@ def _loop(
         if state.iteration % config.log_every == 0 or state.iteration == config.iterations:
             log.write(state.iteration, state.seconds, config.rate(state.iteration - 1), *values, *scales)
         by_name = dict(zip(state.objective.names, values, strict=True))
-        on_progress(Progress("training", state.iteration, config.iterations, by_name))
+        on_progress(Progress("training", state.iteration, config.iterations, by_name, total))
         if should_stop():
             break
         if state.iteration % config.save_every == 0 and state.iteration < config.iterations:

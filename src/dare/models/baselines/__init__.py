@@ -20,6 +20,9 @@ BASELINES: dict[str, Callable[..., DaRe]] = {
 }
 """Name -> builder, which takes the stages of a backbone and `embedding_dim`."""
 
+HEADED = ("trinet", "st-rnn")
+"""Those whose vector comes from a head as DaRe's; their builders take `hidden_dim`."""
+
 TRACKLETS = ("st-rnn",)
 """Those that make one vector of several pictures; their builders take `frames`, how many."""
 

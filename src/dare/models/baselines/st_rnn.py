@@ -27,7 +27,7 @@ SWEPT = 64
 """Channels of the map that is swept over."""
 
 
-def st_rnn(stages: Sequence[Stage], embedding_dim: int = 128, frames: int = FRAMES) -> DaRe:
+def st_rnn(stages: Sequence[Stage], embedding_dim: int = 128, frames: int = FRAMES, hidden_dim: int = 1024) -> DaRe:
     """One exit behind the last stage; (B * T, 3, H, W) pictures become (B, D) vectors.
 
     Args:
@@ -36,7 +36,7 @@ def st_rnn(stages: Sequence[Stage], embedding_dim: int = 128, frames: int = FRAM
     """
     last = stages[-1]
     joined = Stage(last.body, Tracklets(map_channels(last), frames), STATE + 4 * SWEPT)
-    return DaRe([*stages[:-1], joined], embedding_dim, taps=[len(stages)], fusion=False, frames=frames)
+    return DaRe([*stages[:-1], joined], embedding_dim, hidden_dim, taps=[len(stages)], fusion=False, frames=frames)
 
 
 class Tracklets(nn.Module):

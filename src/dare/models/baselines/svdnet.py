@@ -71,8 +71,9 @@ def decorrelated(weight: Tensor) -> Tensor:
     Args:
         weight: (D, C), a weight vector per row.
     """
-    _, values, vectors = torch.linalg.svd(weight.double().cpu(), full_matrices=False)
-    new, old = values[:, None] * vectors, weight.double().cpu()
+    old = weight.cpu().double()  # in this order: not every device has doubles
+    _, values, vectors = torch.linalg.svd(old, full_matrices=False)
+    new = values[:, None] * vectors
     cosines = nn.functional.normalize(old, dim=1) @ vectors.T
     rows, columns = linear_sum_assignment(cosines.abs().numpy(), maximize=True)
     placed: Tensor = new[columns] * cosines[rows, columns].sign()[:, None]

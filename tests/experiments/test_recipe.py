@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from dare.experiments.recipe import RecipeError, load_recipe, shipped_recipes
-from dare.experiments.toml import to_toml
 
 WHOLE = """\
 title = "Ours"
@@ -219,17 +218,6 @@ def test_a_recipe_is_written_as_it_is_followed(tmp_path: Path, monkeypatch: pyte
                 assert there.checkpoints[one] == tuple(tmp_path / path for path in paths)
             for one, path in training.generated.items():
                 assert there.generated[one] == tmp_path / path
-
-
-def test_toml_is_read_back_as_it_was_written() -> None:
-    content = {
-        "a b": 'say "é\\\x7f"\n',
-        "on": True,
-        "few": [1, 2.5, 1e-5, -3],
-        "empty": {},
-        "one": {"two": {"x.y": {"z": [{}]}}},
-    }
-    assert tomllib.loads(to_toml(content)) == content
 
 
 @pytest.mark.parametrize("name", shipped_recipes())

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
+import tomli_w
+
 from dare import missing_extra
 from dare.datasets import BENCHMARKS
 from dare.datasets.synthetic import SIZES
 from dare.datasets.synthetic import Recipe as Knobs
 from dare.experiments.published_tables import COLUMNS, published_table1
-from dare.experiments.toml import to_toml
 
 if TYPE_CHECKING:
     from dare.training.config import TrainConfig
@@ -237,7 +238,7 @@ class Recipe:
                     own[kind][one] = [str(path.absolute()) for path in paths]
             for one, path in training.generated.items():
                 own["generated"][one] = str(path.absolute())
-        return to_toml(content)
+        return tomli_w.dumps(content)
 
 
 def shipped_recipes() -> list[str]:

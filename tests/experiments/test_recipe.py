@@ -1,6 +1,5 @@
 """Recipes are read, and refused with the place and the reason."""
 
-import tomllib
 from pathlib import Path
 
 import pytest

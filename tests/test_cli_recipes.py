@@ -19,8 +19,8 @@ from dare.training.alarm import TrainingStoppedError
 
 SMALL = "people = 4, images = 2, height = 32, width = 16"
 SHRUNK = {
-    r"iterations = 300(?=, network)": f"iterations = 7, {SMALL}",
-    r"iterations = 300": f"iterations = 3, hidden_dim = 8, {SMALL}",
+    r'backbone = "slim", iterations = 200(?=, network)': f"iterations = 7, {SMALL}",
+    r'backbone = "slim", iterations = 200': f"iterations = 3, hidden_dim = 8, {SMALL}",
     r'draw = "tiny"': 'draw = "tiny"\nknobs = { train_people = 5, test_people = 5, background_boxes = 1 }',
     r'\[figure6\]\ntraining = "dare"': '[figure6]\nbudgets = 4\ntraining = "dare"',
 }
@@ -60,7 +60,7 @@ def test_the_whole_of_a_tiny_recipe_end_to_end_and_not_twice(
     out = tmp_path / "reproduced"
     status, shown, told = run(capsys, "reproduce", "all", "--recipe", shrunk, "--out", out)
     assert status == 0, told
-    assert shown.startswith("stands in: a tiny trunk from random weights stands in for every network")
+    assert shown.startswith("stands in: the slim trunk from random weights stands in for every network")
     assert "dare on drawn, run 1: trained" in told
     for name, kinds in FILES.items():
         for kind in kinds:
@@ -83,18 +83,18 @@ def test_the_whole_of_a_tiny_recipe_end_to_end_and_not_twice(
     rows = list(csv.DictReader((out / "figure5.csv").read_text().splitlines()))
     sequence = [int(row["macs"]) for row in rows if row["network"] == "networks in sequence (stand-in)"]
     assert sequence == [costs[0], costs[0] + costs[1], sum(costs)]
-    assert "**Stands in:** a tiny trunk" in (out / "table1.md").read_text()
+    assert "**Stands in:** the slim trunk" in (out / "table1.md").read_text()
     cells = {
         (row["row"], row["data_set"]): row for row in csv.DictReader((out / "table1.csv").read_text().splitlines())
     }
     measured = cells["DaRe(De)+RE+RR", "Market"]
     assert float(measured["measured_mAP"]) > 0
     assert measured["difference_mAP"] == ""
-    assert measured["notes"].startswith("stands in: tiny trunk for ResNet-50, the run of DaRe(R)+RE for DenseNet-201")
+    assert measured["notes"].startswith("stands in: slim trunk for ResNet-50, the run of DaRe(R)+RE for DenseNet-201")
     page = (out / "index.html").read_text()
     for name, kinds in FILES.items():
         assert all(f'href="{name}.{kind}"' in page for kind in kinds)
-    for piece in ("a tiny trunk", "counted at 32x16", "recipe.toml", "without-deep-supervision on drawn"):
+    for piece in ("the slim trunk", "counted at 32x16", "recipe.toml", "without-deep-supervision on drawn"):
         assert piece in page, piece
     before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
     monkeypatch.setattr(trainer, "train", lambda *_, **__: pytest.fail("this was trained before"))

@@ -116,7 +116,7 @@ def reproduce_figure4(
     output.print(f"written: {', '.join(str(path) for path in files)}")
 
 
-MEANING = "in percent: mean ± standard deviation of the runs, or a single run; [95 %, people resampled, not training]"
+MEANING = "in percent: mean ± standard deviation of the runs, [95 %, people resampled, not training]"
 
 
 def _evaluated(
@@ -169,10 +169,14 @@ def _runs(count: int) -> str:
 def _both(average: "Mapping[Measure, Average]") -> tuple[str, str]:
     """Error and mAP in percent."""
     rank1, precision = average["rank-1"], average["mAP"]
-    if len(rank1.values) > 1:
-        return (
-            f"{100 * (1 - rank1.mean):.1f} ± {100 * rank1.deviation:.1f}",
-            f"{100 * precision.mean:.1f} ± {100 * precision.deviation:.1f}",
-        )
-    low, high = 1 - rank1.estimate.high, 1 - rank1.estimate.low
-    return f"{100 * (1 - rank1.mean):.1f} [{100 * low:.1f}, {100 * high:.1f}]", str(precision.estimate)
+    error, low, high = 1 - rank1.mean, 1 - rank1.estimate.high, 1 - rank1.estimate.low
+    estimate = precision.estimate
+    return (
+        _bar(error, rank1.deviation, low, high, len(rank1.values)),
+        _bar(precision.mean, precision.deviation, estimate.low, estimate.high, len(precision.values)),
+    )
+
+
+def _bar(mean: float, deviation: float, low: float, high: float, runs: int) -> str:
+    spread = f" ± {100 * deviation:.1f}" if runs > 1 else ""
+    return f"{100 * mean:.1f}{spread} [{100 * low:.1f}, {100 * high:.1f}]"

@@ -40,6 +40,21 @@ def test_stored_vectors_have_no_activation_maps(
     assert "Without activation maps" in (tmp_path / "r.html").read_text()
 
 
+def test_files_are_there_even_if_nobody_reads_the_tables(
+    capsys: pytest.CaptureFixture[str], market: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("dare.cli.evaluation._show", closed)
+    with pytest.raises(BrokenPipeError):
+        run(
+            capsys, "evaluate", market, "--model", model, "--json", tmp_path / "a.json", "--report", tmp_path / "r.html"
+        )
+    assert json.loads((tmp_path / "a.json").read_text())["exits"]
+    assert (tmp_path / "r.html").stat().st_size
+
+
 def test_exported_steps_have_no_activation_maps(
     capsys: pytest.CaptureFixture[str], market: Path, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -52,6 +53,15 @@ def test_people_are_spread_over_those_with_a_match_with_so_many_pictures_at_most
     assert len(rows) == 20
     everyone = shown_rows(evaluation, people=100, most=100)
     assert len(everyone) == len(evaluation.query) + len(evaluation.gallery)
+
+
+def test_queries_that_are_entries_too_are_shown_once() -> None:
+    evaluation = drawn_evaluation(people=8)
+    gallery = evaluation.gallery
+    entries = replace(gallery, ids=(*evaluation.query.ids[:3], *gallery.ids[3:]))
+    rows = shown_rows(replace(evaluation, gallery=entries), people=100, most=100)
+    assert not set(rows.gallery) & {0, 1, 2}
+    assert len(rows) == len(evaluation.query) + len(gallery) - 3
 
 
 def test_without_scikit_learn_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,9 +41,10 @@ def shown_rows(evaluation: Evaluation, people: int = PEOPLE, most: int = MOST) -
     known = np.unique(query.people[evaluation.results[0].scores.matched])
     chosen = known[_spread(len(known), people)]
     rows: tuple[list[int], list[int]] = ([], [])
+    twice = np.isin(gallery.ids, query.ids)  # as in MARS, where queries are entries too
     for person in chosen:
         own = [(0, row) for row in np.flatnonzero(query.people == person)]
-        own += [(1, row) for row in np.flatnonzero(gallery.people == person)]
+        own += [(1, row) for row in np.flatnonzero((gallery.people == person) & ~twice)]
         for place in _spread(len(own), most):
             side, row = own[place]
             rows[side].append(int(row))

@@ -25,10 +25,10 @@ TEMPLATE = Path(__file__).with_name("report.html")
 LISTED = 5
 HISTOGRAM_BINS = 64
 
-# Which probes to show: how many that are right from the first embedding on, right only at the end, wrong at the end.
+# Which probes to show: how many that are right at the start and the end, right only at the end, wrong at the end.
 WANTED = {"easy": 2, "hard": 3, "missed": 1}
 MEANING = {
-    "easy": "right from the first exit on",
+    "easy": "right at the first exit and at the last",
     "hard": "wrong at the first exit, right at the last",
     "missed": "wrong at the last exit",
 }

@@ -9,6 +9,7 @@ from layouts import make_cuhk03, make_dukemtmc, make_mars, make_msmt17
 
 from dare.datasets import open_benchmark
 from dare.datasets.folder import label_number
+from dare.datasets.layout import layout_of
 
 
 @pytest.mark.parametrize("boxes", ["detected", "labeled"])
@@ -68,6 +69,15 @@ def test_a_folder_above_published_data_sets_is_no_folder_of_people(tmp_path: Pat
     for person in ("4", "5"):
         save_picture(tmp_path / "data" / "query" / person / "a.jpg")
     assert len(open_benchmark(tmp_path / "data").query) == 2  # of one's own splits nothing else is read
+
+
+def test_msmt17_beside_other_data_sets_is_not_read_alone(tmp_path: Path) -> None:
+    for folder in ("train", "test"):
+        (tmp_path / "data" / "MSMT17_V1" / folder).mkdir(parents=True)
+    assert layout_of(tmp_path / "data") == "msmt17"
+    make_market(tmp_path / "data" / "market1501", 1, 1)
+    with pytest.raises(ValueError, match=r"is no data set, it holds .*market1501/; give "):
+        layout_of(tmp_path / "data")
 
 
 def test_dukemtmc_is_told_by_its_first_picture_whatever_lies_before_it(tmp_path: Path) -> None:

@@ -92,6 +92,7 @@ def test_a_network_without_places_is_refused() -> None:
     model = network(nn.Flatten(2), tap=nn.Flatten(), channels=96, fusion=False)
     with pytest.raises(ValueError, match=r"expected feature maps \(B, C, h, w\), got shape \(1, 3, 32\)"):
         activation_maps(model, torch.randn(1, 3, 8, 4))
+    assert model.training
 
 
 def checkpoint(**settings: object) -> Checkpoint:

@@ -177,6 +177,7 @@ def test_labels_may_be_any_numbers_in_any_order(learn: Learner) -> None:
         ({"people": np.ones(3)}, "with a person and a camera each"),
         ({"vectors": np.ones((72, 5))}, "all training vectors are the same"),
         ({"vectors": np.full((72, 5), np.nan)}, "training vector 0 contains NaN or infinity"),
+        ({"people": np.full(72, np.nan)}, "expected a number for each person and camera"),
         ({"regularisation": -1.0}, "regularisation is a share of the mean variance"),
         ({"vectors": np.ones((72, 0))}, "vectors of at least one number"),
         ({"vectors": 1e200 * RANDOM.normal(size=(72, 5))}, "of which float64 holds no squares; scale them"),

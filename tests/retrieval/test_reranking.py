@@ -215,6 +215,7 @@ def test_no_queries_and_no_gallery_give_empty_distances() -> None:
         ({"k2": 0}, "k2 must be from 1 to k1, which is 20, got 0"),
         ({"k1": 5, "k2": 6}, "k2 must be from 1 to k1, which is 5, got 6"),
         ({"weight": -0.1}, "weight must be from 0"),
+        ({"weight": "0.3"}, "weight must be from 0"),
         ({"weight": 1.5}, "weight must be from 0"),
         ({"weight": math.nan}, "weight must be from 0"),
         ({"variant": "mine"}, "variant must be one of zhong, fourth-power, fast-reid, got 'mine'"),
@@ -245,6 +246,8 @@ def test_vectors_that_are_no_numbers_are_refused(bad: float) -> None:
         k_reciprocal(q, g)
     with pytest.raises(ValueError, match="gallery vector 3 contains NaN or infinity"):
         k_reciprocal(g, q)
+    with pytest.raises(ValueError, match="vectors are complex"):
+        k_reciprocal(g.astype(complex), g)
 
 
 def test_wrong_shapes_are_refused() -> None:

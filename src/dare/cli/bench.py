@@ -57,10 +57,10 @@ def bench(
     for size in batch or (1, 4):
         measured = measure_together([runner for _, runner in opened], batch=size, repeats=repeats)
         figures += [_figures(path, runner, size, times) for (path, runner), times in zip(opened, measured, strict=True)]
-    if json != STDOUT:
-        _show(figures, len(model) > 1)
     if json is not None:
         write_json(json, figures)
+    if json != STDOUT:
+        _show(figures, len(model) > 1)
     if plot is not None:
         from dare.experiments.draw_times import write_times
 

@@ -113,7 +113,7 @@ def evaluate(
         costs=costs,
         skipped=left_out,
     )
-    _show(result)
+    # Files come first: whoever reads the tables may stop reading (`| head`), which ends the command.
     if json:
         write_json(json, {**result.figures(), "version": __version__})
     if report:
@@ -122,6 +122,8 @@ def evaluate(
         rate = 0.001 if false_match_rate is None else false_match_rate
         look = _look(model, running)
         write_report(report, result, look=look, false_match_rate=rate, embedding_maps=embedding_maps)
+    _show(result)
+    if report:
         output.print(f"report: {report}")
     if reason := result.nothing_to_score:
         console.print(f"dare: {reason}")

@@ -125,17 +125,17 @@ def stream(
             "micro_batch": micro_batch,
             "runner": runner.description,
         }
+        if answers is not None:
+            _write_answers(answers, benchmark.identify(samples), found, runner)
+        if json is not None:
+            write_json(json, figures)
         if json != STDOUT:
             _show(figures, store.count())
             if same := sum(id is not None for id in own):
                 found_too = "may find themselves" if benchmark.cameras_known else "are not compared with themselves"
                 output.print(f"note: {same} queries are entries of the gallery, and {found_too}")
-        if answers is not None:
-            _write_answers(answers, benchmark.identify(samples), found, runner)
     finally:
         store.close()
-    if json is not None:
-        write_json(json, figures)
     if summary.unreadable:
         sys.exit(3)
 

@@ -77,18 +77,20 @@ def threshold(
             seed=seed,
             on_progress=lambda done, total: show("exits", done, total),
         )
+    written: list[Path] = []
+    if out is not None:
+        save_verifier(out, verifier)
+        written.append(out)
+    if plot is not None:
+        from dare.experiments.draw_verification import write_errors
+
+        written += write_errors(verifier, plot)
     _show(verifier)
     output.print(f"compared by {evaluation.compared}")
     for note in (*evaluation.notes, *verifier.notes):
         output.print(f"note: {note}")
-    if out is not None:
-        save_verifier(out, verifier)
-        output.print(f"written to {out}")
-    if plot is not None:
-        from dare.experiments.draw_verification import write_errors
-
-        for path in write_errors(verifier, plot):
-            output.print(f"written to {path}")
+    for path in written:
+        output.print(f"written to {path}")
 
 
 def compare(
@@ -139,10 +141,15 @@ def compare(
             f"{name}: distance {verdict.distance:.4g}, {side} the threshold {verdict.threshold:.4g} for "
             f"{100 * verifier.false_match_rate:g} % false matches"
         )
-        output.print(f"probability {verdict.probability:.3g}, from a prior of {verdict.prior:g}")
+        output.print(f"probability {_probability(verdict.probability)}, from a prior of {verdict.prior:g}")
     if json is not None:
         figures = {**asdict(verdict), "exit_name": name, "false_match_rate": verifier.false_match_rate}
         write_json(json, {"first": str(first), "second": str(second), **figures})
+
+
+def _probability(value: float) -> str:
+    """Never 0 or 1, as none is."""
+    return f"{value:.3g}" if value < 0.999 else f"1 - {1 - value:.1g}"
 
 
 def _evaluated(

@@ -28,7 +28,8 @@ def layout_of(path: Path) -> str:
             f"{path} has CUHK03 with detected and with labeled boxes; say which are meant: "
             "--layout cuhk03-detected or --layout cuhk03-labeled"
         )
-    if not found and (below := [name for name in _read_as_people(path) if _published(path / name)]):
+    below = [name for name in _read_as_people(path) if _published(path / name)] if found in ([], ["msmt17"]) else []
+    if below and (not found or set(below) - set(INSIDE)):  # MSMT17 may lie in a folder of its own
         raise ValueError(
             f"{path} is no data set, it holds {' and '.join(f'{name}/' for name in below)}; give {path / below[0]}, or "
             "--layout folder to read all pictures below as a folder per person"

@@ -34,16 +34,18 @@ def activation_maps(model: DaRe, images: Tensor) -> list[Tensor]:
     same sums that torchreid draws.
     """
     modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     maps, features = [], images
-    with torch.no_grad():
-        for step in model.steps:
-            assert isinstance(step, Step)
-            features = step(features)
-            if step.tap is not None:
-                maps.append(_strength(step.tap, features))
-    for module, training in modes:
-        module.training = training
+    try:
+        model.eval()
+        with torch.no_grad():
+            for step in model.steps:
+                assert isinstance(step, Step)
+                features = step(features)
+                if step.tap is not None:
+                    maps.append(_strength(step.tap, features))
+    finally:
+        for module, training in modes:
+            module.training = training
     return maps
 
 

@@ -143,8 +143,8 @@ def _read(path: Path) -> dict[str, Any]:
     except Exception as error:  # torch raises many kinds; all mean an unusable file
         if "Unsupported operand 149" in str(error):  # with which pickles of protocol 4 and newer begin
             raise CheckpointError(
-                f"{path} is a pickle of protocol 4 or newer, expected 2, which torch.save writes by itself; load it "
-                "where it comes from, and save it without pickle_protocol"
+                f"{path} is a pickle of protocol 4 or newer, expected 2, which torch.save writes by itself; nothing in "
+                "it was run; load it where it comes from if you trust that, and save it without pickle_protocol"
             ) from error
         if asked := re.search(r"GLOBAL ([\w.]+)", str(error)):
             raise CheckpointError(

@@ -114,7 +114,7 @@ class Embeddings:
         if missing:
             raise EmbeddingsError(
                 f"no embedding of {missing[0]} (and {len(missing) - 1} more of {len(ids)}); "
-                "embed this benchmark's query and gallery, with ids as in its folder"
+                "embed these pictures too, with ids as in the data set's folder"
             )
         return self.rows([row for row in self._positions(ids) if row is not None])
 

@@ -269,6 +269,8 @@ def _checked(
     extreme = max(float(array.max(initial=0)), -float(array.min(initial=0)))
     if extreme and not SMALLEST < extreme < 1 / SMALLEST:
         raise ValueError(f"training vectors reach {extreme:.3g}, of which float64 holds no squares; scale them")
+    if not all(np.issubdtype(label.dtype, np.number) and np.isfinite(label).all() for label in labels):
+        raise ValueError("expected a number for each person and camera, got NaN, infinity or something else")
     if (labels[0] == JUNK).any():
         raise ValueError(f"{int((labels[0] == JUNK).sum())} training vectors are junk (person -1); leave them out")
     everyone, person = np.unique(labels[0], return_inverse=True)

@@ -109,8 +109,10 @@ def rescaled(
     Very large or small ones are brought near 1: that is exact, and squares can neither overflow nor vanish.
 
     Raises:
-        ValueError: NaN or infinity among the vectors.
+        ValueError: NaN, infinity or complex numbers among the vectors.
     """
+    if any(np.iscomplexobj(v) for v in (query, gallery)):
+        raise ValueError("vectors are complex; distances are of real ones")
     vectors = [v if v.dtype in (np.float32, np.float64) else v.astype(np.float64) for v in (query, gallery)]
     largest = 0.0
     for name, v in zip(("query", "gallery"), vectors, strict=True):

@@ -5,6 +5,7 @@ https://github.com/zhunzhong07/person-re-ranking (`python-version`). Queries and
 each looks for its neighbours, so all queries must be there at once: a stream of queries cannot be re-ranked.
 """
 
+import numbers
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -54,8 +55,8 @@ class Reranking:
             raise ValueError(f"k1 must be at least 1, got {self.k1}")
         if not 1 <= self.k2 <= self.k1:
             raise ValueError(f"k2 must be from 1 to k1, which is {self.k1}, got {self.k2}")
-        if not 0 <= self.weight <= 1:
-            raise ValueError(f"weight must be from 0 (Jaccard alone) to 1 (no re-ranking), got {self.weight}")
+        if not isinstance(self.weight, numbers.Real) or not 0 <= self.weight <= 1:
+            raise ValueError(f"weight must be from 0 (Jaccard alone) to 1 (no re-ranking), got {self.weight!r}")
         if self.variant not in get_args(Variant):
             raise ValueError(f"variant must be one of {', '.join(get_args(Variant))}, got {self.variant!r}")
 

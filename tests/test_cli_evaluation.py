@@ -47,11 +47,9 @@ def test_files_are_there_even_if_nobody_reads_the_tables(
         raise BrokenPipeError
 
     monkeypatch.setattr("dare.cli.evaluation._show", closed)
-    with pytest.raises(BrokenPipeError):
-        run(
-            capsys, "evaluate", market, "--model", model, "--json", tmp_path / "a.json", "--report", tmp_path / "r.html"
-        )
-    assert json.loads((tmp_path / "a.json").read_text())["exits"]
+    words = ["evaluate", market, "--model", model, "--json", tmp_path / "a.json", "--report", tmp_path / "r.html"]
+    assert run(capsys, *words)[0] != 0
+    assert json.loads((tmp_path / "a.json").read_text())
     assert (tmp_path / "r.html").stat().st_size
 
 

@@ -103,7 +103,7 @@ def reproduce_figure4(
     files = write_figure4(figure, out)
     table = Table("vector", "", "with", "without", "gain [95 %]")
     for vector, one, other, gain in zip(figure.vectors, *figure.averages, figure.gains, strict=True):
-        (error, precision), (error_without, precision_without) = _both(one), _both(other)
+        (error, precision), (error_without, precision_without) = _both(one, brief=True), _both(other, brief=True)
         table.add_row(vector, "error", error, error_without, str(gain.rank1))
         table.add_row("", "mAP", precision, precision_without, str(gain.mean_average_precision))
     output.print(f"{_runs(len(figure.groups[0]))} with deep supervision, {_runs(len(figure.groups[1]))} without")
@@ -166,17 +166,19 @@ def _runs(count: int) -> str:
     return f"{count} run{'s' if count > 1 else ''}"
 
 
-def _both(average: "Mapping[Measure, Average]") -> tuple[str, str]:
-    """Error and mAP in percent."""
+def _both(average: "Mapping[Measure, Average]", *, brief: bool = False) -> tuple[str, str]:
+    """Error and mAP in percent; briefly the interval of a single run alone."""
     rank1, precision = average["rank-1"], average["mAP"]
-    error, low, high = 1 - rank1.mean, 1 - rank1.estimate.high, 1 - rank1.estimate.low
-    estimate = precision.estimate
-    return (
-        _bar(error, rank1.deviation, low, high, len(rank1.values)),
-        _bar(precision.mean, precision.deviation, estimate.low, estimate.high, len(precision.values)),
+    low, high = 1 - rank1.estimate.high, 1 - rank1.estimate.low
+    bars = (
+        (1 - rank1.mean, rank1.deviation, low, high),
+        (precision.mean, precision.deviation, precision.estimate.low, precision.estimate.high),
     )
-
-
-def _bar(mean: float, deviation: float, low: float, high: float, runs: int) -> str:
-    spread = f" ± {100 * deviation:.1f}" if runs > 1 else ""
-    return f"{100 * mean:.1f}{spread} [{100 * low:.1f}, {100 * high:.1f}]"
+    several = len(rank1.values) > 1
+    first, second = (
+        f"{100 * mean:.1f}"
+        + (f" ± {100 * deviation:.1f}" if several else "")
+        + ("" if several and brief else f" [{100 * lower:.1f}, {100 * upper:.1f}]")
+        for mean, deviation, lower, upper in bars
+    )
+    return first, second

@@ -434,6 +434,7 @@ def test_help_tells_a_newcomer_what_to_give(capsys: pytest.CaptureFixture[str]) 
         assert "Usage: dare" in out
 
 
+@pytest.mark.heavy
 def test_sigterm_saves_and_exits_0_and_the_run_goes_on(market: Path, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "dare.cli", "train", str(market), str(tmp_path / "run"), *TINY, "--log-every=1"]
     words[words.index("--iterations=4")] = "--iterations=100000"
@@ -465,6 +466,7 @@ def test_sigterm_saves_and_exits_0_and_the_run_goes_on(market: Path, tmp_path: P
     assert iterations() == list(range(1, len(iterations()) + 1))
 
 
+@pytest.mark.heavy
 def test_a_file_size_limit_stops_a_training_with_one_line_and_no_half_file(market: Path, tmp_path: Path) -> None:
     limit = "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); "

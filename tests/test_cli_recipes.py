@@ -54,6 +54,7 @@ def shrunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.heavy
 def test_the_whole_of_a_tiny_recipe_end_to_end_and_not_twice(
     capsys: pytest.CaptureFixture[str], shrunk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

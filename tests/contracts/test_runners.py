@@ -68,7 +68,10 @@ SIZES = {"slim": (64, 32), "resnet18": (80, 48)}
 Opened = Callable[..., tuple[Checkpoint, Runner, float]]
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.heavy) if name == "workers" else name for name in ENGINES],
+)
 def opened(request: pytest.FixtureRequest) -> Iterator[Opened]:
     """A network and its runner, opened once per module; and how near vectors must be."""
     open_engine, tolerance = ENGINES[request.param]

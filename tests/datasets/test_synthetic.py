@@ -180,6 +180,7 @@ def untrained_network(pictures: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("describe", [global_histogram, centre_histogram, thumbnail, untrained_network])
+@pytest.mark.heavy
 def test_trivial_descriptions_find_fewer_than_a_quarter(
     describe: Callable[[np.ndarray], np.ndarray], benchmark: Benchmark
 ) -> None:

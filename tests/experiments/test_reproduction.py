@@ -96,6 +96,7 @@ def forbidden(*_: object, **__: object) -> Any:
     raise AssertionError("this was done before")
 
 
+@pytest.mark.heavy
 def test_what_is_trained_and_embedded_once_is_not_again(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     finished: list[str] = []
     first = cells(work.workplace(on_finished=finished.append))

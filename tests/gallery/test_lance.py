@@ -243,6 +243,7 @@ def test_a_reader_whose_files_are_deleted_while_it_reads_answers_from_what_is_le
 
 
 @pytest.mark.parametrize(("kills", "forget_every"), [(5, 11), (3, 2)], ids=["changes", "forgetting"])
+@pytest.mark.heavy
 def test_a_killed_writer_loses_nothing_and_tears_nothing(tmp_path: Path, kills: int, forget_every: int) -> None:
     path, first = tmp_path / "gallery", 0
     state: crash_writer.State = {}

@@ -9,6 +9,8 @@ from test_cli import run
 
 from dare.training.config import PRESETS
 
+pytestmark = pytest.mark.heavy
+
 SMALL = ["--backbone=tiny", "--weights=none", "--height=64", "--width=32", "--people=6", "--images=2"]
 SMALL += ["--iterations=20", "--threads=1"]
 

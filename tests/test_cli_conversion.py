@@ -10,6 +10,8 @@ from released import SHAPES, VECTORS, checkpoint, random_state, save_as_0_2
 
 from dare import Embeddings, cli, load_checkpoint, open_runner
 
+pytestmark = pytest.mark.heavy
+
 
 def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
     """Exit status, stdout and stderr of a command line."""

@@ -53,6 +53,7 @@ def test_files_are_there_even_if_nobody_reads_the_tables(
     assert (tmp_path / "r.html").stat().st_size
 
 
+@pytest.mark.heavy
 def test_exported_steps_have_no_activation_maps(
     capsys: pytest.CaptureFixture[str], market: Path, tmp_path: Path
 ) -> None:

@@ -17,6 +17,8 @@ from dare.experiments.recipe import SHIPPED
 from dare.models.checkpoints import load_checkpoint
 from dare.training.alarm import TrainingStoppedError
 
+pytestmark = pytest.mark.heavy
+
 SMALL = "people = 4, images = 2, height = 32, width = 16"
 SHRUNK = {
     r'backbone = "slim", iterations = 200(?=, network)': f"iterations = 7, {SMALL}",
@@ -54,7 +56,6 @@ def shrunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.heavy
 def test_the_whole_of_a_tiny_recipe_end_to_end_and_not_twice(
     capsys: pytest.CaptureFixture[str], shrunk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,8 @@ from test_cli import run
 
 from dare import cli
 
+pytestmark = pytest.mark.heavy
+
 LABEL_FREE_NEARNESS = ["--confidence", "nearness", "--allowed", "other-cameras"]
 FIGURE6 = ["--budgets", "5", "--seed", "3"]
 

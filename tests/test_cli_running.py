@@ -9,6 +9,8 @@ from test_cli import run
 
 from dare import Embeddings
 
+pytestmark = pytest.mark.heavy
+
 
 def test_every_engine_and_number_of_workers_embeds_alike(
     capsys: pytest.CaptureFixture[str], market: Path, model: Path, tmp_path: Path

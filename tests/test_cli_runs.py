@@ -12,6 +12,8 @@ from test_cli import run
 from dare import cli
 from dare.cli.runs import differing
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:

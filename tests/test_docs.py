@@ -74,6 +74,7 @@ SHORT: dict[str, Any] = {"iterations": 2, "people": 4, "images": 2, "precision":
 
 
 @pytest.mark.parametrize(("place", "body"), PYTHON)
+@pytest.mark.heavy
 def test_python_in_the_documentation_runs(
     place: str, body: str, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -177,6 +177,7 @@ def test_the_cost_is_that_of_inference_whatever_it_was_trained_on(
 
 
 @every_baseline
+@pytest.mark.heavy
 def test_it_learns_to_tell_people_apart(name: str, benchmark: Benchmark, tmp_path: Path) -> None:
     config = settings(name, 40)
     before = train(samples(name, benchmark), tmp_path / "before", config, should_stop=lambda: True)
@@ -202,6 +203,7 @@ def test_it_trains_in_bfloat16_too(name: str, benchmark: Benchmark, tmp_path: Pa
 
 
 @every_baseline
+@pytest.mark.heavy
 def test_a_resumed_run_ends_with_the_same_bits(name: str, benchmark: Benchmark, tmp_path: Path) -> None:
     config, done = settings(name, 11), []
 

@@ -28,6 +28,8 @@ from dare.runners.eager import EagerRunner
 from dare.training.alarm import TrainingStoppedError
 from dare.training.state import STATE_FILE
 
+pytestmark = pytest.mark.heavy
+
 SMALL = "height = 32, width = 16, embedding_dim = 8, hidden_dim = 8, people = 3, images = 2, log_every = 1"
 
 RECIPE = f"""\
@@ -96,7 +98,6 @@ def forbidden(*_: object, **__: object) -> Any:
     raise AssertionError("this was done before")
 
 
-@pytest.mark.heavy
 def test_what_is_trained_and_embedded_once_is_not_again(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     finished: list[str] = []
     first = cells(work.workplace(on_finished=finished.append))

@@ -192,6 +192,7 @@ def test_a_walk_that_is_let_go_of_while_another_waits_disturbs_nothing(two: Runn
         assert [len(vectors) for vectors in two.exits(IMAGES, let_go)] == [3] * 4
 
 
+@pytest.mark.heavy
 def test_a_late_answer_that_nobody_heard_blocks_nothing(model: Path) -> None:
     """More than a socket holds, both ways."""
     architecture = Architecture("slim", embedding_dim=512, hidden_dim=8)
@@ -265,6 +266,7 @@ def test_a_killed_worker_is_told(model: Path) -> None:
         runner.embed(IMAGES)
 
 
+@pytest.mark.heavy
 def test_a_network_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no checkpoint at"):
         open_runner(tmp_path / "nothing", workers=2)
@@ -272,6 +274,7 @@ def test_a_network_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
         open_runner(tmp_path / "nothing", "prepacked", precision="int8", workers=2)
 
 
+@pytest.mark.heavy
 def test_workers_end_with_the_program_even_if_it_is_killed(model: Path) -> None:
     code = (
         "import sys, time; from dare import open_runner; runner = open_runner(sys.argv[1], workers=2);"

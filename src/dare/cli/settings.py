@@ -42,6 +42,13 @@ class Settings:
     images: Annotated[int | None, _help("Pictures of each of them.")] = None
     generated_images: Annotated[int | None, _help("Pictures in a batch that show nobody, with --generated.")] = None
     iterations: Annotated[int | None, _help("Batches to train on; the schedule stretches or shrinks with it.")] = None
+    sizes: Annotated[
+        str | None,
+        _help(
+            "Pictures that grow, as in --sizes 128x64:2500,256x128:700: height x width : iterations. The last is the "
+            "network's size, and the iterations add up to all; none trains on pictures of one size."
+        ),
+    ] = None
     decay_start: Annotated[int | None, _help("Iteration at which the learning rate starts to fall.")] = None
     learning_rate: Annotated[float | None, _help("Of Adam.")] = None
     final_rate: Annotated[float | None, _help("What the rate has fallen to at the end, as a share.")] = None
@@ -71,7 +78,7 @@ class Settings:
     ] = None
     average: Annotated[float | None, _help("Momentum of a running average of the weights; 0 is none.")] = None
     precision: Annotated[
-        Literal["auto", "fp32", "bf16"] | None, _help("Of the trunk; auto: bf16 where the device is made for it.")
+        Literal["auto", "fp32", "bf16"] | None, _help("Of the trunk; auto: what is faster here, measured on CPUs.")
     ] = None
     seed: Annotated[int | None, _help("Same seed, same run, on one machine and number of threads.")] = None
     workers: Annotated[int | None, _help("Threads that prepare batches ahead.")] = None

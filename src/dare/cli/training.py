@@ -61,6 +61,7 @@ def train(
     from dare.datasets import open_benchmark
     from dare.datasets.folder import pictures_below
     from dare.training.config import PRESETS, configure
+    from dare.training.state import STATE_FILE
     from dare.training.train import train as train_network
 
     limit_threads(threads)
@@ -77,7 +78,12 @@ def train(
         def on_progress(now: Any) -> None:
             show(now.phase, now.done, now.total, now.remark)
             if stopping() and now.phase == "pictures":
-                output.print("stopped before the first iteration; there is nothing to save yet")
+                saved = (run / STATE_FILE).exists()
+                output.print(
+                    f"stopped while pictures were read, saved in {run}; go on with --resume"
+                    if saved
+                    else "stopped before the first iteration; there is nothing to save yet"
+                )
                 raise SystemExit(0)
 
         skipped: list[UnreadableImageError] | None = [] if skip_unreadable else None

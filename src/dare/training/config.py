@@ -11,6 +11,7 @@ from dare.models.baselines import CLASSIFIED, HEADED
 from dare.models.baselines.svdnet import phases
 from dare.models.checkpoints import DARE, Architecture, load_checkpoint
 from dare.training.augment import Augmentation
+from dare.training.sizes import Sizes, Stretch, check_sizes, parse_sizes, rescaled, stretches
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class TrainConfig:
         augmentation: how crops are taken, random erasing and colour jitter.
         people, images: P and K of a batch; K counts tracklets where the network takes these.
         iterations: batches to train on.
+        sizes: of the pictures as the training goes on: height, width and for how many iterations. The last is the
+            network's; empty trains on that alone.
         decay_start: iteration at which the learning rate starts to fall (t0 of equation 4).
         final_rate: what the rate has fallen to at the end, as a share of the first (0.001 in equation 4).
         learning_rate: of Adam.
@@ -40,7 +43,7 @@ class TrainConfig:
         ease_in: share of the iterations over which mining goes from the mean friend and stranger to the
             hardest. From random weights plain batch-hard can collapse; a share such as 0.3 makes that less likely.
         average: momentum of a running average of the weights, which is then what is kept; 0 is none.
-        precision: of the trunk: "fp32", "bf16", or "auto": bf16 where the device is made for it.
+        precision: of the trunk: "fp32", "bf16", or "auto": what is faster, on CPUs as measured when the run starts.
         seed: same seed, same run (on one machine and number of threads).
         workers: threads that prepare batches ahead; they change nothing but speed.
         save_every: iterations between checkpoints.
@@ -54,6 +57,7 @@ class TrainConfig:
     people: int = 18
     images: int = 4
     iterations: int = 60_000
+    sizes: Sizes = ()
     decay_start: int = 30_000
     final_rate: float = 0.001
     learning_rate: float = 3e-4
@@ -95,6 +99,7 @@ class TrainConfig:
             )
         if not (0 <= self.ease_in <= 1 and 0 <= self.average < 1):
             raise ValueError(f"ease_in and average are shares, got {self.ease_in} and {self.average}")
+        check_sizes(self.sizes, self.preparation, self.iterations)
         network = self.architecture.network
         if not (self.deep_supervision or (self.architecture.fusion and network == DARE)):
             raise ValueError("without deep supervision and without fusion there is nothing to train on")
@@ -114,6 +119,11 @@ class TrainConfig:
                 f"them need at least {phases(self.rounds)} iterations; "
                 f"got {network}, {self.average} and {self.iterations}"
             )
+
+    @property
+    def stretches(self) -> tuple[Stretch, ...]:
+        """The parts of the training, each at one size of pictures."""
+        return stretches(self.sizes, self.preparation, self.iterations)
 
     def rate(self, iteration: int) -> float:
         """Learning rate at an iteration, counted from 0 (equation 4 of the paper, after the warm-up)."""
@@ -258,6 +268,7 @@ def configure(preset: TrainConfig, settings: Mapping[str, Any], init: str | Path
             raise ValueError("weights and init both say what to start from; give one of them")
         start = load_checkpoint(init)
         preset = replace(preset, architecture=start.architecture, preparation=start.preparation, weights=None)
+    rest |= _sized(preset, rest)
     if "iterations" in rest and "decay_start" not in rest:
         rest["decay_start"] = round(preset.decay_start * rest["iterations"] / preset.iterations)
     for part in ("architecture", "preparation", "augmentation"):
@@ -276,6 +287,18 @@ def configure(preset: TrainConfig, settings: Mapping[str, Any], init: str | Path
             f"(preset svdnet has {PRESETS['svdnet'].rounds}) and average to 0, or rounds to 0 for its plain layer"
         )
     return replace(preset, **rest)
+
+
+def _sized(preset: TrainConfig, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What follows from given sizes for the rest, and from the rest for a preset's sizes."""
+    sizes = given.get("sizes", preset.sizes)
+    sizes = parse_sizes(sizes) if isinstance(sizes, str) else sizes
+    if not sizes:
+        return {"sizes": ()}
+    if "sizes" not in given:
+        return {"sizes": rescaled(sizes, given.get("iterations", preset.iterations))}
+    height, width, _ = sizes[-1]
+    return {"iterations": sum(size[-1] for size in sizes), "height": height, "width": width} | given | {"sizes": sizes}
 
 
 def _unused(network: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dare.datasets.sample import UNKNOWN
+from dare.images import Preparation
 from dare.models.baselines import CLASSIFIED
 from dare.models.checkpoints import MODEL_FILE, Checkpoint, save_checkpoint
 from dare.models.devices import describe_device
@@ -28,6 +29,7 @@ class Run:
     """A training's settings, pictures and folder.
 
     Attributes:
+        preparation: of the pictures that are trained on now.
         pictures, paths, people: one per picture; `UNKNOWN` are those that show nobody.
         kept: rows of the pictures that could be read; the batches count along these.
         mapped: whether the pictures lie in a file; then a GPU gets those of a batch, else it gets all of them at once.
@@ -36,6 +38,7 @@ class Run:
     folder: Path
     config: TrainConfig
     device: torch.device
+    preparation: Preparation
     pictures: Tensor
     paths: list[Path]
     people: NDArray[np.int64]
@@ -45,8 +48,12 @@ class Run:
     mapped: bool = False
 
     def __post_init__(self) -> None:
-        if self.device.type == "cuda" and not self.mapped:
-            self.pictures = self.pictures.to(self.device)
+        self.show(self.preparation, self.pictures)
+
+    def show(self, preparation: Preparation, pictures: Tensor) -> None:
+        """Train on pictures of a size from now on."""
+        self.preparation = preparation
+        self.pictures = pictures.to(self.device) if self.device.type == "cuda" and not self.mapped else pictures
 
     @property
     def fingerprint(self) -> str:
@@ -68,8 +75,8 @@ class Run:
         place = self.device if self.device.type == "cuda" else self.pictures.device
         generator = torch.Generator(place).manual_seed(self._seed(iteration))
         pictures = self.pictures[torch.from_numpy(rows).to(self.pictures.device)].to(place)
-        images = augment(pictures, self.config.preparation, self.config.augmentation, generator)
-        people = torch.from_numpy(self.people[rows[:: self.config.preparation.frames]]).to(self.device)
+        images = augment(pictures, self.preparation, self.config.augmentation, generator)
+        people = torch.from_numpy(self.people[rows[:: self.preparation.frames]]).to(self.device)
         return images.to(self.device, memory_format=torch.channels_last), people
 
     @contextmanager
@@ -97,6 +104,7 @@ class Run:
             "unreadable": len(self.paths) - len(self.kept),
             "iterations": state.iteration,
             "seconds": round(state.seconds, 1),
+            "precision": state.precision,
             "device": describe_device(self.device),
             "torch": torch.__version__,
         }

@@ -35,6 +35,7 @@ class TrainingState:
         alarm: watches for collapse.
         iteration: batches done.
         seconds: time spent, over all resumptions.
+        precision: what the trunk computes in, "fp32" or "bf16"; empty until it is chosen.
     """
 
     model: DaRe
@@ -44,6 +45,7 @@ class TrainingState:
     alarm: ScaleAlarm
     iteration: int = 0
     seconds: float = 0.0
+    precision: str = ""
 
     @classmethod
     def new(cls, model: DaRe, objective: Objective, config: TrainConfig, device: torch.device) -> "TrainingState":
@@ -98,6 +100,7 @@ class TrainingState:
             "data": data,
             "iteration": self.iteration,
             "seconds": self.seconds,
+            "precision": self.precision,
             "scale_start": self.alarm.start.tolist(),
             "scale_low": self.alarm.low.tolist(),
         }
@@ -125,6 +128,7 @@ class TrainingState:
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self.iteration, self.seconds = info["iteration"], info["seconds"]
+        self.precision = info.get("precision", "")  # chosen anew in a run that is older than the choice
         self.alarm = ScaleAlarm(np.asarray(info["scale_start"]), np.asarray(info["scale_low"], np.int64))
 
 

@@ -6,7 +6,9 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +18,20 @@ from torch import Tensor
 
 from dare.datasets.sample import UNKNOWN, Sample
 from dare.files import check_writable
-from dare.images import UnreadableImageError
+from dare.images import Preparation, UnreadableImageError
 from dare.models.checkpoints import MODEL_FILE, Checkpoint, load_checkpoint
 from dare.models.dare import DaRe
 from dare.models.devices import choose_device
 from dare.models.macs import count_macs
 from dare.models.weights import load_strictly
-from dare.training.augment import picture_size
+from dare.training.augment import Augmentation, picture_size
 from dare.training.batches import Batches, IdentityBatches, MixedBatches, TrackletBatches
 from dare.training.config import TrainConfig
+from dare.training.memory import memory_kept
 from dare.training.metrics import MetricsLog, summary_writer_class
 from dare.training.objectives import build_objective
 from dare.training.pictures import load_pictures
+from dare.training.precision import choose_precision, computing
 from dare.training.run import Run
 from dare.training.state import STATE_FILE, TrainingState
 
@@ -108,9 +112,12 @@ def train(
         summary_writer_class()
     place = choose_device(device)
     network = _network(config, init)  # before the pictures: what cannot be built is said at once
-    store, kept = _pictures(paths, config, folder if memory_map else None, skipped, on_progress)
+    load = partial(_pictures, paths, config.augmentation, folder if memory_map else None, on_progress)
+    first = config.stretches[0].preparation
+    store, kept = load(first, skipped)
     batches = _batches(people[kept], tracklets[kept], config)
-    run = Run(folder, config, place, store, paths, people, kept, batches, data_name, memory_map)
+    run = Run(folder, config, place, first, store, paths, people, kept, batches, data_name, memory_map)
+    del store  # the run alone holds the pictures, until they grow
     objective = build_objective(config, network, people[kept])
     state = TrainingState.new(network, objective, config, run.device)
     folder.mkdir(parents=True, exist_ok=True)
@@ -120,27 +127,43 @@ def train(
     columns += [f"loss {name}" for name in objective.names]
     columns += [f"scale {name}" for name in network.embedding_names]
     with MetricsLog(folder, columns, state.iteration, tensorboard=tensorboard) as log:
-        return _loop(state, run, log, on_progress, should_stop)
+        for stretch in config.stretches:
+            if state.iteration >= stretch.stop:
+                continue
+            if run.preparation != stretch.preparation:
+                _grow(run, stretch.preparation, load)
+            with memory_kept() if run.device.type == "cpu" else nullcontext():
+                stopped = _loop(state, run, log, stretch.stop, on_progress, should_stop)
+            if stopped:
+                break
+    checkpoint = run.save(state)
+    checkpoint.model.eval()
+    return checkpoint
 
 
 def _loop(
     state: TrainingState,
     run: Run,
     log: MetricsLog,
+    stop: int,
     on_progress: Callable[[Progress], None],
     should_stop: Callable[[], bool],
-) -> Checkpoint:
-    """Batch after batch until the last iteration, a stop from outside, or a reason to stop."""
+) -> bool:
+    """Batch after batch until an iteration, a stop from outside (True), or a reason to stop."""
     config = run.config
-    mixed = torch.autocast(run.device.type, torch.bfloat16, enabled=_bf16(config.precision, run.device))
     state.model.train()
+    if not state.precision:
+        with run.draws(state.iteration):
+            state.precision = choose_precision(
+                config.precision, run.device, state.model, state.objective, run.batch, state.iteration
+            )
     before = time.monotonic() - state.seconds
-    for images, people in _ahead(run.batch, state.iteration, config.iterations, config.workers):
+    for images, people in _ahead(run.batch, state.iteration, stop, config.workers):
         for group in state.optimizer.param_groups:
             group["lr"] = config.rate(state.iteration) * group["share"]
             group["betas"] = (config.momentum(state.iteration), config.beta2)
         state.objective.before(state.model, state.iteration)
-        with run.draws(state.iteration), mixed:
+        with run.draws(state.iteration), computing(state.precision, run.device):
             losses = state.objective(state.model, images, people, state.iteration)
         scales, total = losses.scales.cpu().double().numpy(), losses.total.item()
         if not math.isfinite(total):
@@ -160,12 +183,12 @@ def _loop(
         by_name = dict(zip(state.objective.names, values, strict=True))
         on_progress(Progress("training", state.iteration, config.iterations, by_name, total))
         if should_stop():
-            break
-        if state.iteration % config.save_every == 0 and state.iteration < config.iterations:
+            return True
+        if state.iteration < config.iterations and (
+            state.iteration == stop or state.iteration % config.save_every == 0
+        ):
             run.save(state)
-    checkpoint = run.save(state)
-    checkpoint.model.eval()
-    return checkpoint
+    return False
 
 
 def _labelled(samples: Sequence[Sample]) -> tuple[list[Path], NDArray[np.int64], NDArray[np.int64]]:
@@ -180,13 +203,14 @@ def _labelled(samples: Sequence[Sample]) -> tuple[list[Path], NDArray[np.int64],
 
 def _pictures(
     paths: list[Path],
-    config: TrainConfig,
+    augmentation: Augmentation,
     folder: Path | None,
-    skipped: list[UnreadableImageError] | None,
     on_progress: Callable[[Progress], None],
+    preparation: Preparation,
+    skipped: list[UnreadableImageError] | None,
 ) -> tuple[Tensor, NDArray[np.int64]]:
     """All pictures, and the positions of the readable ones."""
-    height, width = picture_size(config.preparation, config.augmentation)
+    height, width = picture_size(preparation, augmentation)
     pictures, problems = load_pictures(
         paths,
         height,
@@ -206,6 +230,18 @@ def _pictures(
         return torch.from_numpy(pictures), kept
 
 
+def _grow(run: Run, preparation: Preparation, load: Callable[..., tuple[Tensor, NDArray[np.int64]]]) -> None:
+    """Decode the pictures again, at another size; those of before make room first."""
+    run.show(preparation, torch.empty(0))
+    pictures, kept = load(preparation, [])
+    if not np.array_equal(kept, run.kept):
+        raise ValueError(
+            f"{len(run.kept)} training pictures could be read at first, and {len(kept)} when they were to grow to "
+            f"{preparation.size}; bring back the pictures of the start, and resume"
+        )
+    run.show(preparation, pictures)
+
+
 def _batches(people: NDArray[np.int64], tracklets: NDArray[np.int64], config: TrainConfig) -> Batches:
     """What comes into the batches, along the readable pictures; those of nobody stand behind the others."""
     if (frames := config.preparation.frames) > 1:
@@ -222,11 +258,14 @@ def _network(config: TrainConfig, init: str | Path | None) -> DaRe:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = config.architecture.build(None if init else config.weights, config.preparation.frames)
-    try:
-        count_macs(model, config.preparation.height, config.preparation.width)
-    except Exception as error:  # whatever a network says to a picture of a size that it cannot take
-        size, reason = config.preparation.size, " ".join(str(error).split())
-        raise ValueError(f"{config.architecture.backbone} takes no pictures of {size}: {reason}") from error
+    for preparation in (stretch.preparation for stretch in config.stretches):
+        try:
+            count_macs(model, preparation.height, preparation.width)
+        except Exception as error:  # whatever a network says to a picture of a size that it cannot take
+            reason = " ".join(str(error).split())
+            raise ValueError(
+                f"{config.architecture.backbone} takes no pictures of {preparation.size}: {reason}"
+            ) from error
     if init:
         start = load_checkpoint(init)
         load_strictly(model, start.model.state_dict(), str(init))
@@ -251,14 +290,3 @@ def _ahead(
         finally:
             for future in waiting:
                 future.cancel()
-
-
-def _bf16(precision: str, device: torch.device) -> bool:
-    """Whether the trunk computes in bfloat16; on CPUs only with AMX: AVX-512's bfloat16 was slower than fp32."""
-    if precision != "auto":
-        return precision == "bf16"
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
-        return False
-    return bool(torch.cpu.get_capabilities().get("amx_bf16"))

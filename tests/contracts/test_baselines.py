@@ -19,7 +19,7 @@ from dare.models.checkpoints import Architecture, Checkpoint, load_checkpoint, r
 from dare.runners.eager import EagerRunner
 from dare.runners.runner import open_runner
 from dare.training.config import PRESETS, TrainConfig, configure
-from dare.training.objectives import build_objective
+from dare.training.objectives import Batch, build_objective
 from dare.training.state import STATE_FILE
 from dare.training.train import Progress, train
 
@@ -157,7 +157,7 @@ def test_every_weight_learns(name: str) -> None:
     with torch.no_grad():  # a layer that starts at 0 lets nothing through to those before it at the first step
         for weight in model.parameters():
             weight.add_(0.0 if weight.any() else 0.01 * torch.randn_like(weight))
-    losses = objective(model, pictures(name, 12), torch.from_numpy(people), 0)
+    losses = objective(model, Batch(pictures(name, 12), torch.from_numpy(people)), 0)
     assert len(losses.each) == len(objective.names)
     assert len(losses.scales) == len(model.embedding_names)
     losses.total.backward()

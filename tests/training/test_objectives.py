@@ -16,7 +16,7 @@ from dare.models.checkpoints import Architecture, load_checkpoint, read_tensors
 from dare.training.augment import Augmentation
 from dare.training.config import PRESETS, TrainConfig, configure
 from dare.training.losses import identity_loss
-from dare.training.objectives import build_objective
+from dare.training.objectives import Batch, build_objective
 from dare.training.state import STATE_FILE
 from dare.training.train import train
 
@@ -43,7 +43,7 @@ def test_labels_become_classes_in_their_order_and_nobody_none() -> None:
     shown = torch.tensor([90, 4, UNKNOWN, 17, 4])
     objective = build_objective(CLASSIFYING, model, np.array([17, 90, 4, 4, UNKNOWN]))
     images = torch.randn(5, 3, 32, 16)
-    losses = objective(model.eval(), images, shown, 0)
+    losses = objective(model.eval(), Batch(images, shown), 0)
     scores = objective.classifiers[0](model(images).stages[-1])  # type: ignore[union-attr]
     torch.testing.assert_close(losses.total, identity_loss(scores, torch.tensor([2, 0, -1, 1, 0])))
     assert objective.names == ("identity",)
@@ -184,7 +184,7 @@ def test_pan_classifies_what_its_branches_pool_and_not_the_vector() -> None:
     walk.finish()
     pooled = walk.features.flatten(1)
     assert pooled.norm(dim=1).min() > 1.5  # two halves of length 1 would have the root of 2
-    losses = objective(model, images, shown, 0)
+    losses = objective(model, Batch(images, shown), 0)
     expected = [
         F.cross_entropy(classify(half), shown)
         for classify, half in zip(objective.classifiers, pooled.split(128, 1), strict=True)  # type: ignore[union-attr]
@@ -202,7 +202,7 @@ def test_mscan_is_trained_with_the_loss_of_its_boxes() -> None:
     assert objective.names == ("body", "parts", "boxes")
     with torch.no_grad():
         model.steps[-1].tap.locate[-1].bias[3] += 3.0  # the head's box, far below the picture
-    losses = objective(model, torch.randn(6, 3, 32, 16), torch.from_numpy(people), 0)
+    losses = objective(model, Batch(torch.randn(6, 3, 32, 16), torch.from_numpy(people)), 0)
     assert losses.each[2].item() > 0.1
     torch.testing.assert_close(losses.total, losses.each.sum())
     losses.total.backward()

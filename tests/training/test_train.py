@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import make_market, save_picture
 
-import dare.training.objectives
+import dare.training.terms
 import dare.training.pictures
 import dare.training.train
 from dare.datasets import Sample, market1501
@@ -205,14 +205,14 @@ def test_a_nan_stops_the_run_with_the_batch_and_the_state(samples: tuple[Sample,
 def test_what_was_saved_before_a_nan_stays_sound(
     samples: tuple[Sample, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    losses, calls = dare.training.objectives.triplet_losses, 0
+    losses, calls = dare.training.terms.triplet_losses, 0
 
     def nan_in_the_fifth(*arguments: object) -> torch.Tensor:
         nonlocal calls
         calls += 1
         return losses(*arguments) * (math.nan if calls == 5 else 1.0)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(dare.training.objectives, "triplet_losses", nan_in_the_fifth)
+    monkeypatch.setattr(dare.training.terms, "triplet_losses", nan_in_the_fifth)
     with pytest.raises(TrainingStoppedError, match=r"the loss is nan, iteration 4.*which --init can start from"):
         train(samples, tmp_path, replace(SMALL, save_every=2))
     kept = load_checkpoint(tmp_path)

@@ -58,6 +58,19 @@ class Settings:
     beta2: Annotated[float | None, _help("Of Adam.")] = None
     weight_decay: Annotated[float | None, _help("Of Adam.")] = None
     fusion_rate: Annotated[float | None, _help("Learning rate of the fusion weights, as a share.")] = None
+    trunk_rate: Annotated[float | None, _help("Learning rate of the stages' bodies, as a share.")] = None
+    terms: Annotated[
+        str | None,
+        _help(
+            "What is trained for, with weights, as in --terms triplet=1,teacher=6: triplet, identity, teacher (with "
+            "--teacher), space (every exit's vectors pulled to the last one's)."
+        ),
+    ] = None
+    space: Annotated[
+        Literal["own", "shared"] | None,
+        _help("shared: a gallery holds vectors of the last exit alone, and every exit searches them."),
+    ] = None
+    unit: Annotated[bool | None, _help("Vectors of length 1, compared by cosine, or of any length.")] = None
     enlarge: Annotated[
         bool | None, _help("Crop from pictures enlarged by 1.125, or shift pictures of the input's size by as much.")
     ] = None

@@ -24,6 +24,8 @@ def train(
     resume: Annotated[bool, Parameter(negative="")] = False,
     layout: Layout = None,
     generated: Path | None = None,
+    unlabelled: Annotated[list[Path] | None, Parameter(negative="")] = None,
+    teacher: Path | None = None,
     device: Device = "cpu",
     threads: Threads = None,
     memory_map: Annotated[bool, Parameter(negative="")] = False,
@@ -51,6 +53,11 @@ def train(
         Go on with the run in this folder.
     generated
         Folder of pictures that show nobody, such as generated ones, which `--preset lsro` learns from as well.
+    unlabelled
+        Folder of pictures of people who need not be known, which the term `teacher` learns from as well; may be given
+        several times. `--generated-images` says how many of them come into a batch.
+    teacher
+        A network whose vectors the term `teacher` follows: a checkpoint, exported steps, or another toolbox's network.
     memory_map
         Keep decoded pictures in a file of the run's folder instead of in memory.
     tensorboard
@@ -60,6 +67,7 @@ def train(
     """
     from dare.datasets import open_benchmark
     from dare.datasets.folder import pictures_below
+    from dare.runners.runner import open_runner
     from dare.training.config import PRESETS, configure
     from dare.training.state import STATE_FILE
     from dare.training.train import train as train_network
@@ -73,14 +81,17 @@ def train(
     benchmark = open_benchmark(root, layout)
     for note in benchmark.notes:
         console.print(f"note: {note}")
+    others = [
+        path for folder in (*([generated] if generated else []), *(unlabelled or [])) for path in pictures_below(folder)
+    ]
     with stop_on_signal() as stopping, progress() as show:
 
         def on_progress(now: Any) -> None:
             show(now.phase, now.done, now.total, now.remark)
-            if stopping() and now.phase == "pictures":
+            if stopping() and now.phase != "training":
                 saved = (run / STATE_FILE).exists()
                 output.print(
-                    f"stopped while pictures were read, saved in {run}; go on with --resume"
+                    f"stopped before training went on, saved in {run}; go on with --resume"
                     if saved
                     else "stopped before the first iteration; there is nothing to save yet"
                 )
@@ -94,7 +105,8 @@ def train(
             init=init,
             resume=resume,
             device=device,
-            generated=pictures_below(generated) if generated else (),
+            generated=others,
+            teacher=open_runner(teacher) if teacher else None,
             memory_map=memory_map,
             skipped=skipped,
             tensorboard=tensorboard,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dare.models.alexnet import alexnet
 from dare.models.densenet import densenet201
 from dare.models.mscan import mscan
+from dare.models.omni import omni, omni25, omni50, omni75
 from dare.models.resnet import resnet18, resnet34, resnet50
 from dare.models.slim import slim, tiny
 from dare.models.stage import Stage
@@ -20,6 +21,10 @@ BACKBONES: dict[str, Callable[..., list[Stage]]] = {
     "mscan": mscan,
     "slim": slim,
     "tiny": tiny,
+    "omni": omni,
+    "omni75": omni75,
+    "omni50": omni50,
+    "omni25": omni25,
 }
 """Name -> builder. Without arguments: random weights, no network access."""
 

@@ -41,7 +41,7 @@ class Architecture:
 
     Attributes:
         backbone: a name in `BACKBONES`, or `timm/NAME`.
-        taps, fusion: of DaRe; the baselines have one exit.
+        taps, fusion, unit: of DaRe; the baselines have one exit and vectors of any length.
         hidden_dim: of DaRe and of the baselines in `HEADED`; the others have no such layer.
         embedding_dim: size of the vectors; what 0 means, where it is allowed, the baseline says.
         network: "dare", or a name in `BASELINES`.
@@ -53,12 +53,15 @@ class Architecture:
     embedding_dim: int = 128
     hidden_dim: int = 1024
     network: str = DARE
+    unit: bool = False
 
     def __post_init__(self) -> None:
         if self.network != DARE and self.network not in BASELINES:
             raise ValueError(f"unknown network {self.network!r}; choose {', '.join([DARE, *BASELINES])}")
         if self.network != DARE and self.taps is not None:
             raise ValueError(f"{self.network} has one exit, behind its last stage; leave taps out")
+        if self.network != DARE and self.unit:
+            raise ValueError(f"vectors of {self.network} are not scaled to length 1; leave unit out")
         if self.embedding_dim < 0:
             raise ValueError(f"embedding_dim must be at least 0, got {self.embedding_dim}")
 
@@ -73,7 +76,7 @@ class Architecture:
             raise ValueError(f"{self.network} takes pictures one by one, got frames={frames}; set frames to 1")
         stages = build_backbone(self.backbone, weights)
         if self.network == DARE:
-            return DaRe(stages, self.embedding_dim, self.hidden_dim, self.taps, self.fusion)
+            return DaRe(stages, self.embedding_dim, self.hidden_dim, self.taps, self.fusion, unit=self.unit)
         own = {"hidden_dim": self.hidden_dim} if self.network in HEADED else {}
         own |= {"frames": frames} if self.network in TRACKLETS else {}
         return BASELINES[self.network](stages, self.embedding_dim, **own)

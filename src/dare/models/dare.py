@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dare.models.stage import Stage
@@ -15,7 +16,7 @@ Head = Callable[[int], nn.Module]
 
 @dataclass(frozen=True, slots=True)
 class StageEmbeddings:
-    """Vectors of a batch, the same in training and evaluation; not normalised, compared by Euclidean distance.
+    """Vectors of a batch, the same in training and evaluation; compared by Euclidean distance.
 
     Attributes:
         stages: (S, B, D), one per tapped stage, in order of depth.
@@ -62,17 +63,31 @@ class Step(nn.Module):
         return vectors
 
 
-class Fusion(nn.Module):
-    """Weighted sum of the stages' embeddings, equation 1; any weights, also negative ones."""
+class Unit(nn.Module):
+    """Vectors (..., D) of length 1, whose Euclidean distances rank as their cosines do."""
 
-    def __init__(self, stages: int) -> None:
+    def forward(self, vectors: Tensor) -> Tensor:
+        return F.normalize(vectors, dim=-1)
+
+
+class Fusion(nn.Module):
+    """Weighted sum of the stages' embeddings, equation 1; any weights, also negative ones.
+
+    Args:
+        stages: S.
+        unit: whether the sum is scaled to length 1.
+    """
+
+    def __init__(self, stages: int, unit: bool = False) -> None:
         super().__init__()
+        self.unit = unit
         bound = stages**-0.5  # what torch draws for the released code's Conv1d(stages -> 1, kernel 1)
         self.weights = nn.Parameter(torch.empty(stages).uniform_(-bound, bound))
 
     def forward(self, stages: Tensor) -> Tensor:
         """(S, B, D) -> (B, D)."""
-        return (self.weights[:, None, None] * stages).sum(0)
+        total = (self.weights[:, None, None] * stages).sum(0)
+        return F.normalize(total, dim=-1) if self.unit else total
 
 
 class DaRe(nn.Module):
@@ -87,6 +102,7 @@ class DaRe(nn.Module):
         hidden_dim: units of a head's first layer; 1024 in the released code, 1204 in the paper's text.
         taps: stages that get a head, counted from 1; all by default. TriNet is `taps=[4]` without fusion.
         fusion: whether the last exit is the learnt weighted sum of all stages.
+        unit: whether every vector is scaled to length 1, so that Euclidean distances rank as cosines do.
         head: makes other heads than the paper's, as the baselines have them; it alone then says how large vectors are.
         frames: pictures that the last tap makes one vector of, where it does: tracklets come one behind the other.
 
@@ -105,6 +121,7 @@ class DaRe(nn.Module):
         taps: Sequence[int] | None = None,
         fusion: bool = True,
         *,
+        unit: bool = False,
         head: Head | None = None,
         frames: int = 1,
     ) -> None:
@@ -114,12 +131,12 @@ class DaRe(nn.Module):
         self.taps = tuple(range(1, len(stages) + 1)) if taps is None else tuple(sorted(set(taps)))
         if not self.taps or self.taps[0] < 1 or self.taps[-1] > len(stages):
             raise ValueError(f"taps must name stages from 1 to {len(stages)}, got {taps}")
-        head = head or partial(_head, hidden_dim=hidden_dim, embedding_dim=embedding_dim)
+        head = head or partial(_head, hidden_dim=hidden_dim, embedding_dim=embedding_dim, unit=unit)
         self.steps = nn.ModuleList(
             Step(stage, head(stage.channels) if number in self.taps else None)
             for number, stage in enumerate(stages[: self.taps[-1]], start=1)
         )
-        self.fusion = Fusion(len(self.taps)) if fusion else None
+        self.fusion = Fusion(len(self.taps), unit) if fusion else None
         self.frames = frames
 
     def forward(self, images: Tensor) -> StageEmbeddings:
@@ -214,10 +231,11 @@ def blocks_of(body: nn.Module) -> Iterator[nn.Module]:
         yield from blocks_of(part)
 
 
-def _head(channels: int, hidden_dim: int, embedding_dim: int) -> nn.Module:
+def _head(channels: int, hidden_dim: int, embedding_dim: int, unit: bool) -> nn.Module:
     return nn.Sequential(
         nn.Linear(channels, hidden_dim),
         nn.BatchNorm1d(hidden_dim),
         nn.ReLU(),
         nn.Linear(hidden_dim, embedding_dim),
+        *([Unit()] if unit else []),
     )

@@ -102,6 +102,7 @@ class CapturedSteps:
         self._steps = [step for step in model.steps if isinstance(step, Step)]
         self.tapped = [step.head is not None for step in self._steps]
         self.fusion = None if model.fusion is None else model.fusion.weights.detach().cpu().numpy().copy()
+        self.unit = model.fusion is not None and model.fusion.unit
         self._mixed, self._record = mixed, record
         self._known: dict[tuple[int, torch.Size], Replay] = {}
         self._one_at_a_time = threading.Lock()

@@ -62,6 +62,7 @@ class Manifest:
         engine: a name in `EXPORTED`.
         precision: "int8" also where only some steps are.
         fusion: weights of the tapped steps' vectors in the fused one; None without fusion.
+        unit: whether vectors have length 1, the fused one too.
         parity: how close the export came to the network, for people to read.
         tools: name -> version of what wrote it.
     """
@@ -78,6 +79,7 @@ class Manifest:
     steps: tuple[ExportedStep, ...]
     parity: dict[str, Any] = field(default_factory=dict)
     tools: dict[str, str] = field(default_factory=dict)
+    unit: bool = False
 
     def __post_init__(self) -> None:
         if self.engine not in EXPORTED or self.precision not in PRECISIONS[self.engine]:
@@ -184,6 +186,7 @@ def _check_kinds(fields: dict[str, Any]) -> None:
         "stage_names": are(str, fields["stage_names"]),
         "exit_names": are(str, fields["exit_names"]),
         "fusion": fusion is None or are_finite(fusion),
+        "unit": isinstance(fields.get("unit", False), bool),
         "preparation": are_finite(preparation["mean"]) and are_finite(preparation["std"]),
         "costs": are(int, costs["macs"]) and isinstance(costs["source"], str),
         "steps": all(

@@ -3,17 +3,19 @@
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dare.models.dare import Step
+from dare.models.dare import Step, Unit
 from dare.models.stage import GlobalAveragePool, StripePool
 
 PAPERS_HEAD = [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
+HEADS = (PAPERS_HEAD, [*PAPERS_HEAD, Unit])
 
 
 def pack_head(step: Step) -> Callable[[Tensor], Tensor]:
     """Feature map -> (B, D) of a tapped step; heads of another form than the paper's run as they are."""
-    is_papers = isinstance(step.head, nn.Sequential) and [type(part) for part in step.head] == PAPERS_HEAD
+    is_papers = isinstance(step.head, nn.Sequential) and [type(part) for part in step.head] in HEADS
     return FoldedHead(step) if is_papers else step.embed
 
 
@@ -27,7 +29,7 @@ class FoldedHead:
     def __init__(self, step: Step) -> None:
         assert step.tap is not None
         assert isinstance(step.head, nn.Sequential)
-        first, norm, _, last = step.head
+        first, norm, _, last, *unit = step.head
         assert isinstance(first, nn.Linear)
         assert isinstance(norm, nn.BatchNorm1d)
         assert isinstance(last, nn.Linear)
@@ -38,11 +40,12 @@ class FoldedHead:
         # Transposed: a product of one row with it reads memory in order.
         self._hidden, self._hidden_bias = (first.weight * scale[:, None]).detach().t().contiguous(), bias.detach()
         self._last, self._last_bias = last.weight.detach().t().contiguous(), last.bias.detach()
-        self._tap = step.tap
+        self._tap, self._unit = step.tap, bool(unit)
 
     def __call__(self, features: Tensor) -> Tensor:
         hidden = torch.addmm(self._hidden_bias, _pooled(self._tap, features.float()), self._hidden).relu_()
-        return torch.addmm(self._last_bias, hidden, self._last)
+        vectors = torch.addmm(self._last_bias, hidden, self._last)
+        return F.normalize(vectors, dim=1) if self._unit else vectors
 
 
 def _pooled(tap: nn.Module, features: Tensor) -> Tensor:

@@ -43,6 +43,7 @@ class OnnxSteps:
     def __init__(self, manifest: Manifest, threads: int) -> None:
         self.tapped = [step.dimensions is not None for step in manifest.steps]
         self.fusion = None if manifest.fusion is None else np.asarray(manifest.fusion, np.float32)
+        self.unit = manifest.unit
         self._steps = manifest.steps
         self._sessions = [_session(manifest, step, threads) for step in manifest.steps]
         self._inputs = [session.get_inputs()[0].name for session in self._sessions]

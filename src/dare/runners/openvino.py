@@ -53,6 +53,7 @@ class OpenvinoSteps:
     def __init__(self, manifest: Manifest, threads: int) -> None:
         self.tapped = [step.dimensions is not None for step in manifest.steps]
         self.fusion = None if manifest.fusion is None else np.asarray(manifest.fusion, np.float32)
+        self.unit = manifest.unit
         self._openvino = _openvino()
         self._manifest, self._steps = manifest, manifest.steps
         self._settings = {

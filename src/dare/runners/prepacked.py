@@ -97,6 +97,7 @@ class PrepackedSteps:
     def __init__(self, model: DaRe, size: tuple[int, int], precision: str) -> None:
         self.tapped = [step.head is not None for step in model.steps]
         self.fusion = None if model.fusion is None else model.fusion.weights.detach().numpy().copy()
+        self.unit = model.fusion is not None and model.fusion.unit
         model.to(memory_format=torch.channels_last)
         self._frames = model.frames
         generator = torch.Generator().manual_seed(0)

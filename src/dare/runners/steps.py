@@ -22,6 +22,7 @@ class Steps(Protocol):
     Attributes:
         tapped: of each step, whether it gives vectors.
         fusion: (S,), the weights of the tapped steps' vectors in the fused one, or None.
+        unit: whether vectors have length 1, the fused one too.
     """
 
     @property
@@ -29,6 +30,9 @@ class Steps(Protocol):
 
     @property
     def fusion(self) -> NDArray[np.float32] | None: ...
+
+    @property
+    def unit(self) -> bool: ...
 
     def run(self, step: int, features: Any, stop: Stop | None) -> tuple[Any, Vectors | None] | None:
         """Feature maps (images at step 0) -> the next ones and (B, D) of a tapped step; None if `stop` said True.
@@ -95,6 +99,8 @@ class StepWalk:
         total: Vectors = weights[0] * self.vectors[0]
         for weight, vectors in zip(weights[1:], self.vectors[1:], strict=True):
             total += weight * vectors
+        if self._steps.unit:
+            total /= np.linalg.norm(total, axis=1, keepdims=True)
         return total
 
 

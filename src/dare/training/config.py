@@ -12,6 +12,7 @@ from dare.models.baselines.svdnet import phases
 from dare.models.checkpoints import DARE, Architecture, load_checkpoint
 from dare.training.augment import Augmentation
 from dare.training.sizes import Sizes, Stretch, check_sizes, parse_sizes, rescaled, stretches
+from dare.training.terms import TERMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,12 @@ class TrainConfig:
         beta1, beta1_late, beta2: of Adam; beta1 changes at `decay_start`.
         weight_decay: of Adam (in the released code, not in the paper).
         fusion_rate: learning rate of the fusion weights as a share of the others'.
+        trunk_rate: the same of the stages' bodies, which may start from weights that should not be lost.
         margin: added before the softplus of triplet losses.
-        deep_supervision: a triplet loss on every stage; False leaves only the fused vector's.
+        deep_supervision: every term on every stage; False leaves only the fused vector's.
+        terms: names in `TERMS` and their weights: what a DaRe is trained for is their sum.
+        space: "shared" declares that all exits' vectors may be compared with those of the last one, which a teacher or
+            the term `space` brings about; "own", that each compares with those of its own exit.
         generated_images: pictures in each batch that show nobody, which a classifier should find like anybody (LSRO).
         rounds: of restraint and relaxation, in `svdnet`; 0 trains its eigenlayer as any other layer.
         dropout: share of a vector's values that a classifier of the training people does not see, in baselines that
@@ -67,8 +72,11 @@ class TrainConfig:
     beta2: float = 0.999
     weight_decay: float = 1e-4
     fusion_rate: float = 1.0
+    trunk_rate: float = 1.0
     margin: float = 0.0
     deep_supervision: bool = True
+    terms: tuple[tuple[str, float], ...] = (("triplet", 1.0),)
+    space: Literal["own", "shared"] = "own"
     dropout: float = 0.0
     generated_images: int = 0
     rounds: int = 0
@@ -93,13 +101,15 @@ class TrainConfig:
             raise ValueError(
                 f"learning_rate must be positive and final_rate in 0..1, got {self.learning_rate} and {self.final_rate}"
             )
-        if not self.fusion_rate >= 0 or not math.isfinite(self.margin):
+        if min(self.fusion_rate, self.trunk_rate) < 0 or not math.isfinite(self.margin):
             raise ValueError(
-                f"fusion_rate must be at least 0 and margin finite, got {self.fusion_rate} and {self.margin}"
+                f"fusion_rate and trunk_rate must be at least 0 and margin finite, got {self.fusion_rate}, "
+                f"{self.trunk_rate} and {self.margin}"
             )
         if not (0 <= self.ease_in <= 1 and 0 <= self.average < 1):
             raise ValueError(f"ease_in and average are shares, got {self.ease_in} and {self.average}")
         check_sizes(self.sizes, self.preparation, self.iterations)
+        self._check_terms()
         network = self.architecture.network
         if not (self.deep_supervision or (self.architecture.fusion and network == DARE)):
             raise ValueError("without deep supervision and without fusion there is nothing to train on")
@@ -119,6 +129,19 @@ class TrainConfig:
                 f"them need at least {phases(self.rounds)} iterations; "
                 f"got {network}, {self.average} and {self.iterations}"
             )
+
+    def _check_terms(self) -> None:
+        names = [name for name, _ in self.terms]
+        if not names or len(set(names)) < len(names) or not set(names) <= set(TERMS):
+            raise ValueError(
+                f"terms are one or more of {', '.join(TERMS)}, each once; got {', '.join(names) or 'none'}"
+            )
+        if not all(math.isfinite(weight) and weight > 0 for _, weight in self.terms):
+            raise ValueError(f"weights of terms must be positive, got {dict(self.terms)}")
+        if self.architecture.network != DARE and self.terms != (("triplet", 1.0),):
+            raise ValueError(f"{self.architecture.network} is trained for what its paper says; leave terms out")
+        if self.space == "shared" and not {"teacher", "space"} & set(names):
+            raise ValueError("exits share a space only by the term teacher or space; add one, or set space to own")
 
     @property
     def stretches(self) -> tuple[Stretch, ...]:
@@ -268,6 +291,8 @@ def configure(preset: TrainConfig, settings: Mapping[str, Any], init: str | Path
             raise ValueError("weights and init both say what to start from; give one of them")
         start = load_checkpoint(init)
         preset = replace(preset, architecture=start.architecture, preparation=start.preparation, weights=None)
+    if isinstance(rest.get("terms"), str):
+        rest["terms"] = parse_terms(rest["terms"])
     rest |= _sized(preset, rest)
     if "iterations" in rest and "decay_start" not in rest:
         rest["decay_start"] = round(preset.decay_start * rest["iterations"] / preset.iterations)
@@ -289,6 +314,15 @@ def configure(preset: TrainConfig, settings: Mapping[str, Any], init: str | Path
     return replace(preset, **rest)
 
 
+def parse_terms(text: str) -> tuple[tuple[str, float], ...]:
+    """`triplet=1,teacher=6` as names and weights; a name alone weighs 1."""
+    parts = [part.strip().partition("=") for part in text.split(",")]
+    try:
+        return tuple((name, float(weight) if sign else 1.0) for name, sign, weight in parts)
+    except ValueError:
+        raise ValueError(f"expected terms and their weights, such as triplet=1,teacher=6, got {text!r}") from None
+
+
 def _sized(preset: TrainConfig, given: Mapping[str, Any]) -> dict[str, Any]:
     """What follows from given sizes for the rest, and from the rest for a preset's sizes."""
     sizes = given.get("sizes", preset.sizes)
@@ -298,7 +332,7 @@ def _sized(preset: TrainConfig, given: Mapping[str, Any]) -> dict[str, Any]:
     if "sizes" not in given:
         return {"sizes": rescaled(sizes, given.get("iterations", preset.iterations))}
     height, width, _ = sizes[-1]
-    return {"iterations": sum(size[-1] for size in sizes), "height": height, "width": width} | given | {"sizes": sizes}
+    return {"iterations": sum(size[-1] for size in sizes), "height": height, "width": width, **given, "sizes": sizes}
 
 
 def _unused(network: str) -> tuple[str, ...]:

@@ -20,7 +20,23 @@ from dare.models.baselines.mscan import misplaced
 from dare.models.baselines.svdnet import restrain
 from dare.models.dare import DaRe
 from dare.training.config import TrainConfig
-from dare.training.losses import identity_loss, median_distance, pairwise_distances, triplet_losses
+from dare.training.losses import identity_loss, median_distance, pairwise_distances
+from dare.training.terms import Embedded, build_terms
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a network is shown at once; pictures without labels come last.
+
+    Attributes:
+        images: (B, 3, H, W); of tracklets, all frames one behind the other.
+        people: (B,), of tracklets one each; `UNKNOWN` in pictures without labels.
+        targets: (B, D), a teacher's vectors, or None without one.
+    """
+
+    images: Tensor
+    people: Tensor
+    targets: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,39 +54,44 @@ class Losses:
     scales: Tensor
 
 
-class Triplets(nn.Module):
-    """The batch-hard triplet loss of every embedding.
+class Terms(nn.Module):
+    """A weighted sum of named terms, each on every embedding.
 
     Args:
         names: of the network's embeddings.
-        deep_supervision, margin, hardness: as in `TrainConfig`.
+        terms: name -> a module that gives a loss for each embedding.
+        weights: of the terms, by their names.
+        deep_supervision: as in `TrainConfig`.
 
     Attributes:
-        names: one per loss.
+        names: one per loss; those of triplets are called as their embeddings.
     """
 
     def __init__(
-        self, names: Sequence[str], deep_supervision: bool, margin: float, hardness: Callable[[int], float]
+        self, names: Sequence[str], terms: Mapping[str, nn.Module], weights: Mapping[str, float], deep_supervision: bool
     ) -> None:
         super().__init__()
-        self.names = tuple(names)
+        self.names = tuple(name if term == "triplet" else f"{term} {name}" for term in terms for name in names)
+        self.terms, self._weights = nn.ModuleDict(terms), weights
         self._supervised = slice(None) if deep_supervision else slice(-1, None)
-        self._margin, self._hardness = margin, hardness
 
     def before(self, model: DaRe, iteration: int) -> None:
         """Asked before each iteration, counted from 0: what changes in the network by itself. Here nothing does."""
 
-    def forward(self, model: DaRe, images: Tensor, people: Tensor, iteration: int) -> Losses:
-        """Images (B, 3, H, W) of people (B,) -> losses; of tracklets, all frames one behind the other."""
-        embeddings = model(images).all()
-        with torch.autocast(images.device.type, enabled=False):
-            distances = pairwise_distances(embeddings)
-            each = triplet_losses(distances, people, self._margin, self._hardness(iteration))
-            return Losses(each[self._supervised].sum(), each, median_distance(distances.detach()))
+    def forward(self, model: DaRe, batch: Batch, iteration: int) -> Losses:
+        """Losses of a batch; of tracklets, all frames stand one behind the other."""
+        embeddings = model(batch.images).all()
+        with torch.autocast(batch.images.device.type, enabled=False):
+            vectors = embeddings.float()
+            distances = pairwise_distances(vectors)
+            embedded = Embedded(vectors, distances, batch.people, batch.targets, iteration)
+            each = {name: term(embedded) for name, term in self.terms.items()}
+            weighed = [self._weights[name] * losses[self._supervised].sum() for name, losses in each.items()]
+            return Losses(torch.stack(weighed).sum(), torch.cat([*each.values()]), median_distance(distances.detach()))
 
 
 class Identities(nn.Module):
-    """Softmax classification of the training people by a network's last vector; attributes as of `Triplets`.
+    """Softmax classification of the training people by a network's last vector; attributes as of `Terms`.
 
     Args:
         names: the vector is cut into as many parts of one size, and each part has a classifier and a loss.
@@ -102,17 +123,17 @@ class Identities(nn.Module):
         self.register_buffer("people", torch.from_numpy(people))
 
     def before(self, model: DaRe, iteration: int) -> None:
-        """As of `Triplets`."""
+        """As of `Terms`."""
         if self._schedule:
             self._schedule(model, iteration)
 
-    def forward(self, model: DaRe, images: Tensor, people: Tensor, iteration: int) -> Losses:
-        """As of `Triplets`."""
-        walk = model.walk(images)
+    def forward(self, model: DaRe, batch: Batch, iteration: int) -> Losses:
+        """As of `Terms`."""
+        walk = model.walk(batch.images)
         embeddings = walk.finish().all()
         vectors = walk.features.flatten(1) if self._raw else embeddings[-1]
-        with torch.autocast(images.device.type, enabled=False):
-            each = self._classified(F.dropout(vectors.float(), self._dropout), people)
+        with torch.autocast(batch.images.device.type, enabled=False):
+            each = self._classified(F.dropout(vectors.float(), self._dropout), batch.people)
             each += [constraint(model, walk.features) for constraint in self._constraints.values()]
             losses = torch.stack(each)
             return Losses(losses.sum(), losses, median_distance(pairwise_distances(embeddings.detach())))
@@ -124,7 +145,7 @@ class Identities(nn.Module):
         return [identity_loss(classify(part), classes) for classify, part in zip(self.classifiers, parts, strict=True)]
 
 
-Objective = Triplets | Identities
+Objective = Terms | Identities
 
 
 def build_objective(config: TrainConfig, model: DaRe, people: NDArray[np.int64]) -> Objective:
@@ -133,10 +154,14 @@ def build_objective(config: TrainConfig, model: DaRe, people: NDArray[np.int64])
     Args:
         people: of the training pictures.
     """
-    network = config.architecture.network
+    network, known = config.architecture.network, np.unique(people[people != UNKNOWN])
+    size = _dimensions(model, config.preparation)
     if network not in CLASSIFIED:
-        return Triplets(model.embedding_names, config.deep_supervision, config.margin, config.hardness)
-    size, known = _dimensions(model, config.preparation), np.unique(people[people != UNKNOWN])
+        names = model.embedding_names
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            terms = build_terms(config, len(names), size, known)
+        return Terms(names, terms, dict(config.terms), config.deep_supervision)
     schedule = partial(restrain, iterations=config.iterations, rounds=config.rounds) if config.rounds else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)

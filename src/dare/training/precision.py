@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
 from dare.models.dare import DaRe
-from dare.training.objectives import Objective
+from dare.training.objectives import Batch, Objective
 
 ROUNDS = 2
 GAIN = 1.1
@@ -39,7 +39,7 @@ def choose_precision(
     device: torch.device,
     model: DaRe,
     objective: Objective,
-    batch: Callable[[int], tuple[Tensor, Tensor]],
+    batch: Callable[[int], Batch],
     iteration: int,
 ) -> str:
     """ "fp32" or "bf16": what was asked for, or by "auto" what the device is made for; on a CPU, what is faster.
@@ -53,7 +53,7 @@ def choose_precision(
     if device.type != "cpu" or not _has_bf16():
         return "fp32"
     model, objective = copy.deepcopy((model, objective))
-    images, people = batch(iteration)
+    shown = batch(iteration)
     seconds: dict[str, list[float]] = {"fp32": [], "bf16": []}
     for _ in range(1 + ROUNDS):
         for precision, times in seconds.items():
@@ -61,7 +61,7 @@ def choose_precision(
             model.zero_grad()
             objective.zero_grad()
             with computing(precision, device):
-                losses = objective(model, images, people, iteration)
+                losses = objective(model, shown, iteration)
             losses.total.backward()
             times.append(time.perf_counter() - before)
     fp32, bf16 = (min(times[1:]) for times in seconds.values())  # the first one prepares kernels

@@ -21,6 +21,7 @@ from dare.training.alarm import TrainingStoppedError
 from dare.training.augment import augment
 from dare.training.batches import Batches
 from dare.training.config import TrainConfig
+from dare.training.objectives import Batch
 from dare.training.state import STATE_FILE, TrainingState
 
 
@@ -32,6 +33,8 @@ class Run:
         preparation: of the pictures that are trained on now.
         pictures, paths, people: one per picture; `UNKNOWN` are those that show nobody.
         kept: rows of the pictures that could be read; the batches count along these.
+        targets: (N, D), a teacher's vectors of length 1, or None without one.
+        teacher: what the checkpoint says of it.
         mapped: whether the pictures lie in a file; then a GPU gets those of a batch, else it gets all of them at once.
     """
 
@@ -46,6 +49,8 @@ class Run:
     batches: Batches
     data_name: str
     mapped: bool = False
+    targets: NDArray[np.float32] | None = None
+    teacher: str = ""
 
     def __post_init__(self) -> None:
         self.show(self.preparation, self.pictures)
@@ -65,11 +70,8 @@ class Run:
         """Which pictures are in the batch of an iteration."""
         return self.kept[self.batches[iteration]]
 
-    def batch(self, iteration: int) -> tuple[Tensor, Tensor]:
-        """Images (B, 3, H, W) and people (B,) of an iteration; a function of the seed and its number alone.
-
-        Of tracklets, all frames one behind the other, and a person for each tracklet.
-        """
+    def batch(self, iteration: int) -> Batch:
+        """What is shown in an iteration; a function of the seed and its number alone."""
         rows = self.rows(iteration)
         # A GPU augments wherever the pictures are kept, so a run may be resumed with them kept elsewhere.
         place = self.device if self.device.type == "cuda" else self.pictures.device
@@ -77,7 +79,8 @@ class Run:
         pictures = self.pictures[torch.from_numpy(rows).to(self.pictures.device)].to(place)
         images = augment(pictures, self.preparation, self.config.augmentation, generator)
         people = torch.from_numpy(self.people[rows[:: self.preparation.frames]]).to(self.device)
-        return images.to(self.device, memory_format=torch.channels_last), people
+        targets = None if self.targets is None else torch.from_numpy(self.targets[rows]).to(self.device)
+        return Batch(images.to(self.device, memory_format=torch.channels_last), people, targets)
 
     @contextmanager
     def draws(self, iteration: int) -> Iterator[None]:
@@ -101,6 +104,7 @@ class Run:
             "people": len(np.unique(labelled)),
             "pictures": len(labelled),
             "generated": len(people) - len(labelled),
+            "teacher": self.teacher,
             "unreadable": len(self.paths) - len(self.kept),
             "iterations": state.iteration,
             "seconds": round(state.seconds, 1),

@@ -54,8 +54,13 @@ class TrainingState:
         objective.to(device)
         average = copy.deepcopy(model).requires_grad_(False) if config.average else model
         fusion = list(model.fusion.parameters()) if model.fusion else []
-        others = [weight for name, weight in model.named_parameters() if not name.startswith("fusion.")]
+        bodies = [step.get_submodule("body") for step in model.steps] if config.trunk_rate != 1 else []
+        trunk = [weight for body in bodies for weight in body.parameters()]
+        apart = {id(weight) for weight in (*fusion, *trunk)}
+        others = [weight for weight in model.parameters() if id(weight) not in apart]
         groups: list[dict[str, Any]] = [{"params": others, "share": 1.0}]
+        if trunk:
+            groups.append({"params": trunk, "share": config.trunk_rate})
         if fusion:
             groups.append({"params": fusion, "share": config.fusion_rate})
         if own := list(objective.parameters()):

@@ -24,16 +24,18 @@ from dare.models.dare import DaRe
 from dare.models.devices import choose_device
 from dare.models.macs import count_macs
 from dare.models.weights import load_strictly
+from dare.runners.runner import Runner
 from dare.training.augment import Augmentation, picture_size
 from dare.training.batches import Batches, IdentityBatches, MixedBatches, TrackletBatches
 from dare.training.config import TrainConfig
 from dare.training.memory import memory_kept
 from dare.training.metrics import MetricsLog, summary_writer_class
-from dare.training.objectives import build_objective
+from dare.training.objectives import Batch, build_objective
 from dare.training.pictures import load_pictures
 from dare.training.precision import choose_precision, computing
 from dare.training.run import Run
 from dare.training.state import STATE_FILE, TrainingState
+from dare.training.teacher import teach
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ def train(
     resume: bool = False,
     device: str = "cpu",
     generated: Sequence[Path] = (),
+    teacher: Runner | None = None,
     memory_map: bool = False,
     skipped: list[UnreadableImageError] | None = None,
     tensorboard: bool = False,
@@ -84,7 +87,9 @@ def train(
         init: a checkpoint to start from (fine-tuning); its network must be the configured one.
         resume: go on with the run in the folder, from its first iteration if there is none yet.
         device: "cpu", "cuda", "cuda:1", "mps".
-        generated: pictures that show nobody, of which `config.generated_images` come into each batch.
+        generated: pictures without a person, of which `config.generated_images` come into each batch: those that show
+            nobody, for a classifier, or any others, for the term `teacher`.
+        teacher: a network whose vectors the term `teacher` follows; its vectors are kept in the folder.
         memory_map: keep decoded pictures in a file of the run's folder instead of in memory.
         skipped: unreadable pictures are left out and reported here; without it they are errors.
         tensorboard: also write TensorBoard events.
@@ -105,6 +110,8 @@ def train(
             f"got {len(generated)} generated pictures, and {config.generated_images} in a batch; "
             "give such pictures and how many of them come into a batch, or neither"
         )
+    if (teacher is not None) != ("teacher" in dict(config.terms)):
+        raise ValueError("the term teacher and a teacher belong together; give both (--terms, --teacher), or neither")
     paths, people = [*paths, *generated], np.append(people, np.full(len(generated), UNKNOWN))
     tracklets = np.append(tracklets, np.arange(len(generated)) + len(samples))
     check_writable(folder / MODEL_FILE)
@@ -118,6 +125,8 @@ def train(
     batches = _batches(people[kept], tracklets[kept], config)
     run = Run(folder, config, place, first, store, paths, people, kept, batches, data_name, memory_map)
     del store  # the run alone holds the pictures, until they grow
+    if teacher is not None:
+        run.targets, run.teacher = _targets(teacher, run, on_progress), f"{teacher.description} {teacher.digest}"
     objective = build_objective(config, network, people[kept])
     state = TrainingState.new(network, objective, config, run.device)
     folder.mkdir(parents=True, exist_ok=True)
@@ -158,13 +167,13 @@ def _loop(
                 config.precision, run.device, state.model, state.objective, run.batch, state.iteration
             )
     before = time.monotonic() - state.seconds
-    for images, people in _ahead(run.batch, state.iteration, stop, config.workers):
+    for batch in _ahead(run.batch, state.iteration, stop, config.workers):
         for group in state.optimizer.param_groups:
             group["lr"] = config.rate(state.iteration) * group["share"]
             group["betas"] = (config.momentum(state.iteration), config.beta2)
         state.objective.before(state.model, state.iteration)
         with run.draws(state.iteration), computing(state.precision, run.device):
-            losses = state.objective(state.model, images, people, state.iteration)
+            losses = state.objective(state.model, batch, state.iteration)
         scales, total = losses.scales.cpu().double().numpy(), losses.total.item()
         if not math.isfinite(total):
             raise run.stopped(state, f"the loss is {total}")
@@ -230,6 +239,23 @@ def _pictures(
         return torch.from_numpy(pictures), kept
 
 
+def _targets(teacher: Runner, run: Run, on_progress: Callable[[Progress], None]) -> NDArray[np.float32]:
+    """The teacher's vectors of all pictures, (N, D); NaN where one could not be read."""
+    readable, known = [run.paths[row] for row in run.kept], int((run.people[run.kept] != UNKNOWN).sum())
+    show = partial(Progress, "teacher", total=len(readable), losses={})
+    found = teach(
+        teacher,
+        readable,
+        run.config.architecture.embedding_dim,
+        known,
+        run.folder,
+        lambda done: on_progress(show(done)),
+    )
+    targets = np.full((len(run.paths), found.shape[1]), np.nan, np.float32)
+    targets[run.kept] = found
+    return targets
+
+
 def _grow(run: Run, preparation: Preparation, load: Callable[..., tuple[Tensor, NDArray[np.int64]]]) -> None:
     """Decode the pictures again, at another size; those of before make room first."""
     run.show(preparation, torch.empty(0))
@@ -272,9 +298,7 @@ def _network(config: TrainConfig, init: str | Path | None) -> DaRe:
     return model
 
 
-def _ahead(
-    batch: Callable[[int], tuple[Tensor, Tensor]], start: int, stop: int, workers: int
-) -> Iterator[tuple[Tensor, Tensor]]:
+def _ahead(batch: Callable[[int], Batch], start: int, stop: int, workers: int) -> Iterator[Batch]:
     """The batches of iterations start..stop, prepared ahead by so many threads."""
     if not workers:
         yield from map(batch, range(start, stop))

@@ -1,0 +1,217 @@
+"""Omni-scale trunks: in each block four streams see 3, 5, 7 and 9 pixels, and a gate weighs them for each picture.
+
+Zhou et al., "Omni-Scale Feature Learning for Person Re-Identification", ICCV 2019, with the gates and the normalised
+pictures of OpenVINO's `person-reidentification-retail` networks. The trunks start from the weights of such a network,
+whose batch norms are folded into its convolutions; so they have none, and are not made for random weights.
+"""
+
+import math
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dare.models.stage import Stage, StripePool
+from dare.models.weights import Weights
+
+CHANNELS = (64, 256, 384, 512)
+STREAMS = 4
+REDUCTION = 16
+GROUPS = 16
+STRIPES = 4
+OPERATIONS = ("Convolution", "GroupConvolution", "Add", "Multiply")
+
+
+class LightConvolution(nn.Sequential):
+    """A 3x3 convolution in two parts: across channels, then within each."""
+
+    def __init__(self, channels: int, *, norm: bool = False) -> None:
+        super().__init__(
+            nn.Conv2d(channels, channels, 1, bias=False),
+            nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=not norm),
+            *([nn.BatchNorm2d(channels)] if norm else []),
+            nn.ReLU(),
+        )
+
+
+class ChannelGate(nn.Module):
+    """How much of each channel passes, by what all of them hold on average (Hu et al. 2018)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels, channels // REDUCTION, 1)
+        self.excite = nn.Conv2d(channels // REDUCTION, channels, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        inner = F.relu(self.squeeze(features.mean((2, 3), keepdim=True)))
+        return features * self.excite(inner).sigmoid()
+
+
+class ContextGate(nn.Module):
+    """How much of each channel passes, by what it holds on average beside the others of its group.
+
+    Source: Ruan et al., "Linear Context Transform Block", AAAI 2020.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.groups = math.gcd(channels, GROUPS)
+        self.weight = nn.Parameter(torch.zeros(channels))
+        self.bias = nn.Parameter(torch.ones(channels))
+
+    def forward(self, features: Tensor) -> Tensor:
+        means = features.mean((2, 3)).float().unflatten(1, (self.groups, -1))
+        centred = means - means.mean(2, keepdim=True)
+        context = (centred * (centred.square().mean(2, keepdim=True) + 1e-5).rsqrt()).flatten(1)
+        gate = (context * self.weight + self.bias).sigmoid()
+        return features * gate[:, :, None, None].to(features.dtype)
+
+
+class OmniBlock(nn.Module):
+    """Streams of one to four light convolutions, weighed by one gate, beside a shortcut."""
+
+    def __init__(self, channels_in: int, channels_out: int, gate: type[ChannelGate] | type[ContextGate]) -> None:
+        super().__init__()
+        inner = channels_out // 4
+        self.reduce = nn.Sequential(nn.Conv2d(channels_in, inner, 1), nn.ReLU())
+        self.streams = nn.ModuleList(
+            nn.Sequential(*(LightConvolution(inner) for _ in range(depth))) for depth in range(1, STREAMS + 1)
+        )
+        self.gate = gate(inner)
+        self.expand = nn.Conv2d(inner, channels_out, 1)
+        self.shortcut = nn.Identity() if channels_in == channels_out else nn.Conv2d(channels_in, channels_out, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        inner = self.reduce(features)
+        joined = self.gate(self.streams[0](inner))
+        for stream in self.streams[1:]:
+            joined = joined + self.gate(stream(inner))
+        return F.relu(self.expand(joined) + self.shortcut(features))
+
+
+class Refinement(nn.Module):
+    """A light convolution added to what it is made of."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.convolution = LightConvolution(channels, norm=True)
+
+    def forward(self, features: Tensor) -> Tensor:
+        added: Tensor = features + self.convolution(features)
+        return added
+
+
+def omni(weights: Weights = None, *, width: float = 1.0) -> list[Stage]:
+    """Four stages, behind strides 4, 8, 16 and 16: the first block, the second, and two pairs of blocks.
+
+    The first two are seen by convolutions of their own, as their maps alone hold little of who somebody is.
+
+    Args:
+        weights: None (random), or the path of OpenVINO's `person-reidentification-retail` network (.xml) of this width:
+            0277 for 1, 0286 for 3/4, 0287 for 1/2, 0288 for 1/4.
+        width: of all layers, as a share of 64, 256, 384 and 512 channels.
+
+    Raises:
+        ValueError: the weights are those of another network.
+        ImportError: OpenVINO is not installed.
+    """
+    stem, *widths = (round(channels * width) for channels in CHANNELS)
+    parts: list[nn.Module] = [
+        nn.InstanceNorm2d(3, affine=True),  # takes out each picture's own brightness and contrast
+        nn.Conv2d(3, stem, 7, 2, 3, bias=False),
+        nn.InstanceNorm2d(stem, affine=True),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2, 1),
+    ]
+    bodies = []
+    for number, (before, channels) in enumerate(zip([stem, *widths], widths, strict=False)):
+        parts.append(OmniBlock(before, channels, ChannelGate))
+        if number == 0:
+            bodies.append(nn.Sequential(*parts))
+            parts = []
+        parts += [OmniBlock(channels, channels, ContextGate), nn.Conv2d(channels, channels, 1), nn.ReLU()]
+        if number < len(widths) - 1:
+            parts.append(nn.AvgPool2d(2))
+        bodies.append(nn.Sequential(*parts))
+        parts = []
+    if weights is not None:
+        _load(bodies, Path(weights))
+    taps = [_look(widths[0], 2), _look(widths[0], 1), StripePool(STRIPES, peak=True), StripePool(STRIPES, peak=True)]
+    channels = [widths[0], *widths]
+    return [Stage(*parts) for parts in zip(bodies, taps, [(STRIPES + 1) * c for c in channels], strict=True)]
+
+
+omni75, omni50, omni25 = (partial(omni, width=width) for width in (0.75, 0.5, 0.25))
+
+
+def _look(channels: int, halvings: int) -> nn.Module:
+    """How an early stage is seen: by light convolutions of its own on a smaller map, beside the trunk's way."""
+    return nn.Sequential(
+        *([nn.AvgPool2d(2)] if halvings > 1 else []),
+        LightConvolution(channels, norm=True),
+        nn.AvgPool2d(2),
+        Refinement(channels),
+        Refinement(channels),
+        StripePool(STRIPES, peak=True),
+    )
+
+
+def _load(bodies: list[nn.Sequential], path: Path) -> None:
+    """Take over the weights of an OpenVINO network, which stand in the order in which it computes."""
+    own = [tensor for body in bodies for part in body for tensor in _in_order(part)]
+    given = _constants(path)
+    fits = len(given) >= len(own) and all(
+        array.size == tensor.numel() for array, tensor in zip(given, own, strict=False)
+    )
+    if not fits:
+        raise ValueError(
+            f"{path} holds the weights of another network; expected OpenVINO's person-reidentification-retail-0277 "
+            "(omni), 0286 (omni75), 0287 (omni50) or 0288 (omni25)"
+        )
+    with torch.no_grad():
+        for array, tensor in zip(given, own, strict=False):
+            tensor.copy_(torch.from_numpy(array).reshape(tensor.shape))
+
+
+def _in_order(part: nn.Module) -> Iterator[Tensor]:
+    """Weights of a part in the order in which it uses them; the gate's stand behind the first stream's."""
+    if isinstance(part, OmniBlock):
+        first, *others = part.streams
+        for inner in (part.reduce, first, part.gate, *others, part.expand, part.shortcut):
+            yield from inner.parameters()
+    else:
+        yield from part.parameters()
+
+
+def _constants(path: Path) -> list[NDArray[np.float32]]:
+    """Weights of an OpenVINO network in the order in which it computes, each once, without those of its preparation."""
+    try:
+        import openvino
+    except ImportError as error:
+        raise ImportError(
+            f"{path} is read by OpenVINO, which is not installed; run: pip install 'dare-reid[openvino]'"
+        ) from error
+    try:
+        graph = openvino.Core().read_model(path)
+    except RuntimeError as error:
+        raise ValueError(f"{path} is no network of OpenVINO, or its .bin file is not beside it") from error
+    found: dict[bytes, NDArray[np.float32]] = {}
+    for operation in graph.get_ordered_ops():
+        if operation.get_type_name() in OPERATIONS:
+            for port in operation.input_values():
+                if (array := _constant(port.get_node())) is not None:
+                    found.setdefault(array.tobytes(), array)
+    return list(found.values())[1:]  # the first is the pictures' scale
+
+
+def _constant(node: Any) -> NDArray[np.float32] | None:
+    """A constant's values; the graphs hold gates' biases once for each stream, and convert halves."""
+    if node.get_type_name() == "Convert":
+        node = node.input_value(0).get_node()
+    return np.array(node.data, np.float32) if node.get_type_name() == "Constant" else None

@@ -130,10 +130,40 @@ def prepare(pictures: NDArray[np.uint8], preparation: Preparation) -> NDArray[np
     """Pictures of the network's size, (B, H, W, 3), as its input (B, 3, H, W)."""
     from dare.pixels import normalise
 
+    return normalise(pictures, *_line(preparation))
+
+
+def unprepared(height: int, width: int) -> Preparation:
+    """The preparation that leaves pixel values as they are, whole numbers of 0 to 255."""
+    return Preparation(height, width, (0, 0, 0), (1 / 255, 1 / 255, 1 / 255))
+
+
+def from_pixels(images: NDArray[np.float32], preparation: Preparation) -> NDArray[np.float32]:
+    """Images that are `unprepared`, (B, 3, H, W), as another network's input: what `prepare` makes of such pictures.
+
+    Of the same size they are equal to the last bit; otherwise they are resized once more.
+    """
+    from dare.pixels import resize
+
+    height, width = preparation.height, preparation.width
+    if images.shape[2:] == (height, width):
+        scale, shift = _line(preparation)
+        if (scale == 1).all() and not shift.any():
+            return images
+        prepared: NDArray[np.float32] = images * scale[:, None, None]
+        prepared -= shift[:, None, None]
+        return prepared
+    pictures = images.clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
+    resized = np.empty((len(pictures), height, width, 3), np.uint8)
+    for row, picture in enumerate(pictures):
+        resized[row] = resize(picture, height, width)
+    return prepare(resized, preparation)
+
+
+def _line(preparation: Preparation) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Scale and shift per channel: what is prepared is a pixel's value * scale - shift."""
     mean, std = np.asarray(preparation.mean, np.float32), np.asarray(preparation.std, np.float32)
-    scale: NDArray[np.float32] = np.float32(1) / (np.float32(255) * std)
-    shift: NDArray[np.float32] = mean / std
-    return normalise(pictures, scale, shift)
+    return np.float32(1) / (np.float32(255) * std), mean / std
 
 
 def ten_crops(pictures: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:

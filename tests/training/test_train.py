@@ -10,8 +10,8 @@ import pytest
 import torch
 from conftest import make_market, save_picture
 
-import dare.training.terms
 import dare.training.pictures
+import dare.training.terms
 import dare.training.train
 from dare.datasets import Sample, market1501
 from dare.datasets.market import read_synthetic

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from rich.table import Table
 
-from dare.cli.options import Device, limit_threads
+from dare.cli.options import Device, Preparation, limit_threads
 from dare.cli.search import JsonOut
 from dare.cli.terminal import STDOUT, output, write_json
 from dare.files import check_writable
@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
 
 def bench(
-    *model: Annotated[Path, Parameter(help="Checkpoints, folders of trainings, or folders of exported steps.")],
+    *model: Annotated[
+        Path, Parameter(help="Checkpoints, folders of trainings or of exported steps, networks of others.")
+    ],
     batch: Annotated[list[int] | None, Parameter(negative="")] = None,
     repeats: int = 30,
     device: Device = "cpu",
     threads: int = 1,
+    preparation: Preparation = None,
     plot: Path | None = None,
     json: JsonOut = None,
 ) -> None:
@@ -52,7 +55,7 @@ def bench(
         check_writable(plot)
     if json not in (None, STDOUT):
         check_writable(json)
-    opened = [(path, runner) for path in model for runner in _runners(path, device, threads)]
+    opened = [(path, runner) for path in model for runner in _runners(path, device, threads, preparation)]
     figures: list[dict[str, Any]] = []
     for size in batch or (1, 4):
         measured = measure_together([runner for _, runner in opened], batch=size, repeats=repeats)
@@ -68,11 +71,19 @@ def bench(
             output.print(f"written to {path}")
 
 
-def _runners(model: Path, device: str, threads: int) -> "Iterator[Runner]":
+def _runners(model: Path, device: str, threads: int, preparation: str | None) -> "Iterator[Runner]":
     """A network by every engine; on a machine where bfloat16 is slow that shows."""
-    from dare.runners.runner import EXPORTED, engine_of, open_runner
+    from dare.runners.exported import PRECISIONS
+    from dare.runners.runner import EXPORTED, engine_of, is_foreign, open_runner
 
-    if engine_of(model, device=device) in EXPORTED:
+    engine = engine_of(model, device=device)
+    if is_foreign(model):
+        first = open_runner(model, threads=threads, preparation=preparation)
+        yield first
+        if first.precision == "fp32" and "bf16" in PRECISIONS[engine]:
+            yield open_runner(model, precision="bf16", threads=threads, preparation=preparation)
+        return
+    if engine in EXPORTED:
         yield open_runner(model, threads=threads)
         return
     limit_threads(threads)

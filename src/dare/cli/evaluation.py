@@ -155,9 +155,9 @@ def _learner(metric: str | None, dimensions: int | None) -> "Learner | None":
 
 def _look(model: "Sequence[Path] | None", running: Running) -> "Look | None":
     """What gives pictures' activation maps; None without a network of torch."""
-    from dare.runners.runner import EXPORTED, engine_of
+    from dare.runners.runner import EXPORTED, engines_of
 
-    if model is None or engine_of(model, running.runner, running.device) in EXPORTED:
+    if model is None or engines_of(model, running.runner, running.device) & set(EXPORTED):
         return None
     from dare.models.activation_maps import maps_of_picture
     from dare.models.checkpoints import load_checkpoint

@@ -42,8 +42,16 @@ Models = Annotated[
     Parameter(
         name="--model",
         negative="",
-        help="A checkpoint (model.safetensors), or the folder of a training. Given several times, the networks make a "
-        "cascade: they are evaluated in this order, and each is one exit.",
+        help="A checkpoint (model.safetensors), the folder of a training or of exported steps, or a network of others "
+        "(.onnx, or OpenVINO's .xml). Given several times, the networks make a cascade: they are evaluated in this "
+        "order, and each is one exit.",
+    ),
+]
+Preparation = Annotated[
+    str | None,
+    Parameter(
+        help="How pictures are prepared for networks of others that do not say it: openvino-retail, torchreid, "
+        "fast-reid, or a JSON file."
     ),
 ]
 PicturesBelow = Annotated[
@@ -60,27 +68,31 @@ class Engine:
         Literal["eager", "prepacked", "captured", "onnx", "openvino"] | None,
         Parameter(
             help="eager is torch as it is; prepacked, folded and fused for the CPU, is the default there; captured "
-            "launches whole steps on a GPU; onnx and openvino run what `dare export` wrote, and are the default for it."
+            "launches whole steps on a GPU; onnx and openvino run what `dare export` wrote and networks of others, and "
+            "are the default for these."
         ),
     ] = None
     precision: Annotated[
         Literal["fp32", "bf16", "int8"] | None,
-        Parameter(help="Of the trunk: fp32 if not given. Exported steps have theirs."),
+        Parameter(
+            help="Of the trunk: fp32 if not given. Exported steps have theirs; OpenVINO runs others in bf16 too."
+        ),
     ] = None
     device: Device = "cpu"
     threads: Annotated[int, Parameter(help="CPU threads.")] = 1
     workers: Annotated[int, Parameter(help="Processes that run the network, each with one thread.")] = 1
+    preparation: Preparation = None
 
     def open(self, model: "Path | Sequence[Path]") -> "Runner":
         """Make a network, or a cascade of several, ready to run."""
-        from dare.runners.runner import EXPORTED, engine_of, open_runner
+        from dare.runners.runner import EXPORTED, engines_of, open_runner
 
         for name, value in (("threads", self.threads), ("workers", self.workers)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if self.threads > 1 and self.workers > 1:
             raise ValueError("each worker has one thread; give --threads or --workers")
-        if self.workers == 1 and engine_of(model, self.runner, self.device) not in EXPORTED:
+        if self.workers == 1 and engines_of(model, self.runner, self.device) - set(EXPORTED):
             limit_threads(self.threads)
         return open_runner(
             model,
@@ -89,6 +101,7 @@ class Engine:
             device=self.device,
             threads=self.threads,
             workers=self.workers,
+            preparation=self.preparation,
         )
 
 

@@ -19,7 +19,9 @@ def train(
     run: Path,
     /,
     *,
-    preset: Literal["paper", "slim", "demo", "trinet", "ide", "lsro", "svdnet", "pan", "mscan", "st-rnn"] = "slim",
+    preset: Literal[
+        "paper", "slim", "lite", "demo", "trinet", "ide", "lsro", "svdnet", "pan", "mscan", "st-rnn"
+    ] = "slim",
     init: Path | None = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
     layout: Layout = None,

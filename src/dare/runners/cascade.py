@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.anytime.costs import ExitCosts
+from dare.images import from_pixels, unprepared
 from dare.runners.runner import Runner, Walk, row_numbers
+from dare.runners.steps import as_input
 
 
 class Cascade:
@@ -16,8 +18,12 @@ class Cascade:
 
     Unlike stages they share no computation, so costs add up; and each has vectors of its own in a gallery.
 
+    Where networks take images prepared in different ways, the cascade takes plain pixel values of the largest height
+    and width among them, and each network's input is made of these when its turn comes. A network that takes images of
+    that size gets what it gets alone, to the last bit.
+
     Args:
-        runners: in the order they are evaluated; pictures are prepared alike for all of them.
+        runners: in the order they are evaluated.
 
     Source: paper, section 5.3.1.
     """
@@ -25,15 +31,18 @@ class Cascade:
     def __init__(self, runners: Sequence[Runner]) -> None:
         if not runners:
             raise ValueError("a cascade needs at least one network")
-        for runner in runners[1:]:
-            if runner.preparation != runners[0].preparation:
-                raise ValueError(
-                    f"the networks of a cascade take pictures prepared alike, got {runners[0].preparation} and "
-                    f"{runner.preparation}; train them with one input size and normalisation"
-                )
         self._runners = tuple(runners)
         self.stage_names = self.exit_names = tuple(f"network {number}" for number in range(1, len(runners) + 1))
-        self.preparation, self.precision = runners[0].preparation, runners[0].precision
+        self.precision = "+".join(dict.fromkeys(runner.precision for runner in runners))
+        wanted = [runner.preparation for runner in runners]
+        self.preparation, self._is_plain = wanted[0], any(one != wanted[0] for one in wanted)
+        if self._is_plain:
+            if any(one.frames != 1 for one in wanted):
+                raise ValueError(
+                    "a network that takes tracklets stands in a cascade only with those that take them prepared alike, "
+                    f"got {' and '.join(map(str, wanted))}; leave it out"
+                )
+            self.preparation = unprepared(max(one.height for one in wanted), max(one.width for one in wanted))
         totals = itertools.accumulate(runner.costs.macs[-1] for runner in runners)
         sources = dict.fromkeys(runner.costs.source for runner in runners)
         self.costs = ExitCosts(tuple(totals), f"cascade of {len(runners)} networks, added up; {'; '.join(sources)}")
@@ -43,7 +52,8 @@ class Cascade:
     @property
     def description(self) -> str:
         """As in `Runner`."""
-        return f"cascade of {len(self._runners)} networks, {self._runners[0].description}"
+        each = dict.fromkeys(runner.description for runner in self._runners)
+        return f"cascade of {len(self._runners)} networks, {'; '.join(each)}"
 
     def exits(
         self, images: NDArray[np.float32], stop: Callable[[], bool] | None = None
@@ -55,7 +65,9 @@ class Cascade:
 
     def walk(self, images: NDArray[np.float32]) -> "CascadeWalk":
         """As `Runner.walk`."""
-        return CascadeWalk(self._runners, images)
+        if self._is_plain:
+            images = as_input(images, self.preparation)  # another size would be resized without a word
+        return CascadeWalk(self._runners, images, self._is_plain)
 
     def embed(self, images: NDArray[np.float32]) -> tuple[list[NDArray[np.float32]], None]:
         """(B, 3, H, W) -> (B, D) per network; there is no fusion."""
@@ -63,17 +75,22 @@ class Cascade:
 
 
 class CascadeWalk:
-    """A batch on its way from network to network."""
+    """A batch on its way from network to network.
 
-    def __init__(self, runners: Sequence[Runner], images: NDArray[np.float32]) -> None:
-        self._ahead, self._images = list(runners), images
+    Args:
+        is_plain: whether images are pixel values, to be prepared for each network.
+    """
+
+    def __init__(self, runners: Sequence[Runner], images: NDArray[np.float32], is_plain: bool) -> None:
+        self._ahead, self._images, self._is_plain = list(runners), images, is_plain
 
     def exit(self, stop: Callable[[], bool] | None = None) -> NDArray[np.float32] | None:
         """As `Walk.exit`: the next network's last vectors."""
         if not self._ahead:
             return None
         runner = self._ahead.pop(0)
-        walk: Walk = runner.walk(self._images)
+        images = from_pixels(self._images, runner.preparation) if self._is_plain else self._images
+        walk: Walk = runner.walk(images)
         for _ in runner.exit_names:
             vectors = walk.exit(stop)
             if vectors is None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dare.anytime.costs import ExitCosts
 from dare.images import Preparation
 from dare.runners.runner import EXPORTED, MANIFEST
-from dare.runners.steps import Steps, StepWalk, Stop, Vectors, exits, to_front
+from dare.runners.steps import Steps, StepWalk, Stop, Vectors, as_input, exits, to_front
 
 FORMAT = 1
 PRECISIONS = {"onnx": ("fp32", "int8"), "openvino": ("fp32", "bf16", "int8")}
@@ -246,29 +246,17 @@ class ExportedRunner:
 
     def walk(self, images: NDArray[np.float32]) -> StepWalk:
         """As `Runner.walk`."""
-        return StepWalk(self.steps, self._input(images))
+        return StepWalk(self.steps, as_input(images, self.preparation))
 
     def embed(self, images: NDArray[np.float32]) -> tuple[list[Vectors], Vectors | None]:
         """As `Runner.embed`."""
-        images = self._input(images)
+        images = as_input(images, self.preparation)
         parts = [images[start : start + MICRO_BATCH] for start in range(0, max(1, len(images)), MICRO_BATCH)]
         stages, fused = zip(*(self.walk(part).embed() for part in parts), strict=True)
         return (
             [np.concatenate(vectors) for vectors in zip(*stages, strict=True)],
             None if fused[0] is None else np.concatenate(fused),
         )
-
-    def _input(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The caller's array is only looked at: a walk that shrinks must not overwrite it."""
-        height, width = self.preparation.height, self.preparation.width
-        images = np.ascontiguousarray(images, np.float32).view()
-        if images.ndim != 4 or images.shape[1:] != (3, height, width):
-            raise ValueError(
-                f"expected images (B, 3, {height}, {width}), got shape {tuple(images.shape)}; "
-                "the size was fixed when the steps were exported"
-            )
-        images.flags.writeable = False
-        return images
 
 
 def keep_rows(features: NDArray[np.float32], rows: Sequence[int]) -> NDArray[np.float32]:
@@ -293,7 +281,7 @@ def engine_module(name: str, extra: str) -> Any:
         if error.name != name:
             raise
         raise ModuleNotFoundError(
-            f"exported steps need {name}; install it with: pip install 'dare-reid[{extra}]'"
+            f"networks in this format need {name}; install it with: pip install 'dare-reid[{extra}]'"
         ) from error
 
 

@@ -1,5 +1,8 @@
-"""Exported steps run by ONNX Runtime."""
+"""Exported steps, and networks of others, run by ONNX Runtime."""
 
+import json
+import math
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,15 @@ from dare.runners.exported import (
     open_export,
     thread_words,
 )
+from dare.runners.graphs import Port, Work, unreadable
 from dare.runners.steps import Stop, Vectors
+
+WEIGHTS = {"Conv": 1, "FusedConv": 1, "ConvInteger": 1, "QLinearConv": 3}
+"""Kinds of convolution -> which of their inputs is the weights (channels out, channels in of a group, sides)."""
+
+PRODUCTS = ("MatMul", "MatMulInteger", "QLinearMatMul")
+
+UNCOUNTED = frozenset({"Attention", "Einsum", "FusedMatMul", "GRU", "LSTM", "MultiHeadAttention", "RNN"})
 
 
 def open_onnx(folder: Path, *, precision: str | None = None, threads: int = 1) -> ExportedRunner:
@@ -32,9 +43,7 @@ def open_onnx(folder: Path, *, precision: str | None = None, threads: int = 1) -
         ExportError: as `read_manifest`, and for files that are damaged, missing or do not fit.
     """
     manifest = open_export(folder, "onnx", precision, threads)
-    version = _onnxruntime().__version__
-    words = f"onnxruntime {version}, {manifest.precision}, cpu, {thread_words(threads)}"
-    return ExportedRunner(manifest, OnnxSteps(manifest, threads), words)
+    return ExportedRunner(manifest, OnnxSteps(manifest, threads), _words(manifest.precision, threads))
 
 
 class OnnxSteps:
@@ -66,6 +75,55 @@ class OnnxSteps:
         return keep_rows(features, rows)
 
 
+class OnnxGraph:
+    """`Graph` of an .onnx file."""
+
+    family = None
+
+    def __init__(self, file: Path, threads: int) -> None:
+        self._file, self._threads = file, threads
+        self._session = self._open(session_options(threads))
+        self.inputs = tuple(map(_port, self._session.get_inputs()))
+        self.outputs = tuple(map(_port, self._session.get_outputs()))
+
+    def work(self, shape: tuple[int, ...]) -> Work:
+        """As `Graph.work`: the engine's own record of one run, node by node as in the file, has every shape."""
+        options = session_options(self._threads)
+        options.graph_optimization_level = _onnxruntime().GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.add_session_config_entry("session.disable_prepacking", "1")  # the record lacks packed weights
+        options.enable_profiling = True
+        with tempfile.TemporaryDirectory() as folder:
+            options.profile_file_prefix = str(Path(folder) / "run")
+            session = self._open(options)
+            self._run(session, np.zeros(shape, np.float32))
+            events = json.loads(Path(session.end_profiling()).read_bytes())
+        nodes = [event["args"] for event in events if "output_type_shape" in event.get("args", {})]
+        kinds = {node["op_name"] for node in nodes}
+        quantised = any("QuantizeLinear" in kind or "QLinear" in kind or "Integer" in kind for kind in kinds)
+        return Work(sum(map(_macs, nodes)), UNCOUNTED & kinds, quantised)
+
+    def start(self, shape: tuple[int, ...], precision: str) -> str:
+        """As `Graph.start`."""
+        return _words(precision, self._threads)
+
+    def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As `Graph.run`."""
+        return np.asarray(self._run(self._session, images)[0], np.float32)
+
+    def _open(self, options: Any) -> Any:
+        try:
+            # By its path, as weights may lie in files beside it.
+            return _onnxruntime().InferenceSession(str(self._file), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has a kind of its own for each way to fail
+            raise unreadable(self._file, _version(), error) from error
+
+    def _run(self, session: Any, images: NDArray[np.float32]) -> Any:
+        try:
+            return session.run(None, {self.inputs[0].name: images})
+        except Exception as error:
+            raise unreadable(self._file, _version(), error) from error
+
+
 def session_options(threads: int) -> Any:
     """How each session runs."""
     options = _onnxruntime().SessionOptions()
@@ -89,3 +147,34 @@ def _session(manifest: Manifest, step: ExportedStep, threads: int) -> Any:
     if shapes != [step.input, *step.outputs]:
         raise manifest.misfit(step, f"its shapes are {shapes}, expected {[step.input, *step.outputs]}")
     return session
+
+
+def _words(precision: str, threads: int) -> str:
+    return f"{_version()}, {precision}, cpu, {thread_words(threads)}"
+
+
+def _version() -> str:
+    return f"onnxruntime {_onnxruntime().__version__}"
+
+
+def _port(port: Any) -> Port:
+    sides = tuple(side if isinstance(side, int) else None for side in port.shape)
+    return Port(port.name, {"tensor(float)": "float32"}.get(port.type, port.type), sides)
+
+
+def _macs(node: dict[str, Any]) -> int:
+    """Multiply-adds of one node of the engine's record."""
+    kind = node["op_name"]
+    # One entry for each tensor: its type -> its shape.
+    inputs, outputs = (
+        [next(iter(entry.values()), []) for entry in node[name]] for name in ("input_type_shape", "output_type_shape")
+    )
+    if kind in WEIGHTS:
+        return math.prod(outputs[0]) * math.prod(inputs[WEIGHTS[kind]][1:])
+    if kind == "ConvTranspose":
+        return math.prod(inputs[0]) * math.prod(inputs[1][1:])
+    if kind in PRODUCTS:
+        return math.prod(outputs[0]) * int(inputs[0][-1])
+    if kind == "Gemm":  # the first factor may be transposed
+        return math.prod(outputs[0]) * math.prod(inputs[0]) // int(outputs[0][0])
+    return 0

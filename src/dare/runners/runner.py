@@ -87,7 +87,10 @@ RUNNERS = {
 """Name -> where the engine is; imported when it is asked for."""
 
 EXPORTED = ("onnx", "openvino")
-"""Those that run exported steps; the others run networks of torch."""
+"""Those that run exported steps and networks of others; the other ones run networks of torch."""
+
+FOREIGN = {".onnx": ("onnx", "openvino"), ".xml": ("openvino",)}
+"""Suffix of a file that holds a network of others -> what runs it, the default first."""
 
 MANIFEST = "manifest.json"
 """What a folder of exported steps holds, and says which engine they are for."""
@@ -101,34 +104,49 @@ def open_runner(
     device: str = "cpu",
     threads: int = 1,
     workers: int = 1,
+    preparation: str | Path | None = None,
 ) -> Runner:
     """Make a network ready to run.
 
     Args:
-        model: a checkpoint, its path, the folder of a training, a `DaRe`, or a folder of exported steps; several make a
-            cascade: they are evaluated in order, and each is one exit.
-        name: one of `RUNNERS`; by default the one that steps were exported for, and for networks of torch `prepacked`
-            on the CPU and `eager` elsewhere.
+        model: a checkpoint, its path, the folder of a training, a `DaRe`, a folder of exported steps, or an .onnx or
+            OpenVINO .xml file of others; several make a cascade: they are evaluated in order, and each is one exit.
+        name: one of `RUNNERS`; by default the one that steps were exported for or that the file's suffix implies, and
+            for networks of torch `prepacked` on the CPU and `eager` elsewhere.
         precision: "fp32", or "bf16" for the trunk; exported steps have theirs.
         device: of torch.
-        threads: of exported steps. Networks of torch take torch's own number (`torch.set_num_threads`).
+        threads: of exported steps and networks of others. Networks of torch take torch's own number
+            (`torch.set_num_threads`).
         workers: more than one are processes of one thread each.
+        preparation: how images are prepared for networks of others that don't say it themselves: a name in
+            `dare.runners.preparations.FAMILIES`, or a JSON file.
     """
+    parts = model if isinstance(model, list | tuple) else [model]
+    if preparation is not None and not any(map(is_foreign, parts)):
+        raise ValueError(
+            f"a preparation is for networks of others ({', '.join(FOREIGN)}), others know theirs; leave it out"
+        )
     settings: dict[str, Any] = {"precision": precision, "device": device, "threads": threads}
     if workers != 1:
         if threads != 1:
             raise ValueError(f"each worker has one thread, got {threads} threads and {workers} workers; leave one out")
         from dare.runners.workers import Workers
 
-        return Workers(model, workers, name=name, **settings)
+        return Workers(model, workers, name=name, preparation=preparation, **settings)
     if isinstance(model, list | tuple):
         from dare.runners.cascade import Cascade
 
-        runners = [open_runner(part, name, **settings) for part in model]
+        runners = [
+            open_runner(part, name, preparation=preparation if is_foreign(part) else None, **settings) for part in model
+        ]
         return runners[0] if len(runners) == 1 else Cascade(runners)
     if isinstance(model, str):
         model = Path(model)
     name = engine_of(model, name, device)
+    if is_foreign(model):
+        from dare.runners.foreign import open_foreign
+
+        return open_foreign(model, name, precision=precision, threads=threads, preparation=preparation)
     module, _, attribute = RUNNERS[name].partition(":")
     build = getattr(importlib.import_module(module), attribute)
     runner: Runner
@@ -141,20 +159,37 @@ def open_runner(
 
 def engine_of(model: Any, name: str | None = None, device: str = "cpu") -> str:
     """Which of `RUNNERS` runs a network: the one that is named, if it can; arguments as of `open_runner`."""
-    if isinstance(model, list | tuple):
-        engines = [engine_of(part, name, device) for part in model]
-        return next((engine for engine in engines if engine in EXPORTED), engines[0] if engines else name or "eager")
     exported = isinstance(model, Path | str) and (Path(model) / MANIFEST).exists()
     if name is None and exported:
         from dare.runners.exported import read_manifest
 
         return read_manifest(Path(model)).engine
+    if name is None and is_foreign(model):
+        return FOREIGN[Path(model).suffix.lower()][0]
     name = name or ("prepacked" if device == "cpu" else "eager")
     if name not in RUNNERS:
         raise ValueError(f"unknown runner {name!r}; choose {', '.join(RUNNERS)}")
+    if is_foreign(model):
+        engines = FOREIGN[Path(model).suffix.lower()]
+        if name not in engines:
+            raise ValueError(
+                f"{model} is run by {' or '.join(engines)}, not by the runner {name}; leave the runner out"
+            )
+        return name
     if exported and name not in EXPORTED:
         raise ValueError(f"{model} holds exported steps, which the runner {name} does not run; leave the runner out")
     if name in EXPORTED and not exported:
         given = model if isinstance(model, Path | str) else f"a {type(model).__name__}"
         raise ValueError(f"the runner {name} runs what `dare export --format {name}` wrote, got {given}")
     return name
+
+
+def engines_of(model: Any, name: str | None = None, device: str = "cpu") -> set[str]:
+    """As `engine_of`, also for the networks of a cascade."""
+    parts = model if isinstance(model, list | tuple) else [model]
+    return {engine_of(part, name, device) for part in parts}
+
+
+def is_foreign(model: Any) -> bool:
+    """Whether a network is one that others trained, by its file's suffix."""
+    return isinstance(model, Path | str) and Path(model).suffix.lower() in FOREIGN

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dare.images import Preparation
 from dare.runners.runner import Walk, row_numbers
 
 SLICES = (4, 3, 2, 1)
@@ -108,6 +109,19 @@ def exits(walk: Walk, stop: Stop | None) -> Iterator[Vectors]:
     """As `Runner.exits`."""
     while (vectors := walk.exit(stop)) is not None:
         yield vectors
+
+
+def as_input(images: NDArray[np.float32], preparation: Preparation) -> NDArray[np.float32]:
+    """Images of the network's size; the caller's array is only looked at: a walk that shrinks must not overwrite it."""
+    height, width = preparation.height, preparation.width
+    images = np.ascontiguousarray(images, np.float32).view()
+    if images.ndim != 4 or images.shape[1:] != (3, height, width):
+        raise ValueError(
+            f"expected images (B, 3, {height}, {width}), got shape {tuple(images.shape)}; the network takes one size, "
+            "prepare them for it"
+        )
+    images.flags.writeable = False
+    return images
 
 
 def to_front(features: Any, rows: Sequence[int]) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dare.runners.runner import Runner, Walk, engine_of, open_runner
+from dare.runners.runner import Runner, Walk, engines_of, open_runner
 
 COPIED_COLD = ("openvino",)
 """Engines with threads of their own, which a copy of the process would lack: each worker opens them for itself."""
@@ -26,7 +26,8 @@ def main(sockets: Sequence[int]) -> None:
     runner: Runner | None = None
     try:
         model, settings = pickle.loads(control.recv_bytes())
-        if engine_of(model, settings.get("name"), settings.get("device", "cpu")) not in COPIED_COLD:
+        engines = engines_of(model, settings.get("name"), settings.get("device", "cpu"))
+        if not engines & set(COPIED_COLD):
             runner = _opened(model, settings)
     except Exception as error:
         control.send(error)

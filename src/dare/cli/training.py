@@ -12,6 +12,7 @@ from dare.cli.terminal import console, output, progress, stop_on_signal
 
 if TYPE_CHECKING:
     from dare.images import UnreadableImageError
+    from dare.runners.runner import Runner
 
 
 def train(
@@ -69,7 +70,6 @@ def train(
     """
     from dare.datasets import open_benchmark
     from dare.datasets.folder import pictures_below
-    from dare.runners.runner import open_runner
     from dare.training.config import PRESETS, configure
     from dare.training.state import STATE_FILE
     from dare.training.train import train as train_network
@@ -108,7 +108,7 @@ def train(
             resume=resume,
             device=device,
             generated=others,
-            teacher=open_runner(teacher) if teacher else None,
+            teacher=_open_teacher(teacher) if teacher else None,
             memory_map=memory_map,
             skipped=skipped,
             tensorboard=tensorboard,
@@ -122,6 +122,13 @@ def train(
         output.print(f"stopped after {done} of {config.iterations} iterations, saved in {run}; go on with --resume")
         return
     output.print(f"trained for {done} iterations; the model is in {run}")
+
+
+def _open_teacher(path: Path) -> "Runner":
+    """In bfloat16 where OpenVINO runs it: a quarter of the time, and far finer than a network follows."""
+    from dare.runners.runner import open_runner
+
+    return open_runner(path, precision="bf16" if path.suffix == ".xml" else None)
 
 
 def _show_settings(settings: dict[str, Any]) -> None:

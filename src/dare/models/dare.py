@@ -83,6 +83,8 @@ class Fusion(nn.Module):
         self.unit = unit
         bound = stages**-0.5  # what torch draws for the released code's Conv1d(stages -> 1, kernel 1)
         self.weights = nn.Parameter(torch.empty(stages).uniform_(-bound, bound))
+        if unit:
+            nn.init.constant_(self.weights, 1 / stages)  # vectors of one space start as their mean
 
     def forward(self, stages: Tensor) -> Tensor:
         """(S, B, D) -> (B, D)."""

@@ -118,10 +118,11 @@ class TrainConfig:
                 "dropout is a share in 0..1 exclusive and generated_images at least 0, "
                 f"got {self.dropout} and {self.generated_images}"
             )
-        if (self.dropout or self.generated_images) and network not in CLASSIFIED:
+        taught = "teacher" in dict(self.terms)
+        if (self.dropout or (self.generated_images and not taught)) and network not in CLASSIFIED:
             raise ValueError(
-                f"dropout and generated pictures are for networks with a classifier ({', '.join(CLASSIFIED)}), "
-                f"got {self.dropout} and {self.generated_images} in {network}"
+                f"dropout and pictures without a person are for networks with a classifier ({', '.join(CLASSIFIED)}), "
+                f"the latter also for the term teacher; got {self.dropout} and {self.generated_images} in {network}"
             )
         if self.rounds and (network != "svdnet" or self.average or phases(self.rounds) > self.iterations):
             raise ValueError(
@@ -201,6 +202,7 @@ PRESETS = {
         weights=None,
         preparation=Preparation(height=128, width=64),
         augmentation=Augmentation(enlarge=False, erasing=0.3, jitter=0.15),
+        people=16,
         iterations=2_400,
         decay_start=600,
         final_rate=0.01,

@@ -96,7 +96,8 @@ def _conv2d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    if groups == 1 or weight.shape[1] > 1 or isinstance(padding, str):
+    mixed = torch.is_autocast_enabled("cpu")  # heads switch it off
+    if groups == 1 or weight.shape[1] > 1 or isinstance(padding, str) or not mixed:
         return F.conv2d(images, weight, bias, stride, padding, dilation, groups)
     made: Tensor = _Depthwise.apply(images, weight, bias, *map(_pair, (stride, padding, dilation)), groups)
     return made

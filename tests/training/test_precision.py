@@ -41,7 +41,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
         precision = chosen
         return computing(chosen, device)
 
-    monkeypatch.setattr(dare.training.precision.time, "perf_counter", tick)
+    monkeypatch.setattr(dare.training.precision.time, "process_time", tick)
     monkeypatch.setattr(dare.training.precision, "computing", computing_as_said)
     monkeypatch.setattr(dare.training.precision, "_has_bf16", lambda: True)
     return seconds

@@ -44,7 +44,8 @@ def choose_precision(
 ) -> str:
     """ "fp32" or "bf16": what was asked for, or by "auto" what the device is made for; on a CPU, what is faster.
 
-    Timed on copies of the model and of what it is trained for, so that no trace is left but in torch's random numbers.
+    Timed on copies of the model and of what it is trained for, so that no trace is left but in torch's random numbers;
+    by the processor's time, which other programs change less than the clock's.
     """
     if asked != "auto":
         return asked
@@ -57,13 +58,13 @@ def choose_precision(
     seconds: dict[str, list[float]] = {"fp32": [], "bf16": []}
     for _ in range(1 + ROUNDS):
         for precision, times in seconds.items():
-            before = time.perf_counter()
+            before = time.process_time()
             model.zero_grad()
             objective.zero_grad()
             with computing(precision, device):
                 losses = objective(model, shown, iteration)
             losses.total.backward()
-            times.append(time.perf_counter() - before)
+            times.append(time.process_time() - before)
     fp32, bf16 = (min(times[1:]) for times in seconds.values())  # the first one prepares kernels
     return "bf16" if GAIN * bf16 < fp32 else "fp32"
 

@@ -29,7 +29,7 @@ def map_channels(stage: Stage) -> int:
         ValueError: the tap does more than to pool, so that the map alone is not what the stage means.
     """
     if isinstance(stage.tap, GlobalAveragePool | StripePool):
-        return stage.channels // (stage.tap.stripes if isinstance(stage.tap, StripePool) else 1)
+        return stage.channels // (stage.tap.parts if isinstance(stage.tap, StripePool) else 1)
     raise ValueError(
         f"expected a stage that is pooled by its average, got {type(stage.tap).__name__}; "
         "choose a trunk such as resnet50, mscan or slim"
@@ -64,14 +64,21 @@ class WindowMaxPool(nn.Module):
 
 
 class StripePool(nn.Module):
-    """Average of each horizontal stripe: (B, C, H, W) -> (B, stripes * C).
+    """Average of each horizontal stripe: (B, C, H, W) -> (B, parts * C).
 
     A standing person's stripes are head, torso, legs: what is worn where survives the pooling.
+
+    Args:
+        stripes: how many.
+        peak: whether each channel's maximum over the map is joined to them: what is small, such as a bag, survives too.
+
+    Attributes:
+        parts: vectors of C channels that are joined.
     """
 
-    def __init__(self, stripes: int) -> None:
+    def __init__(self, stripes: int, *, peak: bool = False) -> None:
         super().__init__()
-        self.stripes = stripes
+        self.stripes, self.peak, self.parts = stripes, peak, stripes + peak
 
     def forward(self, features: Tensor) -> Tensor:
         height = features.shape[2]
@@ -80,4 +87,5 @@ class StripePool(nn.Module):
             rows = features.mean(3).reshape(*features.shape[:2], self.stripes, height // self.stripes).mean(3)
         else:
             rows = F.adaptive_avg_pool2d(features, (self.stripes, 1)).squeeze(3)
-        return rows.flatten(1)
+        stripes = rows.flatten(1)
+        return torch.cat([stripes, features.amax((2, 3))], 1) if self.peak else stripes

@@ -18,7 +18,16 @@ VARIANTS: dict[str, Callable[[], list[Stage]]] = {
     "timm/convnext_atto": lambda: build_backbone("timm/convnext_atto"),
 }
 
-every_backbone = pytest.mark.parametrize("build", VARIANTS.values(), ids=VARIANTS)
+LIKE_OTHERS = ("lite1", "lite2", "densenet121", "densenet161", "densenet169")
+"""Built by the same lines as `lite0` and `densenet201`: what holds for those holds for these, in more time."""
+
+every_backbone = pytest.mark.parametrize(
+    "build",
+    [
+        pytest.param(build, id=name, marks=[pytest.mark.heavy] if name in LIKE_OTHERS else [])
+        for name, build in VARIANTS.items()
+    ],
+)
 
 
 def seeded(build: Callable[[], list[Stage]]) -> DaRe:

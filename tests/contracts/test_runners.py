@@ -61,7 +61,9 @@ BACKBONES = (
     "resnet18",
     pytest.param("resnet50", marks=pytest.mark.heavy),
     pytest.param("densenet201", marks=pytest.mark.heavy),
-    "timm/mobilenetv3_small_050",
+    "lite0",
+    pytest.param("mobilenetv2", marks=pytest.mark.heavy),
+    pytest.param("timm/mobilenetv3_small_050", marks=pytest.mark.heavy),
 )
 SIZES = {"slim": (64, 32), "resnet18": (80, 48)}
 

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 
+from dare.images import IMAGENET_MEAN, IMAGENET_STD
 from dare.models.alexnet import alexnet
-from dare.models.densenet import densenet201
+from dare.models.densenet import densenet121, densenet161, densenet169, densenet201
+from dare.models.lite import lite0, lite1, lite2
+from dare.models.mobilenet import mobilenetv2
 from dare.models.mscan import mscan
 from dare.models.omni import omni, omni25, omni50, omni75
 from dare.models.resnet import resnet18, resnet34, resnet50
@@ -16,7 +19,14 @@ BACKBONES: dict[str, Callable[..., list[Stage]]] = {
     "resnet18": resnet18,
     "resnet34": resnet34,
     "resnet50": resnet50,
+    "densenet121": densenet121,
+    "densenet161": densenet161,
+    "densenet169": densenet169,
     "densenet201": densenet201,
+    "lite0": lite0,
+    "lite1": lite1,
+    "lite2": lite2,
+    "mobilenetv2": mobilenetv2,
     "alexnet": alexnet,
     "mscan": mscan,
     "slim": slim,
@@ -29,6 +39,14 @@ BACKBONES: dict[str, Callable[..., list[Stage]]] = {
 """Name -> builder. Without arguments: random weights, no network access."""
 
 TIMM = "timm/"
+
+HALVES = dict.fromkeys(("lite0", "lite1", "lite2"), (0.5, 0.5, 0.5))
+"""The mean, and the standard deviation too, that pictures had in a training other than torchvision's."""
+
+
+def normalisation(name: str) -> dict[str, tuple[float, float, float]]:
+    """The fields `mean` and `std` of a `Preparation` that a backbone's published weights were trained with."""
+    return {"mean": HALVES.get(name, IMAGENET_MEAN), "std": HALVES.get(name, IMAGENET_STD)}
 
 
 def build_backbone(name: str, weights: Weights = None) -> list[Stage]:

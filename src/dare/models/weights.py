@@ -11,11 +11,14 @@ import torch
 from torch import Tensor, nn
 
 Weights = str | Path | None
-"""None: random. "imagenet": torchvision's, downloaded unless torch has them already. Else: a file's path."""
+"""None: random. "imagenet": published ones, which torch has or downloads, or a package brings. Else: a file's path."""
 
 IMAGENET = "imagenet"
 
 CLASSIFIERS = ("fc.", "classifier.", "head.")
+
+# Counters of batch norms came with torch 0.4; files from before lack them and nothing depends on them.
+COUNTER = "num_batches_tracked"
 
 # DenseNet files from before torch 0.4 (and the paper's code) write norm.1, conv.2 inside dense layers.
 OLD_DENSE_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
@@ -28,12 +31,18 @@ class Downloadable(Protocol):
 
 
 def initialise(
-    network: nn.Module, imagenet: Downloadable, weights: Weights, *, classifier: tuple[str, ...] = CLASSIFIERS
+    network: nn.Module,
+    imagenet: Downloadable,
+    weights: Weights,
+    *,
+    classifier: tuple[str, ...] = CLASSIFIERS,
+    by_order: bool = False,
 ) -> None:
     """Load weights into a classification network; its own classifier's may be missing.
 
     Args:
         classifier: beginnings of the names of the classifier's weights.
+        by_order: whether a file may have other names, as `under_own_names` tells them.
 
     Raises:
         ConnectionError: ImageNet weights are asked for, not on this machine, and cannot be downloaded.
@@ -52,6 +61,8 @@ def initialise(
     else:
         state = read_state(Path(weights))
     state = {OLD_DENSE_NAME.sub(r"\1\2.", name): tensor for name, tensor in state.items()}
+    if by_order:
+        state = under_own_names(network, state, classifier)
     load_strictly(network, state, str(weights), optional=classifier)
 
 
@@ -71,6 +82,30 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return state
 
 
+def under_own_names(
+    network: nn.Module, state: dict[str, Tensor], classifier: tuple[str, ...] = CLASSIFIERS
+) -> dict[str, Tensor]:
+    """Tensors that another code base has written in the network's order, under the network's names for them.
+
+    Each must have the shape of its counterpart and be of its kind (weight, bias, running_mean, running_var); otherwise,
+    and where the names are the network's already, the tensors come back as they are.
+
+    Args:
+        classifier: beginnings of the network's names of its classifier, which stands last and may be missing.
+    """
+    own = {name: tensor for name, tensor in network.state_dict().items() if COUNTER not in name}
+    trunk = {name: tensor for name, tensor in own.items() if not name.startswith(classifier)}
+    given = {name: tensor for name, tensor in state.items() if COUNTER not in name}
+    if trunk.keys() <= given.keys() or not len(trunk) <= len(given) <= len(own):
+        return state
+    pairs = list(zip(trunk.items(), given.items(), strict=False))
+    same = all(
+        wanted.shape == tensor.shape and name.rpartition(".")[2] == other.rpartition(".")[2]
+        for (name, wanted), (other, tensor) in pairs
+    )
+    return {name: tensor for (name, _), (_, tensor) in pairs} if same else state
+
+
 def load_strictly(network: nn.Module, state: dict[str, Tensor], origin: str, optional: tuple[str, ...] = ()) -> None:
     """Load every tensor, or say in one line why these weights belong to another network.
 
@@ -86,8 +121,7 @@ def load_strictly(network: nn.Module, state: dict[str, Tensor], origin: str, opt
 
 def refuse_differences(own: Mapping[str, Tensor], given: Mapping[str, Tensor], origin: str) -> None:
     """Say in one line why tensors do not fit a network's own: names that lack or are unknown, other shapes."""
-    # Counters of batch norms came with torch 0.4; files from before lack them and nothing depends on them.
-    needed = {name for name in own if "num_batches_tracked" not in name}
+    needed = {name for name in own if COUNTER not in name}
     problems = [
         *(f"lacks {name}" for name in sorted(needed - given.keys())),
         *(f"has an unknown {name}" for name in sorted(given.keys() - own.keys())),

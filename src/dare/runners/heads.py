@@ -49,7 +49,7 @@ class FoldedHead:
 
 
 def _pooled(tap: nn.Module, features: Tensor) -> Tensor:
-    """As the tap does, by means over memory in order: maps are channels last."""
+    """As the tap does, by means and maxima over memory in order: maps are channels last."""
     if isinstance(tap, nn.Sequential) and isinstance(tap[-1], GlobalAveragePool):
         features, tap = tap[:-1](features), tap[-1]
     stripes = tap.stripes if isinstance(tap, StripePool) else 1
@@ -58,4 +58,5 @@ def _pooled(tap: nn.Module, features: Tensor) -> Tensor:
         return pooled
     batch, channels, height, width = features.shape
     rows = features.permute(0, 2, 3, 1).reshape(batch, stripes, height // stripes * width, channels)
-    return rows.mean(2).transpose(1, 2).flatten(1)
+    means = rows.mean(2).transpose(1, 2).flatten(1)
+    return torch.cat([means, rows.amax((1, 2))], 1) if isinstance(tap, StripePool) and tap.peak else means

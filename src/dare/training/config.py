@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dare.images import Preparation
+from dare.models.backbones import normalisation
 from dare.models.baselines import CLASSIFIED, HEADED
 from dare.models.baselines.svdnet import phases
 from dare.models.checkpoints import DARE, Architecture, load_checkpoint
@@ -295,7 +296,8 @@ def configure(preset: TrainConfig, settings: Mapping[str, Any], init: str | Path
 
     Args:
         settings: such as `{"backbone": "resnet18", "height": 128, "erasing": 0.0, "iterations": 3000}`; weights
-            "none" means random. Changed iterations stretch or shrink the schedule unless `decay_start` is given.
+            "none" means random. Changed iterations stretch or shrink the schedule unless `decay_start` is given. With
+            another backbone pictures are normalised as for its published weights, unless `mean` and `std` are given.
         init: a checkpoint whose network and input are taken over.
 
     Raises:
@@ -310,6 +312,8 @@ def configure(preset: TrainConfig, settings: Mapping[str, Any], init: str | Path
             raise ValueError("weights and init both say what to start from; give one of them")
         start = load_checkpoint(init)
         preset = replace(preset, architecture=start.architecture, preparation=start.preparation, weights=None)
+    elif "backbone" in rest:
+        preset = replace(preset, preparation=replace(preset.preparation, **normalisation(rest["backbone"])))
     if isinstance(rest.get("terms"), str):
         rest["terms"] = parse_terms(rest["terms"])
     rest |= _sized(preset, rest)

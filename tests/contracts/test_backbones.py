@@ -18,8 +18,8 @@ VARIANTS: dict[str, Callable[[], list[Stage]]] = {
     "timm/convnext_atto": lambda: build_backbone("timm/convnext_atto"),
 }
 
-LIKE_OTHERS = ("lite1", "lite2", "densenet121", "densenet161", "densenet169")
-"""Built by the same lines as `lite0` and `densenet201`: what holds for those holds for these, in more time."""
+LIKE_OTHERS = ("lite1", "lite2", "densenet121", "densenet161", "densenet169", "omni", "omni75", "omni50")
+"""Built by the same lines as `lite0`, `densenet201` and `omni25`: what holds for those holds for these, slower."""
 
 every_backbone = pytest.mark.parametrize(
     "build",

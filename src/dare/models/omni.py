@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ REDUCTION = 16
 GROUPS = 16
 STRIPES = 4
 OPERATIONS = ("Convolution", "GroupConvolution", "Add", "Multiply")
+TYPES = {"f16": "<f2", "f32": "<f4"}
 
 
 class LightConvolution(nn.Sequential):
@@ -119,7 +120,6 @@ def omni(weights: Weights = None, *, width: float = 1.0) -> list[Stage]:
 
     Raises:
         ValueError: the weights are those of another network.
-        ImportError: OpenVINO is not installed.
     """
     stem, *widths = (round(channels * width) for channels in CHANNELS)
     parts: list[nn.Module] = [
@@ -192,26 +192,31 @@ def _in_order(part: nn.Module) -> Iterator[Tensor]:
 def _constants(path: Path) -> list[NDArray[np.float32]]:
     """Weights of an OpenVINO network in the order in which it computes, each once, without those of its preparation."""
     try:
-        import openvino
-    except ImportError as error:
-        raise ImportError(
-            f"{path} is read by OpenVINO, which is not installed; run: pip install 'dare-reid[openvino]'"
-        ) from error
-    try:
-        graph = openvino.Core().read_model(path)
-    except RuntimeError as error:
-        raise ValueError(f"{path} is no network of OpenVINO, or its .bin file is not beside it") from error
-    found: dict[bytes, NDArray[np.float32]] = {}
-    for operation in graph.get_ordered_ops():
-        if operation.get_type_name() in OPERATIONS:
-            for port in operation.input_values():
-                if (array := _constant(port.get_node())) is not None:
-                    found.setdefault(array.tobytes(), array)
+        root = ElementTree.parse(path).getroot()
+        content = path.with_suffix(".bin").read_bytes()
+        layers = {layer.attrib["id"]: layer for layer in root.iterfind("layers/layer")}
+        edges = [
+            (edge.attrib["to-layer"], int(edge.attrib["to-port"]), edge.attrib["from-layer"])
+            for edge in root.iterfind("edges/edge")
+        ]
+        inputs: dict[str, list[str]] = {}
+        for layer, _, before in sorted(edges, key=lambda edge: edge[:2]):
+            inputs.setdefault(layer, []).append(before)
+        found: dict[bytes, NDArray[np.float32]] = {}
+        for number in (number for number, layer in layers.items() if layer.attrib["type"] in OPERATIONS):
+            for before in inputs.get(number, []):
+                source = inputs[before][0] if layers[before].attrib["type"] == "Convert" else before
+                if layers[source].attrib["type"] == "Const":
+                    values = _values(layers[source], content)
+                    found.setdefault(values.tobytes(), values)  # gates' biases come once for each stream
+    except (OSError, ElementTree.ParseError, LookupError, ValueError) as error:
+        raise ValueError(f"{path} is no network of OpenVINO, or its .bin file is not beside it ({error})") from error
     return list(found.values())[1:]  # the first is the pictures' scale
 
 
-def _constant(node: Any) -> NDArray[np.float32] | None:
-    """A constant's values; the graphs hold gates' biases once for each stream, and convert halves."""
-    if node.get_type_name() == "Convert":
-        node = node.input_value(0).get_node()
-    return np.array(node.data, np.float32) if node.get_type_name() == "Constant" else None
+def _values(constant: ElementTree.Element, content: bytes) -> NDArray[np.float32]:
+    data = constant.find("data")
+    if data is None or data.attrib["element_type"] not in TYPES:
+        raise ValueError("a weight of a kind other than f16 and f32")
+    start, size = int(data.attrib["offset"]), int(data.attrib["size"])
+    return np.frombuffer(content[start : start + size], TYPES[data.attrib["element_type"]]).astype(np.float32)

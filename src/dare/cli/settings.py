@@ -21,7 +21,7 @@ class Settings:
         str | None,
         _help(
             "resnet18, resnet34, resnet50, densenet121, densenet161, densenet169, densenet201, lite0, lite1, lite2, "
-            "mobilenetv2, alexnet, mscan, slim, tiny, or timm/NAME (a convolutional one)."
+            "mobilenetv2, alexnet, mscan, slim, tiny, omni, omni75, omni50, omni25, or timm/NAME (a convolutional one)."
         ),
     ] = None
     weights: Annotated[str | None, _help("What the trunk starts from: imagenet, none (random), or a file.")] = None

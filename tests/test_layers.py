@@ -59,10 +59,11 @@ WITHOUT_TORCH = {
     "verification",
 }
 TORCH = {"torch", "torchvision", "timm"}
-# Serving exported steps must not need the networks that they were made from.
+# Serving exported steps and networks of others must not need those of torch.
 FREE_OF_MODELS = {
-    f"runners/{name}.py" for name in ("runner", "steps", "timing", "worker", "workers", "exported", "onnx", "openvino")
-}
+    f"runners/{name}.py"
+    for name in ("runner", "steps", "timing", "worker", "workers", "cascade", "exported", "onnx", "openvino")
+} | {f"runners/{name}.py" for name in ("foreign", "graphs", "preparations")}
 # The command catches its errors before torch is loaded.
 PLAIN = {"training/alarm.py"}
 

@@ -1,14 +1,22 @@
 """Networks evaluated one after the other, behind the interface of one with exits."""
 
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from foreign import graph, save
+from PIL import Image
 
-from dare import BACKBONES, DaRe, count_macs, measure, open_runner
-from dare.images import Preparation
+from dare import BACKBONES, DaRe, ExitCosts, count_macs, measure, open_runner
+from dare.images import Preparation, prepare
 from dare.models.checkpoints import Architecture, Checkpoint
 from dare.runners.cascade import Cascade
 from dare.runners.eager import EagerRunner
+from dare.runners.preparations import FAMILIES
+from dare.runners.steps import StepWalk
 
 
 def network(dimension: int, seed: int = 0, **settings: object) -> Checkpoint:
@@ -94,9 +102,110 @@ def test_a_digest_stands_for_all_of_them_and_their_order(parts: list[Checkpoint]
     assert Cascade([nameless, nameless]).digest == ""
 
 
-def test_networks_that_take_other_pictures_are_refused(parts: list[Checkpoint]) -> None:
-    with pytest.raises(ValueError, match="prepared alike"):
-        Cascade([EagerRunner(parts[0]), EagerRunner(DaRe(BACKBONES["slim"]()))])
+class Echo:
+    """A network whose vectors are the image that it was given; it keeps what it got."""
+
+    exit_names = stage_names = ("network",)
+    digest, precision, description = "d", "fp32", "an echo"
+    costs = ExitCosts((1,), "counted by hand")
+
+    def __init__(self, preparation: Preparation) -> None:
+        self.preparation = preparation
+        self.got: list[np.ndarray] = []
+
+    def exits(self, images: np.ndarray, stop: object = None) -> Iterator[np.ndarray]:
+        walk = self.walk(images)
+        while (vectors := walk.exit()) is not None:
+            yield vectors
+
+    def walk(self, images: np.ndarray) -> StepWalk:
+        return StepWalk(self, images)
+
+    def embed(self, images: np.ndarray) -> tuple[list[np.ndarray], None]:
+        return list(self.exits(images)), None
+
+    tapped, fusion = (True,), None
+
+    def run(self, step: int, features: np.ndarray, stop: object) -> tuple[None, np.ndarray]:
+        self.got.append(features)
+        return None, features.reshape(len(features), math.prod(features.shape[1:]))
+
+    def keep(self, features: np.ndarray, rows: Sequence[int]) -> np.ndarray:
+        raise AssertionError("there is nothing behind its one step")
+
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (4, 64, 32, 3), dtype=np.uint8)
+OTHER = Preparation(64, 32, (0.5, 0.4, 0.3), (0.2, 0.3, 0.7))
+AS_THEY_ARE = FAMILIES["openvino-retail"].at(64, 32)
+SMALLER = Preparation(48, 24)
+
+
+def test_networks_that_take_one_size_get_to_the_last_bit_what_they_get_alone() -> None:
+    networks = [Echo(Preparation(64, 32)), Echo(OTHER), Echo(AS_THEY_ARE)]
+    cascade = Cascade(networks)
+    images = prepare(PICTURES, cascade.preparation)
+    np.testing.assert_array_equal(images, PICTURES.transpose(0, 3, 1, 2))
+    cascade.embed(images)
+    for network in networks:
+        (got,) = network.got
+        np.testing.assert_array_equal(got, prepare(PICTURES, network.preparation))
+        assert got.dtype == np.float32
+
+
+def test_a_smaller_network_gets_the_pixels_resized_and_only_of_whom_is_left() -> None:
+    small, large = Echo(SMALLER), Echo(AS_THEY_ARE)
+    cascade = Cascade([large, small])
+    assert (cascade.preparation.height, cascade.preparation.width) == (64, 32)
+    walk = cascade.walk(prepare(PICTURES, cascade.preparation))
+    walk.exit()
+    assert small.got == []
+    walk.keep([3, 1])
+    walk.exit()
+    pillow = [Image.fromarray(PICTURES[row]).resize((24, 48), Image.Resampling.BILINEAR) for row in (3, 1)]
+    np.testing.assert_allclose(
+        small.got[0], prepare(np.stack([np.asarray(one) for one in pillow]), SMALLER), atol=1.1 / 255 / 0.224
+    )
+    assert walk.exit() is None
+
+
+def test_each_side_is_the_largest_of_all_and_other_images_are_refused() -> None:
+    high, wide = Echo(Preparation(64, 24)), Echo(Preparation(48, 32))
+    cascade = Cascade([high, wide])
+    assert cascade.preparation == Preparation(64, 32, (0, 0, 0), (1 / 255, 1 / 255, 1 / 255))
+    stages, _ = cascade.embed(prepare(PICTURES, cascade.preparation))
+    assert [rows.shape for rows in stages] == [(4, 3 * 64 * 24), (4, 3 * 48 * 32)]
+    assert [len(rows) for rows in cascade.embed(prepare(PICTURES[:0], cascade.preparation))[0]] == [0, 0]
+    with pytest.raises(ValueError, match=r"expected images \(B, 3, 64, 32\), got shape \(4, 3, 48, 24\)"):
+        cascade.embed(np.zeros((4, 3, 48, 24), np.float32))
+
+
+def test_networks_that_take_images_alike_get_them_as_they_came(parts: list[Checkpoint]) -> None:
+    networks = [Echo(OTHER), Echo(OTHER)]
+    cascade = Cascade(networks)
+    assert cascade.preparation == OTHER
+    cascade.embed(IMAGES)
+    assert all(network.got[0] is IMAGES for network in networks)
+
+
+def test_a_cascade_of_ours_and_theirs_answers_as_each_alone(parts: list[Checkpoint], tmp_path: Path) -> None:
+    file = save(graph(height=64, width=32), tmp_path / "theirs.onnx")
+    models = [parts[1], file]
+    cascade = open_runner(models, preparation="torchreid")  # ImageNet's mean and deviation, as ours
+    assert cascade.preparation == parts[1].preparation
+    cascade = open_runner(models, preparation="fast-reid")
+    theirs = open_runner(file, preparation="fast-reid")
+    found = cascade.embed(prepare(PICTURES, cascade.preparation))[0]
+    for vectors, alone in zip(found, (open_runner(parts[1]), theirs), strict=True):
+        np.testing.assert_array_equal(vectors, list(alone.exits(prepare(PICTURES, alone.preparation)))[-1])
+    assert cascade.costs.macs == (parts[1].costs.macs[-1], parts[1].costs.macs[-1] + theirs.costs.macs[0])
+    assert "theirs.onnx" in cascade.costs.source
+    assert "prepacked" in cascade.description
+    assert "onnxruntime" in cascade.description
+
+
+def test_what_makes_no_cascade_is_refused() -> None:
+    with pytest.raises(ValueError, match="takes tracklets stands in a cascade only with"):
+        Cascade([Echo(Preparation(64, 32, frames=8)), Echo(Preparation(64, 32))])
     with pytest.raises(ValueError, match="at least one"):
         open_runner([])
 

@@ -359,9 +359,10 @@ def test_damaged_and_missing_files_are_refused_in_one_line(suffix: str, tmp_path
     ("says", "message"),
     [
         ("{", "is not JSON"),
-        ("[]", "is not a preparation: expected an object with colours, white, .*got list"),
-        ({"colours": "RGB"}, r"expected an object with .*got \['colours'\]"),
-        ({"extra": 1}, "expected an object with"),
+        ("[]", r"is not a preparation: expected a name .*or an object with colours, white, .*got \[\]"),
+        ('"torchrid"', "got 'torchrid'"),
+        ({"colours": "RGB"}, r"an object with .*got \['colours'\]"),
+        ({"extra": 1}, "an object with"),
         ({"colours": "rgb"}, "colours must be RGB or BGR, got 'rgb'"),
         ({"white": 0}, "white must be a positive number"),
         ({"white": True}, "white must be a positive number"),
@@ -386,9 +387,10 @@ def test_a_preparation_that_does_not_fit_is_refused(says: Any, message: str, tmp
 
 
 def test_a_preparation_is_read_as_it_is_described(tmp_path: Path) -> None:
-    for how in FAMILIES.values():
-        (tmp_path / "a.json").write_text(as_json(how))
-        assert read_preparation(tmp_path / "a.json") == how
+    for name, how in FAMILIES.items():
+        for content in (as_json(how), json.dumps(name)):
+            (tmp_path / "a.json").write_text(content)
+            assert read_preparation(tmp_path / "a.json") == how
 
 
 def test_a_missing_or_misspelt_preparation_names_those_there_are(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`dare bench`: how fast a network is at each exit, by each engine that this machine has."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,15 +75,17 @@ def bench(
 def _runners(model: Path, device: str, threads: int, preparation: str | None) -> "Iterator[Runner]":
     """A network by every engine; on a machine where bfloat16 is slow that shows."""
     from dare.runners.exported import PRECISIONS
-    from dare.runners.runner import EXPORTED, engine_of, is_foreign, open_runner
+    from dare.runners.runner import EXPORTED, FOREIGN, engine_of, is_foreign, open_runner
 
-    engine = engine_of(model, device=device)
     if is_foreign(model):
-        first = open_runner(model, threads=threads, preparation=preparation)
-        yield first
-        if first.precision == "fp32" and "bf16" in PRECISIONS[engine]:
-            yield open_runner(model, precision="bf16", threads=threads, preparation=preparation)
+        default, *others = FOREIGN[model.suffix.lower()]
+        for engine in (default, *(other for other in others if find_spec(other))):
+            runner = open_runner(model, engine, threads=threads, preparation=preparation)
+            yield runner
+            if runner.precision == "fp32" and "bf16" in PRECISIONS[engine]:
+                yield open_runner(model, engine, precision="bf16", threads=threads, preparation=preparation)
         return
+    engine = engine_of(model, device=device)
     if engine in EXPORTED:
         yield open_runner(model, threads=threads)
         return

@@ -81,7 +81,8 @@ class ForeignRunner:
         precision: str,
         words: str,
     ) -> None:
-        self.exit_names = self.stage_names = ("network",)
+        self.exit_names: tuple[str, ...] = ("network",)
+        self.stage_names: tuple[str, ...] = ("network",)
         self.preparation, self.costs = preparation, costs
         self.digest, self.precision, self.description = digest, precision, words
         self._step = step
@@ -203,7 +204,7 @@ def _dimensions(file: Path, graph: Graph, shape: tuple[int, ...]) -> int:
     # Pooling may leave sides of 1 behind.
     if len(found) < 2 or found[0] != 1 or set(found[2:]) - {1}:
         raise ForeignError(f"{file} gives {list(found)} for one image, expected a vector [1, dimensions]")
-    return found[1]
+    return int(found[1])
 
 
 def _listed(ports: Sequence[Port]) -> str:

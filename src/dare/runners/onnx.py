@@ -78,7 +78,7 @@ class OnnxSteps:
 class OnnxGraph:
     """`Graph` of an .onnx file."""
 
-    family = None
+    family: str | None = None
 
     def __init__(self, file: Path, threads: int) -> None:
         self._file, self._threads = file, threads
@@ -166,15 +166,16 @@ def _macs(node: dict[str, Any]) -> int:
     """Multiply-adds of one node of the engine's record."""
     kind = node["op_name"]
     # One entry for each tensor: its type -> its shape.
-    inputs, outputs = (
-        [next(iter(entry.values()), []) for entry in node[name]] for name in ("input_type_shape", "output_type_shape")
-    )
+    inputs: list[list[int]] = [next(iter(entry.values()), []) for entry in node["input_type_shape"]]
+    out: list[int] = next(iter(node["output_type_shape"][0].values()), [])
     if kind in WEIGHTS:
-        return math.prod(outputs[0]) * math.prod(inputs[WEIGHTS[kind]][1:])
-    if kind == "ConvTranspose":
-        return math.prod(inputs[0]) * math.prod(inputs[1][1:])
-    if kind in PRODUCTS:
-        return math.prod(outputs[0]) * int(inputs[0][-1])
-    if kind == "Gemm":  # the first factor may be transposed
-        return math.prod(outputs[0]) * math.prod(inputs[0]) // int(outputs[0][0])
-    return 0
+        each, times = out, math.prod(inputs[WEIGHTS[kind]][1:])
+    elif kind == "ConvTranspose":
+        each, times = inputs[0], math.prod(inputs[1][1:])
+    elif kind in PRODUCTS:
+        each, times = out, inputs[0][-1]
+    elif kind == "Gemm":  # the first factor may be transposed
+        each, times = out, math.prod(inputs[0]) // out[0]
+    else:
+        return 0
+    return math.prod(each) * times

@@ -287,10 +287,10 @@ def _macs(node: Any) -> int:
     shapes = [port.get_partial_shape() for port in (node.input(0), node.input(1), node.output(0))]
     if any(shape.is_dynamic for shape in shapes):
         return 0
-    first, second, out = (list(shape.to_shape()) for shape in shapes)
+    first, second, out = (tuple(map(int, shape.to_shape())) for shape in shapes)
     if kind == "MatMul":
         transposed = node.get_attributes()["transpose_a"] and len(first) > 1
-        return math.prod(out) * int(first[-2 if transposed else -1])
+        return math.prod(out) * first[-2 if transposed else -1]
     each = first if kind.endswith("BackpropData") else out
     return math.prod(each) * math.prod(second[WEIGHTS[kind] :])
 

@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from dare.images import IMAGENET_MEAN, IMAGENET_STD, Preparation
 from dare.runners.graphs import ForeignError
@@ -59,17 +60,17 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-_UNCHANGED = {"white": 255.0, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "unit_length": True}
+_UNCHANGED: dict[str, Any] = {"white": 255.0, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "unit_length": True}
 
 FAMILIES = {
     # Mean and deviation stand in the graph. Published scores are by cosine.
     # Source: Open Model Zoo, person-reidentification-retail-0277 to -0288.
-    "openvino-retail": ForeignPreparation(colours="BGR", **_UNCHANGED),  # type: ignore[arg-type]
+    "openvino-retail": ForeignPreparation(colours="BGR", **_UNCHANGED),
     # Source: torchreid, data/transforms.py. Trackers, and half a point of rank-1, prefer cosine.
     "torchreid": ForeignPreparation("RGB", 1.0, IMAGENET_MEAN, IMAGENET_STD, unit_length=True),
     # The exported graph begins with `preprocess_image`, so it takes pixel values as they are.
     # Source: fast-reid, tools/deploy/onnx_inference.py and fastreid/modeling/meta_arch/baseline.py.
-    "fast-reid": ForeignPreparation(colours="RGB", **_UNCHANGED),  # type: ignore[arg-type]
+    "fast-reid": ForeignPreparation(colours="RGB", **_UNCHANGED),
 }
 """Whose networks take what."""
 
@@ -97,14 +98,14 @@ def preparation_of(model: Path, given: str | Path | None, family: str | None) ->
     if known is not None and replace(said, height=known.height, width=known.width) != known:
         where = beside.name if beside.exists() else "the network itself"
         raise ForeignError(
-            f"{given} is not how images are prepared for {model}, as {where} says; leave the preparation out, or put "
-            f"what it takes into {beside.name}"
+            f"{given} is not how images are prepared for {model}, as {where} says; leave it out, or put what each "
+            f"network takes into a file beside it, such as {beside.name}"
         )
     return said
 
 
 def read_preparation(file: Path) -> ForeignPreparation:
-    """Read a preparation from a JSON file: an object with the attributes of `ForeignPreparation`.
+    """Read a preparation from a JSON file: a name in `FAMILIES`, or an object with attributes of `ForeignPreparation`.
 
     Raises:
         ForeignError: not there, or something else.
@@ -117,18 +118,22 @@ def read_preparation(file: Path) -> ForeignPreparation:
             f"no preparation {file} ({reason}); expected {', '.join(FAMILIES)}, or a JSON file"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise ForeignError(f"{file} is not JSON; expected an object with {_words()}") from error
-    needed = {field.name for field in fields(ForeignPreparation) if field.default is MISSING}
-    every = {field.name for field in fields(ForeignPreparation)}
-    if not isinstance(content, dict) or not needed <= content.keys() <= every:
-        got = sorted(content) if isinstance(content, dict) else type(content).__name__
-        raise ForeignError(f"{file} is not a preparation: expected an object with {_words()}, got {got}")
+        raise ForeignError(f"{file} is not JSON; expected {_words()}") from error
+    if isinstance(content, str) and content in FAMILIES:
+        return FAMILIES[content]
+    every = {field.name: field.default is MISSING for field in fields(ForeignPreparation)}
+    needed = {name for name, is_needed in every.items() if is_needed}
+    if not isinstance(content, dict) or not needed <= content.keys() <= every.keys():
+        got = sorted(content) if isinstance(content, dict) else repr(content)[:80]
+        raise ForeignError(f"{file} is not a preparation: expected {_words()}, got {got}")
+    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items()}
     try:
-        return ForeignPreparation(**{k: tuple(v) if isinstance(v, list) else v for k, v in content.items()})
+        return ForeignPreparation(**values)
     except (TypeError, ValueError) as error:
         raise ForeignError(f"{file} is not a preparation: {error}") from error
 
 
 def _words() -> str:
-    names = [field.name for field in fields(ForeignPreparation)]
-    return f"{', '.join(names[:-2])}, and {' and '.join(names[-2:])} if the graph does not say them"
+    *others, height, width = (field.name for field in fields(ForeignPreparation))
+    names = f"{', '.join(others)}, and {height} and {width} if the graph does not say them"
+    return f'a name such as "torchreid", or an object with {names}'

@@ -261,7 +261,8 @@ def configure(preset: TrainConfig, settings: Mapping[str, Any], init: str | Path
         start = load_checkpoint(init)
         preset = replace(preset, architecture=start.architecture, preparation=start.preparation, weights=None)
     elif "backbone" in rest:
-        preset = replace(preset, preparation=replace(preset.preparation, **normalisation(rest["backbone"])))
+        mean, std = normalisation(rest["backbone"])
+        preset = replace(preset, preparation=replace(preset.preparation, mean=mean, std=std))
     if "iterations" in rest and "decay_start" not in rest:
         rest["decay_start"] = round(preset.decay_start * rest["iterations"] / preset.iterations)
     for part in ("architecture", "preparation", "augmentation"):

@@ -1,10 +1,12 @@
 """Recipes are read, and refused with the place and the reason."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from dare.experiments.recipe import RecipeError, load_recipe, shipped_recipes
+from dare.images import Preparation
 
 WHOLE = """\
 title = "Ours"
@@ -258,3 +260,20 @@ def test_the_tiny_recipe_says_that_it_stands_in() -> None:
     for name in ("svdnet", "svdnet-re"):
         config = recipe.trainings[name].config()
         assert (config.architecture.network, config.rounds) == ("svdnet", 2)
+
+
+def test_the_recipe_for_cpus_trains_with_the_papers_losses_alone() -> None:
+    recipe, paper = load_recipe("trunks"), load_recipe("paper").trainings["dare-r-re"].config()
+    shortened = {"iterations", "decay_start", "warm_up", "learning_rate"}
+    for training in recipe.trainings.values():
+        assert training.runs == 3
+        assert training.stands_in
+        config = training.config()
+        other = {field.name for field in fields(config) if getattr(config, field.name) != getattr(paper, field.name)}
+        assert other <= {"architecture", "preparation", "deep_supervision", *shortened}
+        assert config.preparation == Preparation(128, 64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    figures = recipe.figures
+    assert not recipe.trainings[figures["figure4"].others[0]].config().deep_supervision
+    names = [recipe.trainings[name].config().architecture.backbone for name in figures["figure5"].others]
+    assert names == ["lite0", "lite1", "lite2"]
+    assert recipe.trainings[figures["figure5"].training].config().architecture.backbone == names[-1]

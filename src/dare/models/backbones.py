@@ -40,13 +40,15 @@ BACKBONES: dict[str, Callable[..., list[Stage]]] = {
 
 TIMM = "timm/"
 
-HALVES = dict.fromkeys(("lite0", "lite1", "lite2"), (0.5, 0.5, 0.5))
+Channels = tuple[float, float, float]
+
+HALVES: dict[str, Channels] = dict.fromkeys(("lite0", "lite1", "lite2"), (0.5, 0.5, 0.5))
 """The mean, and the standard deviation too, that pictures had in a training other than torchvision's."""
 
 
-def normalisation(name: str) -> dict[str, tuple[float, float, float]]:
-    """The fields `mean` and `std` of a `Preparation` that a backbone's published weights were trained with."""
-    return {"mean": HALVES.get(name, IMAGENET_MEAN), "std": HALVES.get(name, IMAGENET_STD)}
+def normalisation(name: str) -> tuple[Channels, Channels]:
+    """Mean and standard deviation of pictures, as of a `Preparation`, that a backbone's weights were trained with."""
+    return HALVES.get(name, IMAGENET_MEAN), HALVES.get(name, IMAGENET_STD)
 
 
 def build_backbone(name: str, weights: Weights = None) -> list[Stage]:

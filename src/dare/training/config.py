@@ -313,7 +313,8 @@ def configure(preset: TrainConfig, settings: Mapping[str, Any], init: str | Path
         start = load_checkpoint(init)
         preset = replace(preset, architecture=start.architecture, preparation=start.preparation, weights=None)
     elif "backbone" in rest:
-        preset = replace(preset, preparation=replace(preset.preparation, **normalisation(rest["backbone"])))
+        mean, std = normalisation(rest["backbone"])
+        preset = replace(preset, preparation=replace(preset.preparation, mean=mean, std=std))
     if isinstance(rest.get("terms"), str):
         rest["terms"] = parse_terms(rest["terms"])
     rest |= _sized(preset, rest)

@@ -252,6 +252,8 @@ def test_a_damaged_manifest_is_refused(copy: Callable[[str], Path]) -> None:
         {"steps": [{"files": ["a"], "precision": "fp32", "input": [3, 64, 32], "features": None, "dimensions": 8}]},
         {"steps": [{"files": {"a": ""}, "precision": "fp8", "input": [3, 64, 32], "features": None, "dimensions": 8}]},
         {"surprise": 1},
+        {"space": "both"},
+        {"space": None},
     ],
     ids=str,
 )

@@ -87,6 +87,7 @@ class StepFiles:
             tuple(steps),
             parity,
             {tool: version(tool) for tool in tools},
+            network.space,
         )
         (self._folder / MANIFEST).write_text(manifest.as_json())
         return manifest

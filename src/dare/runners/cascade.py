@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.anytime.costs import ExitCosts
+from dare.retrieval.space import Space
 from dare.runners.runner import Runner, Walk, row_numbers
 
 
@@ -34,6 +35,7 @@ class Cascade:
         self._runners = tuple(runners)
         self.stage_names = self.exit_names = tuple(f"network {number}" for number in range(1, len(runners) + 1))
         self.preparation, self.precision = runners[0].preparation, runners[0].precision
+        self.space: Space = "own"  # networks that were trained apart know nothing of each other's spaces
         totals = itertools.accumulate(runner.costs.macs[-1] for runner in runners)
         sources = dict.fromkeys(runner.costs.source for runner in runners)
         self.costs = ExitCosts(tuple(totals), f"cascade of {len(runners)} networks, added up; {'; '.join(sources)}")

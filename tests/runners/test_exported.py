@@ -264,6 +264,24 @@ def test_a_manifest_whose_parts_do_not_fit_is_refused(fields: dict[str, object],
         open_runner(folder)
 
 
+def test_a_manifest_says_whether_exits_share_a_space_and_an_old_one_has_spaces_of_their_own(
+    copy: Callable[[str], Path],
+) -> None:
+    folder = copy("onnx")
+    assert open_runner(folder).space == "own"
+    change(folder, space="shared")
+    assert open_runner(folder).space == "shared"
+    fields = json.loads((folder / MANIFEST).read_text())
+    fields["steps"][1]["dimensions"] = 9
+    (folder / MANIFEST).write_text(json.dumps(fields))
+    with pytest.raises(ExportError, match="share a space only if their vectors have one size"):
+        open_runner(folder)
+    del fields["space"]
+    fields["steps"][1]["dimensions"] = 8
+    (folder / MANIFEST).write_text(json.dumps(fields))
+    assert open_runner(folder).space == "own"
+
+
 @every_engine
 @pytest.mark.parametrize("name", ["../evil.onnx", "/evil.onnx", "..", ""])
 def test_files_outside_the_folder_are_not_opened(engine: str, name: str, copy: Callable[[str], Path]) -> None:

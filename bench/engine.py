@@ -71,7 +71,8 @@ def main() -> None:
         print(runner.description)
         size = runner.preparation
         noise = np.random.default_rng(0).normal(size=(options.pictures, 3, size.height, size.width))
-        nobody = Nobody(runner.digest, [vectors.shape[1] for vectors in runner.exits(noise[:1].astype(np.float32))])
+        sizes = [vectors.shape[1] for vectors in runner.exits(noise[:1].astype(np.float32))]
+        nobody = Nobody(runner.digest, sizes, runner.space)
         for micro_batch in (1, 4):
             savings("network alone", list(noise.astype(np.float32)), runner, nobody, micro_batch, options.rounds)
         return
@@ -87,7 +88,8 @@ def main() -> None:
             deadlines(pictures, runner, gallery, times)
         if options.busy:
             return
-        for name, searched in (("with search", gallery), ("network alone", Nobody(gallery.model, gallery.dimensions))):
+        nobody = Nobody(gallery.model, gallery.dimensions, gallery.space)
+        for name, searched in (("with search", gallery), ("network alone", nobody)):
             for micro_batch in (1, 4):
                 savings(name, pictures, runner, searched, micro_batch, options.rounds)
     gallery.close()

@@ -64,7 +64,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     benchmark = open_benchmark(folder / "demo/data")
     train(benchmark.train, folder / "run", replace(PRESETS["demo"], **SHORT))
     runner = open_runner(folder / "run")
-    gallery = create_gallery(folder / "gallery", model=runner.digest, dimensions=[64] * 4)
+    gallery = create_gallery(folder / "gallery", model=runner.digest, dimensions=[64] * 4, space=runner.space)
     index(gallery, runner, benchmark.gallery, root=benchmark.root)
     gallery.close()
     return folder

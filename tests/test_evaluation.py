@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,59 @@ def test_every_embedding_is_reranked_by_itself(benchmark: Benchmark) -> None:
         np.testing.assert_array_equal(stage.scores.average_precision, expected.average_precision)
     assert result.figures()["rerank"] == {"k1": 4, "k2": 2, "weight": 0.2, "variant": "fourth-power", "junk": True}
     assert evaluate(embeddings, benchmark).figures()["rerank"] is None
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+@pytest.mark.parametrize("reranked", [False, True])
+def test_in_one_space_every_exit_is_scored_against_the_last_ones_gallery_and_beside_it_against_its_own(
+    benchmark: Benchmark, distance: str, fused: bool, reranked: bool
+) -> None:
+    embeddings = replace(made_up(benchmark, fused), space="shared")
+    rerank = Reranking(k1=4, k2=2) if reranked else None
+    result = evaluate(embeddings, benchmark, distance=distance, rerank=rerank)
+    query, gallery, entries = Labels.of(benchmark.query), Labels.of(benchmark.gallery), len(benchmark.gallery)
+    scale = normalised if distance == "cosine" else np.asarray
+    vectors = [scale(rows) for rows in embeddings.vectors()]
+    measure = partial(k_reciprocal, k1=4, k2=2) if reranked else euclidean
+    assert len(result.results) == len(vectors)
+    for stage, rows in zip(result.results, vectors, strict=True):
+        expected = score(measure(rows[entries:], vectors[-1][:entries]), query, gallery)
+        np.testing.assert_allclose(stage.scores.average_precision, expected.average_precision)
+        beside = score(measure(rows[entries:], rows[:entries]), query, gallery)
+        assert stage.own_gallery is not None
+        np.testing.assert_allclose(stage.own_gallery.average_precision, beside.average_precision)
+    assert result.results[-1].own_gallery is result.results[-1].scores
+    assert "one space, all exits against the gallery's vectors of the last" in result.settings
+
+
+@pytest.mark.parametrize("learn", [kissme, xqda])
+def test_in_one_space_one_distance_is_learnt_of_the_last_exit(benchmark: Benchmark, learn: Learner) -> None:
+    embeddings = replace(made_up(benchmark, training=True), space="shared")
+    result = evaluate(embeddings, benchmark, metric=learn)
+    train, query, gallery = (Labels.of(part) for part in (benchmark.train, benchmark.query, benchmark.gallery))
+    entries, end = len(benchmark.gallery), len(benchmark.gallery) + len(benchmark.query)
+    last = embeddings.fused
+    assert last is not None
+    metric = learn(last[end:], train.people, train.cameras)
+    for stage, vectors in zip(result.results, embeddings.vectors(), strict=True):
+        expected = score(metric.distances(vectors[entries:end], last[:entries]), query, gallery)
+        np.testing.assert_allclose(stage.scores.average_precision, expected.average_precision)
+    assert result.metric == metric.source
+
+
+def test_figures_tell_of_one_space_and_those_of_other_networks_are_as_they_were(benchmark: Benchmark) -> None:
+    embeddings = made_up(benchmark)
+    plain = evaluate(embeddings, benchmark)
+    assert [stage.own_gallery for stage in plain.results] == [None] * 4
+    assert "one space" not in plain.settings
+    assert not {"space", "own_gallery"} & {*plain.figures(), *plain.figures()["results"][0]}
+    one_space = evaluate(replace(embeddings, space="shared"), benchmark)
+    figures = one_space.figures()
+    assert figures["space"] == "shared"
+    for row, before in zip(figures["results"], plain.figures()["results"], strict=True):
+        assert row["own_gallery"] == {"rank1": before["rank1"], "mAP": before["mAP"]}
+    assert figures["results"][0]["mAP"] != plain.figures()["results"][0]["mAP"]
 
 
 def test_fast_reids_variant_on_vectors_of_any_length_is_noted(benchmark: Benchmark) -> None:

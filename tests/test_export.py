@@ -12,7 +12,7 @@ from conftest import make_market, save_picture
 from exports import ENGINES, export_slim, images, same, saved_slim, slim, slim_graphs, with_graphs
 from test_cli import run as run_plainly
 
-from dare import export, open_runner
+from dare import embed, evaluate, export, open_benchmark, open_runner
 from dare.exporting import judging
 from dare.exporting.formats import FORMATS
 from dare.exporting.parity import Accuracy, ExitParity, LossError
@@ -133,6 +133,38 @@ def test_int8_that_loses_half_a_point_is_refused_with_what_would_do(
     export_slim(tmp_path / "fewer", "onnx", precision="int8", calibrate=market, int8_steps=[2, 1])
     manifest = export_slim(tmp_path / "forced", "onnx", precision="int8", calibrate=market, force=True)
     assert [step.precision for step in manifest.steps] == ["int8"] * 4
+
+
+def test_in_one_space_steps_behind_the_exit_count_too_as_its_gallery_comes_from_them(
+    market: Path, tmp_path: Path, losses: Callable[..., None]
+) -> None:
+    losses({3: {0: 0.02}})
+    shared = replace(slim(), space="shared")
+    with (
+        with_graphs(slim_graphs()),
+        pytest.raises(LossError, match=r"stage 1 80\.0 -> 78\.0 .*--int8-steps 1,2 would do"),
+    ):
+        export(shared, tmp_path / "out", "onnx", precision="int8", calibrate=market)
+    with pytest.raises(LossError, match=r"stage 1 80\.0 -> 78\.0 .*no choice of first steps would do"):
+        export_slim(tmp_path / "out", "onnx", precision="int8", calibrate=market)
+
+
+@every_engine
+def test_an_export_is_scored_as_its_network_is_used_and_says_how(engine: str, market: Path, tmp_path: Path) -> None:
+    """In one space against the last exit's gallery."""
+    checkpoint = replace(slim(), space="shared")
+    with with_graphs(slim_graphs()):
+        manifest = export(checkpoint, tmp_path / "out", engine, benchmark=market)
+    runner, benchmark = open_runner(tmp_path / "out"), open_benchmark(market)
+    assert runner.space == manifest.space == json.loads((tmp_path / "out" / MANIFEST).read_text())["space"] == "shared"
+    vectors = embed(runner, [*benchmark.query, *benchmark.gallery], root=benchmark.root)
+    assert vectors.space == "shared"
+    in_own = evaluate(replace(vectors, space="own"), benchmark)
+    for exit, found, other in zip(
+        manifest.parity["exits"], evaluate(vectors, benchmark).exits, in_own.exits, strict=True
+    ):
+        assert exit["export"]["mean_average_precision"] == found.scores.mean_average_precision
+        assert (found.scores.mean_average_precision == other.scores.mean_average_precision) == (found.name == "fusion")
 
 
 def test_int8_whose_first_step_is_too_inexact_has_no_advice(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dare import (
     Chance,
     DaRe,
+    Embeddings,
     Entry,
     ExitCosts,
     ExitPolicy,
@@ -38,13 +39,18 @@ from dare.gallery.errors import MismatchError
 from dare.images import UnreadableImageError
 from dare.models.checkpoints import Architecture, Checkpoint, save_checkpoint
 from dare.models.macs import count_macs
+from dare.retrieval.space import Space
 from dare.runners.runner import Runner, Walk
 
 QUERIES, GALLERY = 30, 40
 
 
-@pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Runner:
+Filled = tuple[MemoryGallery, Labels, Labels, list[np.ndarray]]
+"""A gallery, the labels of queries and entries, and the queries' vectors per exit."""
+
+
+def make_runner(folder: Path, space: Space = "own") -> Runner:
+    """A network of random weights, so that its exits share a space is only said."""
     import torch
 
     torch.manual_seed(3)
@@ -53,10 +59,14 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Runner:
     with torch.no_grad():
         for _ in range(40):
             model.train()(torch.randn(32, 3, 64, 32))  # so that vectors have a size
-    path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    size = Preparation(64, 32)
-    save_checkpoint(path, Checkpoint(model, architecture, size, count_macs(model, 64, 32)))
+    path = folder / "model.safetensors"
+    save_checkpoint(path, Checkpoint(model, architecture, Preparation(64, 32), count_macs(model, 64, 32), space=space))
     return open_runner(path)
+
+
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    return make_runner(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
@@ -66,17 +76,30 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def filled(runner: Runner, pictures: list[Path]) -> tuple[MemoryGallery, Labels, Labels, list[np.ndarray]]:
-    """A gallery, the labels of queries and entries, and the queries' vectors per exit."""
+def filled(runner: Runner, pictures: list[Path]) -> Filled:
+    gallery, *labels, found = fill(runner, pictures)
+    return gallery, *labels, [vectors[:QUERIES] for vectors in found.exits()]
+
+
+def fill(runner: Runner, pictures: list[Path]) -> tuple[MemoryGallery, Labels, Labels, Embeddings]:
+    """A gallery, the labels of queries and entries, and the vectors of both."""
     random = np.random.default_rng(0)
     people, cameras = random.integers(0, 8, len(pictures)), random.integers(1, 4, len(pictures))
     found = embed(runner, [Sample((p,), 0, 0) for p in pictures])
-    gallery = MemoryGallery(runner.digest, [rows.shape[1] for rows in found.exits()])
+    gallery = MemoryGallery(runner.digest, [rows.shape[1] for rows in found.exits()], runner.space)
     rows = slice(QUERIES, None)
     entries = [Entry(p.name, int(who), int(where)) for p, who, where in zip(pictures, people, cameras, strict=True)]
-    gallery.add([vectors[rows] for vectors in found.exits()], entries[rows])
+    gallery.add([vectors[rows] for vectors in found.entries()], entries[rows])
     query, entry = Labels(people[:QUERIES], cameras[:QUERIES]), Labels(people[rows], cameras[rows])
-    return gallery, query, entry, [vectors[:QUERIES] for vectors in found.exits()]
+    return gallery, query, entry, found
+
+
+@pytest.fixture(scope="module", params=["own", "shared"])
+def network(
+    request: pytest.FixtureRequest, pictures: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Runner, MemoryGallery, Labels, Labels, Embeddings]:
+    runner = make_runner(tmp_path_factory.mktemp(request.param), request.param)
+    return runner, *fill(runner, pictures)
 
 
 def restricted(allowed: Allowed, query: Labels, number: int) -> Where | None:
@@ -90,9 +113,8 @@ def restricted(allowed: Allowed, query: Labels, number: int) -> Where | None:
 @pytest.mark.parametrize("micro_batch", [1, 4])
 @pytest.mark.parametrize("policy", ["quantile", "chance", "thresholds", "steered"])
 def test_live_and_replay_take_the_same_exits(
-    runner: Runner,
+    network: tuple[Runner, MemoryGallery, Labels, Labels, Embeddings],
     pictures: list[Path],
-    filled: tuple[MemoryGallery, Labels, Labels, list[np.ndarray]],
     policy: str,
     micro_batch: int,
     confidence: str,
@@ -100,8 +122,10 @@ def test_live_and_replay_take_the_same_exits(
 ) -> None:
     if policy == "steered" and micro_batch > 1:
         return  # it steers by who has left, which is known later in a batch
-    gallery, query, entry, vectors = filled
-    two = [nearest_two(q, gallery.vectors(exit), query, entry, allowed) for exit, q in enumerate(vectors)]
+    runner, gallery, query, entry, found = network
+    vectors, entries = ([rows[part] for rows in found.exits()] for part in (slice(QUERIES), slice(QUERIES, None)))
+    against = [entries[exit if gallery.space == "own" else 3] for exit in range(4)]
+    two = [nearest_two(q, g, query, entry, allowed) for q, g in zip(vectors, against, strict=True)]
     stored = np.stack([getattr(t, confidence) for t in two])
     shares = geometric_shares(runner.costs, 0.6 * runner.costs.macs[-1])
 
@@ -134,7 +158,7 @@ def test_live_and_replay_take_the_same_exits(
 
 
 def test_answers_come_one_per_exit_and_not_asking_is_stopping(
-    runner: Runner, pictures: list[Path], filled: tuple[MemoryGallery, Labels, Labels, list[np.ndarray]]
+    runner: Runner, pictures: list[Path], filled: Filled
 ) -> None:
     gallery = filled[0]
     found = list(answers(pictures[0], runner, gallery, count=3))
@@ -156,7 +180,7 @@ def test_answers_come_one_per_exit_and_not_asking_is_stopping(
 
 
 def test_a_picture_that_cannot_be_read_is_reported_and_the_stream_goes_on(
-    runner: Runner, pictures: list[Path], filled: tuple[MemoryGallery, Labels, Labels, list[np.ndarray]], tmp_path: Path
+    runner: Runner, pictures: list[Path], filled: Filled, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no picture")
@@ -171,7 +195,7 @@ def test_a_picture_that_cannot_be_read_is_reported_and_the_stream_goes_on(
 
 
 def test_an_empty_gallery_and_one_that_allows_nothing_give_empty_lists(
-    runner: Runner, pictures: list[Path], filled: tuple[MemoryGallery, Labels, Labels, list[np.ndarray]]
+    runner: Runner, pictures: list[Path], filled: Filled
 ) -> None:
     empty = MemoryGallery(runner.digest, filled[0].dimensions)
     for gallery, where in ((empty, None), (filled[0], Where(people=(77,)))):
@@ -183,9 +207,7 @@ def test_an_empty_gallery_and_one_that_allows_nothing_give_empty_lists(
         assert [answer.hits.ids.shape for answer in streamed] == [(1, 0)] * 3
 
 
-def test_the_margin_looks_deeper_than_a_list_of_one_person(
-    runner: Runner, filled: tuple[MemoryGallery, Labels, Labels, list[np.ndarray]]
-) -> None:
+def test_the_margin_looks_deeper_than_a_list_of_one_person(runner: Runner, filled: Filled) -> None:
     size = filled[0].dimensions[0]
     gallery = MemoryGallery(runner.digest, filled[0].dimensions)
     near = [np.ones((200, d)) + np.arange(200)[:, None] * 1e-3 for d in filled[0].dimensions]
@@ -206,7 +228,7 @@ def test_the_margin_looks_deeper_than_a_list_of_one_person(
 def test_a_deadline_that_is_no_time_is_refused(
     runner: Runner,
     pictures: list[Path],
-    filled: tuple[MemoryGallery, Labels, Labels, list[np.ndarray]],
+    filled: Filled,
     deadline: float,
 ) -> None:
     with pytest.raises(ValueError, match="a deadline is a positive number of seconds"):
@@ -219,6 +241,8 @@ def test_a_gallery_of_another_model_is_refused(runner: Runner, pictures: list[Pa
     other = MemoryGallery("f" * 64, (8, 8, 8, 8))
     with pytest.raises(MismatchError, match="model ffffffffffff, the runner is model"):
         identify(pictures[0], runner, other)
+    with pytest.raises(MismatchError, match="a space that is own, the gallery was made for one that is shared"):
+        identify(pictures[0], runner, MemoryGallery(runner.digest, (8,) * 4, "shared"))
     with pytest.raises(MismatchError, match="index again"):
         identify_stream(pictures, runner, other, Thresholds([0, 0, 0]))
     with pytest.raises(ValueError, match="micro_batch must be at least 1"):
@@ -228,7 +252,7 @@ def test_a_gallery_of_another_model_is_refused(runner: Runner, pictures: list[Pa
 class SlowRunner:
     """Four exits of three blocks each on a clock of its own; a block takes as long as it is told to."""
 
-    digest, precision, description = "", "fp32", "slow"
+    digest, precision, space, description = "", "fp32", "own", "slow"
     exit_names = stage_names = ("a", "b", "c", "d")
     preparation = Preparation(16, 16)
     costs = ExitCosts((1, 2, 3, 4), "made up")

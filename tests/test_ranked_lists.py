@@ -9,11 +9,13 @@ from experiments.streams import drawn_evaluation
 from dare.datasets.sample import JUNK
 from dare.evaluation import evaluate
 from dare.ranked_lists import nearest, vectors_of
+from dare.retrieval.space import Space
 
 
+@pytest.mark.parametrize("space", ["own", "shared"])
 @pytest.mark.parametrize("distance", ["euclidean", "cosine"])
-def test_the_first_match_of_a_list_is_at_the_rank_that_is_scored(distance: str) -> None:
-    drawn = drawn_evaluation(people=20)
+def test_the_first_match_of_a_list_is_at_the_rank_that_is_scored(distance: str, space: Space) -> None:
+    drawn = drawn_evaluation(people=20, space=space)
     gallery = tuple(
         replace(sample, person=JUNK) if number % 9 == 0 else sample
         for number, sample in enumerate(drawn.benchmark.gallery)

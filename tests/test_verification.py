@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import save_picture
 
+from dare.answer import prepared
 from dare.calibration import MeasurementError, load_verifier, save_verifier
 from dare.datasets import Benchmark, Sample
 from dare.evaluation import Evaluation, evaluate
@@ -18,12 +19,15 @@ from dare.retrieval.decisions import Calibration, Curve, Errors, Rate, Threshold
 from dare.retrieval.embeddings import Embeddings
 from dare.retrieval.metrics import kissme
 from dare.retrieval.reranking import Reranking
+from dare.retrieval.space import Space
 from dare.verification import ExitVerifier, Verifier, compare, fit_verifier
 
 MODEL = "a" * 64
 
 
-def evaluation(people: int = 40, seed: int = 0, distractors: int = 30, crops: int = 1) -> Evaluation:
+def evaluation(
+    people: int = 40, seed: int = 0, distractors: int = 30, crops: int = 1, space: Space = "own"
+) -> Evaluation:
     """Normal vectors of people seen by two cameras, at two exits of which the second is better; nobody has pictures."""
     random = np.random.default_rng(seed)
 
@@ -43,7 +47,7 @@ def evaluation(people: int = 40, seed: int = 0, distractors: int = 30, crops: in
     stages = tuple((centres + spread * random.normal(size=centres.shape)).astype(np.float32) for spread in (0.7, 0.3))
     ids = benchmark.identify((*query, *gallery))
     cameras = np.zeros(len(labels))
-    return evaluate(Embeddings(stages, None, ids, labels, cameras, MODEL, crops=crops), benchmark)
+    return evaluate(Embeddings(stages, None, ids, labels, cameras, MODEL, crops=crops, space=space), benchmark)
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +68,20 @@ def test_half_of_the_people_find_what_holds_on_the_others(verifier: Verifier) ->
     pairs = verifier.exits[0].fitted.false_match.pairs + verifier.exits[0].measured.false_match.pairs
     assert pairs == 2 * 60 * (60 + 15 - 3) + 60 * 4  # of the half's entries, distractors too; and of the person alone
     assert verifier.notes == []
+
+
+def test_in_one_space_a_querys_vector_of_the_exit_is_paired_with_an_entrys_of_the_last() -> None:
+    """As if each exit had a space of its own, in which entries look as they do at the last exit."""
+    shared = evaluation(space="shared")
+    gallery = replace(shared.gallery, stages=(shared.gallery.stages[-1],) * 2, space="own")
+    by_hand = replace(shared, query=replace(shared.query, space="own"), gallery=gallery)
+    found, expected = (fit_verifier(one, false_match_rate=0.01) for one in (shared, by_hand))
+    assert (found.space, expected.space) == ("shared", "own")
+    for at, wanted in zip(found.exits, expected.exits, strict=True):
+        assert (at.threshold, at.fitted, at.measured) == (wanted.threshold, wanted.fitted, wanted.measured)
+    assert found.exits[0].threshold != fit_verifier(evaluation(), false_match_rate=0.01).exits[0].threshold
+    assert [found.exits_of_pair(exit) for exit in (0, 1, -1)] == [(0, 1), (1, 1), (1, 1)]
+    assert [expected.exits_of_pair(exit) for exit in (0, 1, -1)] == [(0, 0), (1, 1), (1, 1)]
 
 
 def test_the_seed_draws_the_halves() -> None:
@@ -176,6 +194,18 @@ def test_a_file_answers_as_what_it_was_written_from(verifier: Verifier, tmp_path
     assert (tmp_path / "t.json").stat().st_size < 100_000
 
 
+def test_a_file_says_which_pairs_its_thresholds_are_for_and_an_old_one_is_of_one_exit(
+    verifier: Verifier, tmp_path: Path
+) -> None:
+    for space in ("own", "shared"):
+        save_verifier(tmp_path / "t.json", replace(verifier, space=space))  # type: ignore[arg-type]
+        assert load_verifier(tmp_path / "t.json", MODEL).space == space
+    content = json.loads((tmp_path / "t.json").read_text())
+    del content["space"]
+    (tmp_path / "t.json").write_text(json.dumps(content))
+    assert load_verifier(tmp_path / "t.json", MODEL).space == "own"
+
+
 def test_thresholds_of_another_or_an_unknown_network_are_refused(verifier: Verifier, tmp_path: Path) -> None:
     save_verifier(tmp_path / "t.json", verifier)
     with pytest.raises(MeasurementError, match="thresholds of model aaaaaaaaaaaa, this is model bbbbbbbbbbbb"):
@@ -199,6 +229,8 @@ def test_thresholds_of_another_or_an_unknown_network_are_refused(verifier: Verif
         lambda content: content.update(tracklets=None),
         lambda content: content.update(false_match_rate=2),
         lambda content: content["exits"][0].update(dimensions="3"),
+        lambda content: content.update(space="both"),
+        lambda content: content.update(space="shared"),  # of exits of two sizes
         lambda content: content["exits"][0]["threshold"].update(distance=float("nan")),
         lambda content: content["exits"][0]["threshold"].update(distance=None),
         lambda content: content["exits"][0]["measured"]["false_match"].update(value="x"),
@@ -238,6 +270,27 @@ def test_pictures_are_compared_at_an_exit_and_no_further(tmp_path: Path) -> None
     assert other.prior == 0.01
     ten = compare(first, second, runner, replace(by_hand(), crops=10), exit=0)
     assert 0 < ten.distance != other.distance
+
+
+def test_in_one_space_the_first_picture_leaves_at_the_exit_and_the_second_goes_through(tmp_path: Path) -> None:
+    class Doubling(MeanColours):
+        def exits(self, images: Any) -> Any:
+            yield images.mean((2, 3))
+            yield 2 * images.mean((2, 3))
+
+    first, second = (save_picture(tmp_path / f"{seed}.jpg", seed) for seed in (1, 2))
+    runner: Any = Doubling()
+    alike = replace(by_hand().exits[0], name="stage 2")
+    shared = replace(by_hand(), exits=(by_hand().exits[0], alike), space="shared")
+    early, late = (
+        [list(runner.exits(prepared(picture, runner)[None]))[exit][0] for picture in (first, second)] for exit in (0, 1)
+    )
+    for exit, vectors in ((0, (early[0], late[1])), (1, (late[0], late[1]))):
+        verdict = compare(first, second, runner, shared, exit=exit)
+        assert verdict.distance == pytest.approx(float(np.linalg.norm(vectors[0] - vectors[1])))
+        assert verdict.exit == exit
+    in_own = compare(first, second, runner, replace(shared, space="own"), exit=0)
+    assert in_own.distance == pytest.approx(float(np.linalg.norm(early[0] - early[1])))
 
 
 def test_pictures_of_another_network_or_unreadable_ones_are_refused(tmp_path: Path) -> None:

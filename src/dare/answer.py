@@ -82,6 +82,11 @@ def check(runner: Runner, gallery: Gallery, deadline: float | None = None) -> No
             f"the gallery holds vectors of model {gallery.model[:12] or 'unknown'}, the runner is model "
             f"{runner.digest[:12] or 'unknown'}; open the model that the gallery was made with, or index again"
         )
+    if runner.space != gallery.space:
+        raise MismatchError(
+            f"the runner's exits have a space that is {runner.space}, the gallery was made for one that is "
+            f"{gallery.space}; make it with space=runner.space, or index again"
+        )
     if deadline is not None and not 0 < deadline <= LONGEST_DEADLINE:
         raise ValueError(f"a deadline is a positive number of seconds, at most a day, got {deadline}")
 

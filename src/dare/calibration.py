@@ -191,7 +191,8 @@ def load_verifier(path: str | Path, model: str) -> Verifier:
         names = ("false_match_rate", "prior", "distance", "crops", "tracklets")
         settings = {name: content[name] for name in names}
         exits = tuple(map(_exit_verifier, content["exits"]))
-        return Verifier(model, exits, **settings, about=dict(content["about"]))
+        about, space = dict(content["about"]), content.get("space", "own")
+        return Verifier(model, exits, **settings, about=about, space=space)
     except (LookupError, TypeError, ValueError) as error:
         raise MeasurementError(f"{path} holds no thresholds, or it is damaged; find them again") from error
 

@@ -113,6 +113,7 @@ def embed(
         runner.stage_names,
         crops,
         pooling,
+        runner.space,
     )
     if not problems or skipped is None:
         return found

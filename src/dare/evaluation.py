@@ -1,7 +1,7 @@
 """Embeddings of a benchmark's queries and gallery -> scores of every stage and exit."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -34,13 +34,16 @@ class StageResult:
         name: "stage 1", ..., "fusion".
         is_exit: False for a last stage that is only ever used through the fusion.
         macs: multiply-adds up to this embedding; None where unknown.
-        scores: one per query.
+        scores: one per query; where exits share a space against the gallery's vectors of the last exit, which a
+            deployed gallery has.
+        own_gallery: where exits share a space, against the gallery's vectors of this embedding; else None.
     """
 
     name: str
     is_exit: bool
     macs: int | None
     scores: Scores
+    own_gallery: Scores | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,11 @@ class Evaluation:
         return self.gallery.crops if self.gallery.model or self.gallery.crops > 1 else None
 
     @property
+    def one_space(self) -> bool:
+        """Whether the exits share a space, so that all are compared with the last one's vectors of the gallery."""
+        return self.query.space == "shared"
+
+    @property
     def unit(self) -> str:
         """What vectors are apart by, before any re-ranking."""
         if self.metric:
@@ -95,6 +103,8 @@ class Evaluation:
         """How vectors came about and were compared, before any re-ranking, in one line."""
         distance = "cosine distance (Euclidean, of vectors of length 1)" if self.distance == "cosine" else self.unit
         parts = [f"{distance} (at the last by {self.metric})" if self.metric else distance]
+        if self.one_space:
+            parts.append("one space, all exits against the gallery's vectors of the last")
         parts.append("crops unknown" if self.crops is None else f"{self.crops} crop{'s' if self.crops > 1 else ''}")
         if self.tracklets:
             how = "in an unknown way" if self.tracklets == "unknown" else f"by {self.tracklets}"
@@ -149,6 +159,7 @@ class Evaluation:
                 "ties": result.scores.ties,
                 "queries": len(result.scores.matched),
                 "queries_with_a_match": int(result.scores.matched.sum()),
+                **_own_gallery(result, figure),
             }
             for result in self.results
         ]
@@ -164,6 +175,7 @@ class Evaluation:
             "model": self.query.model,
             "costs": self.costs.source if self.costs else None,
             "notes": list(self.notes),
+            **({"space": "shared"} if self.one_space else {}),
             "results": rows,
         }
 
@@ -181,6 +193,9 @@ def evaluate(
     skipped: Sequence[str] = (),
 ) -> Evaluation:
     """Score every stage and exit by the benchmark's protocol.
+
+    Where the exits share a space, queries of each are scored against the gallery's vectors of the last exit, and beside
+    that against those of their own.
 
     Args:
         embeddings: of at least the benchmark's query and gallery pictures, found by id; their labels are the
@@ -228,17 +243,7 @@ def evaluate(
         training, scaled = training_vectors(embeddings, benchmark, left_out), distance == "cosine"
         (query, gallery), learnt = mapped([query, gallery], training, metric, scaled=scaled)
         distance = "euclidean"
-    results = []
-    for name, is_exit, macs, q, g in _embeddings(query, gallery, costs):
-        try:
-            vectors = (normalised(q), normalised(g)) if distance == "cosine" else (q, g)
-            if rerank:
-                scores = score_reranked(*vectors, query, gallery, rerank=rerank, rule=rule)
-            else:
-                scores = score_vectors(*vectors, query, gallery, rule=rule)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
-        results.append(StageResult(name, is_exit, macs, scores))
+    results = _scored(query, gallery, costs, distance, rerank, rule)
     one_sided = _one_sided(benchmark, query, gallery)
     kind = "pictures" if all(len(sample.images) == 1 for sample in samples) else "tracklets"
     notes = [*benchmark.notes, *together, *([one_sided] if one_sided else [])]
@@ -267,6 +272,14 @@ def percent(share: float) -> str:
     return "–" if math.isnan(share) else f"{100 * share:.1f}"
 
 
+def _own_gallery(result: StageResult, figure: Callable[[float], float | None]) -> dict[str, Any]:
+    if result.own_gallery is None:
+        return {}
+    scores = result.own_gallery
+    figures = {"rank1": scores.cmc(1), "mAP": scores.mean_average_precision}
+    return {"own_gallery": {name: figure(value) for name, value in figures.items()}}
+
+
 def _refuse_lacking(embeddings: Embeddings, ids: Sequence[str]) -> None:
     if missing := embeddings.lacking(ids):
         raise EmbeddingsError(
@@ -291,17 +304,42 @@ def _one_sided(benchmark: Benchmark, query: Embeddings, gallery: Embeddings) -> 
     return says_nothing([*query.people.tolist(), *gallery.people.tolist()], cameras)
 
 
-def _embeddings(
-    query: Embeddings, gallery: Embeddings, costs: ExitCosts | None
-) -> Iterator[tuple[str, bool, int | None, NDArray[np.float32], NDArray[np.float32]]]:
-    """Name, whether it is an exit, multiply-adds, and both sides' vectors of each embedding."""
+def _scored(
+    query: Embeddings,
+    gallery: Embeddings,
+    costs: ExitCosts | None,
+    distance: Distance,
+    rerank: Reranking | None,
+    rule: Rule,
+) -> list[StageResult]:
+    def score(name: str, q: NDArray[np.float32], g: NDArray[np.float32]) -> Scores:
+        try:
+            vectors = (normalised(q), normalised(g)) if distance == "cosine" else (q, g)
+            if rerank:
+                return score_reranked(*vectors, query, gallery, rerank=rerank, rule=rule)
+            return score_vectors(*vectors, query, gallery, rule=rule)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+
+    results = []
+    described = _described(query, costs)
+    for (name, is_exit, macs), (q, g), own in zip(described, query.against(gallery), gallery.vectors(), strict=True):
+        scores, own_gallery = score(name, q, g), None
+        if query.space == "shared":
+            own_gallery = scores if g is own else score(name, q, own)
+        results.append(StageResult(name, is_exit, macs, scores, own_gallery))
+    return results
+
+
+def _described(query: Embeddings, costs: ExitCosts | None) -> Iterator[tuple[str, bool, int | None]]:
+    """Name, whether it is an exit, and multiply-adds of each embedding."""
     count = len(query.stages)
     macs: Sequence[int | None] = costs.macs if costs else [None] * max(1, count)
-    for number, (q, g) in enumerate(zip(query.stages, gallery.stages, strict=True)):
+    for number, name in enumerate(query.names):
         last_before_fusion = query.fused is not None and number == count - 1
-        yield query.names[number], not last_before_fusion, macs[number], q, g
-    if query.fused is not None and gallery.fused is not None:
-        yield "fusion", True, macs[-1], query.fused, gallery.fused
+        yield name, not last_before_fusion, macs[number]
+    if query.fused is not None:
+        yield "fusion", True, macs[-1]
 
 
 def _notes(results: Sequence[StageResult], left_out: set[str], kind: str) -> list[str]:

@@ -143,5 +143,5 @@ def _add(
     readable = [
         entry for sample, entry in zip(part, entries, strict=True) if not unreadable.intersection(sample.images)
     ]
-    gallery.add(found.exits(), readable)
+    gallery.add(found.entries(), readable)
     return len(readable)

@@ -11,6 +11,7 @@ from dare.retrieval.distances import normalised
 from dare.retrieval.embeddings import Embeddings, EmbeddingsError
 from dare.retrieval.labels import Labels
 from dare.retrieval.metrics import Metric
+from dare.retrieval.space import entry_exit
 
 Learner = Callable[[NDArray[np.floating], NDArray[np.int64], NDArray[np.int64]], Metric]
 """`kissme` or `xqda`: vectors, people and cameras -> a learnt distance."""
@@ -48,6 +49,8 @@ def mapped(
 ) -> tuple[list[Embeddings], str]:
     """Each embedding mapped by what is learnt for it, and how that was learnt for the last one.
 
+    Where exits share a space, all are mapped by what is learnt for the last one.
+
     Args:
         parts: of one network.
         scaled: scale all vectors to length 1 first.
@@ -59,17 +62,16 @@ def mapped(
     def moved(metric: Metric, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         return metric.map(normalised(vectors) if scaled else vectors)
 
-    stages = [learnt(known) for known in training.stages]
-    fused = None if training.fused is None else learnt(training.fused)
-    moved_parts = [
-        replace(
-            part,
-            stages=tuple(moved(metric, vectors) for metric, vectors in zip(stages, part.stages, strict=True)),
-            fused=None if fused is None or part.fused is None else moved(fused, part.fused),
-        )
-        for part in parts
-    ]
-    return moved_parts, (fused or stages[-1]).source + (", of vectors scaled to length 1" if scaled else "")
+    known = training.vectors()
+    places = [entry_exit(training.space, number, len(known)) for number in range(len(known))]
+    learnt_of = {place: learnt(known[place]) for place in dict.fromkeys(places)}
+    metrics = [learnt_of[place] for place in places]
+    moved_parts = []
+    for part in parts:
+        vectors = [moved(metric, rows) for metric, rows in zip(metrics, part.vectors(), strict=True)]
+        stages, fused = vectors[: len(part.stages)], vectors[len(part.stages) :]
+        moved_parts.append(replace(part, stages=tuple(stages), fused=fused[0] if fused else None))
+    return moved_parts, metrics[-1].source + (", of vectors scaled to length 1" if scaled else "")
 
 
 def tested_too(benchmark: Benchmark) -> list[str]:

@@ -8,18 +8,16 @@ from numpy.typing import NDArray
 from dare.datasets.sample import JUNK
 from dare.evaluation import Evaluation
 from dare.retrieval.distances import normalised
+from dare.retrieval.embeddings import Pair
 from dare.retrieval.reranking import RerankedDistances, Reranking
 
-Vectors = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""Of queries (Q, D) and gallery entries (G, D), scaled to length 1 where the distance is the cosine's."""
+Vectors = Pair
+"""As `Pair`, scaled to length 1 where the distance is the cosine's."""
 
 
 def vectors_of(evaluation: Evaluation) -> list[Vectors]:
     """One pair for each of the evaluation's results, in their order."""
-    query, gallery = evaluation.query, evaluation.gallery
-    pairs = list(zip(query.stages, gallery.stages, strict=True))
-    if query.fused is not None and gallery.fused is not None:
-        pairs.append((query.fused, gallery.fused))
+    pairs = evaluation.query.against(evaluation.gallery)
     return [(normalised(q), normalised(g)) for q, g in pairs] if evaluation.distance == "cosine" else pairs
 
 

@@ -33,6 +33,7 @@ from dare.retrieval.distances import normalised
 from dare.retrieval.embeddings import Embeddings
 from dare.retrieval.pairs import Pairs
 from dare.retrieval.pooling import Pooling
+from dare.retrieval.space import Space, check_space, entry_exit
 from dare.runners.runner import Runner
 
 
@@ -101,6 +102,8 @@ class Verifier:
         crops: per picture, of which vectors are means.
         tracklets: how tracklets became the vectors, "mean", "max" or "unknown"; "" for vectors of single pictures.
         about: how it was found, for people to read.
+        space: of the vectors: "own" if both of a pair are of one exit; "shared" if the second one, as a gallery keeps
+            it, is of the last exit, whatever the exit of the first.
     """
 
     model: str
@@ -111,6 +114,7 @@ class Verifier:
     crops: int
     tracklets: str
     about: dict[str, Any]
+    space: Space = "own"
 
     def __post_init__(self) -> None:
         if not self.exits:
@@ -123,6 +127,7 @@ class Verifier:
             raise ValueError(f"tracklets are pooled by mean or max, in an unknown way or not, got {self.tracklets!r}")
         check_rate(self.false_match_rate)
         check_prior(self.prior)
+        check_space(self.space, [at.dimensions for at in self.exits])
 
     def same_person(
         self,
@@ -132,9 +137,10 @@ class Verifier:
         *,
         prior: float | None = None,
     ) -> Verdict:
-        """Whether two vectors (D,) of one exit show one person.
+        """Whether two vectors (D,) show one person.
 
         Args:
+            first, second: of the exits that `exits_of_pair` names.
             exit: counted from 0; the last by default.
             prior: how likely that is before anybody looks; by default the verifier's.
 
@@ -161,6 +167,12 @@ class Verifier:
         if not -len(self.exits) <= exit < len(self.exits):
             raise ValueError(f"there are {len(self.exits)} exits, counted from 0, got {exit}")
         return exit % len(self.exits)
+
+    def exits_of_pair(self, exit: int) -> tuple[int, int]:
+        """Of which exits the two vectors are, counted from 0: of the one asked for, the second in a shared space of the
+        last one."""
+        number = self.exit_number(exit)
+        return number, entry_exit(self.space, number, len(self.exits))
 
     @property
     def notes(self) -> list[str]:
@@ -192,7 +204,7 @@ def fit_verifier(
 
     Pairs are those of queries and gallery entries that scoring compares: not junk, not one person at one camera;
     distractors are strangers. Query people are halved by chance, and so are people of the gallery alone and
-    distractors; pairs across the halves are not used.
+    distractors; pairs across the halves are not used. Where exits share a space, an entry's vector is of the last exit.
 
     Args:
         evaluation: of the network's own distances: no learnt metric, no re-ranking, no multi-query.
@@ -244,6 +256,7 @@ def fit_verifier(
             "people": exits[0].fitted.people,
             "other_people": exits[0].measured.people,
         },
+        evaluation.query.space,
     )
 
 
@@ -270,6 +283,9 @@ def compare(
 ) -> Verdict:
     """Whether two pictures show one person; the network runs as far as the exit and no further.
 
+    Where exits share a space the first picture is looked at as a query, which leaves at the exit, and the second one as
+    an entry of a gallery, which goes through the whole network.
+
     Args:
         exit: counted from 0; the last by default.
         prior: as in `Verifier.same_person`.
@@ -290,20 +306,20 @@ def compare(
             f"the thresholds are for tracklets (pooling: {verifier.tracklets}), whose vectors lie nearer than those of "
             "single pictures; give the tracklets' vectors to Verifier.same_person, or find thresholds for pictures"
         )
-    number = verifier.exit_number(exit)
+    pair = verifier.exits_of_pair(exit)
     if prior is not None:
         check_prior(prior)
     vectors = [
         np.mean([next(islice(runner.exits(batch), number, None))[0] for batch in _crops(picture, runner, verifier)], 0)
-        for picture in (first, second)
+        for picture, number in zip((first, second), pair, strict=True)
     ]
-    at = verifier.exits[number]
+    at = verifier.exits[pair[0]]
     if len(vectors[0]) != at.dimensions:
         raise MismatchError(
             f"the thresholds are for vectors of {at.dimensions} numbers at {at.name}, the network gives "
             f"{len(vectors[0])}; find them again with dare threshold"
         )
-    return verifier.same_person(vectors[0], vectors[1], number, prior=prior)
+    return verifier.same_person(vectors[0], vectors[1], pair[0], prior=prior)
 
 
 def _crops(picture: Picture, runner: Runner, verifier: Verifier) -> list[NDArray[np.float32]]:
@@ -340,6 +356,6 @@ def _half(values: NDArray[np.integer], random: np.random.Generator) -> NDArray[n
 
 
 def _pairs(query: Embeddings, gallery: Embeddings, exit: int, distance: Distance) -> Pairs:
-    q, g = query.exits()[exit], gallery.exits()[exit]
+    q, g = query.exits_against(gallery)[exit]
     vectors = (normalised(q), normalised(g)) if distance == "cosine" else (q, g)
     return Pairs(*vectors, query, gallery)

@@ -1,6 +1,7 @@
 """Every gallery answers as a slow loop over all pairs does."""
 
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,28 +13,44 @@ from dare.gallery.entry import Entry, Where
 from dare.gallery.errors import MismatchError
 from dare.gallery.memory import MemoryGallery
 from dare.gallery.store import Gallery, create_gallery
+from dare.retrieval.space import Space
 
 MODEL = "a" * 64
 DIMENSIONS = (3, 5)
+SAME_SIZE = (4, 4, 4)
 
-Build = Callable[[Path], Gallery]
+Build = Callable[[Path, tuple[int, ...], Space], Gallery]
 GALLERIES: dict[str, Build] = {
-    "memory": lambda _: MemoryGallery(MODEL, DIMENSIONS),
-    "lance": lambda folder: create_gallery(folder, model=MODEL, dimensions=DIMENSIONS),
+    "memory": lambda _, dimensions, space: MemoryGallery(MODEL, dimensions, space),
+    "lance": lambda folder, dimensions, space: create_gallery(folder, model=MODEL, dimensions=dimensions, space=space),
 }
 
 
 @pytest.fixture(params=GALLERIES.values(), ids=GALLERIES)
-def gallery(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Gallery]:
-    gallery: Gallery = request.param(tmp_path / "gallery")
+def build(request: pytest.FixtureRequest) -> Build:
+    made: Build = request.param
+    return made
+
+
+@pytest.fixture
+def gallery(build: Build, tmp_path: Path) -> Iterator[Gallery]:
+    gallery = build(tmp_path / "gallery", DIMENSIONS, "own")
     yield gallery
     gallery.close()
 
 
-def random_vectors(count: int, seed: int = 0) -> list[np.ndarray]:
+@pytest.fixture
+def shared(build: Build, tmp_path: Path) -> Iterator[Gallery]:
+    """Of a network of three exits whose vectors lie in one space."""
+    gallery = build(tmp_path / "shared", SAME_SIZE, "shared")
+    yield gallery
+    gallery.close()
+
+
+def random_vectors(count: int, seed: int = 0, dimensions: tuple[int, ...] = DIMENSIONS) -> list[np.ndarray]:
     """Of whole numbers, so that many distances are equal."""
     random = np.random.default_rng(seed)
-    return [random.integers(1, 4, (count, size)).astype(np.float32) for size in DIMENSIONS]
+    return [random.integers(1, 4, (count, size)).astype(np.float32) for size in dimensions]
 
 
 def random_entries(count: int, seed: int = 0) -> list[Entry]:
@@ -110,6 +127,76 @@ def test_a_search_finds_what_a_loop_finds_ties_included(gallery: Gallery, exit: 
             assert [p if p >= 0 else None for p in hits.people[0].tolist()] == [e.person for e in who]
             assert [c if c >= 0 else None for c in hits.cameras[0].tolist()] == [e.camera for e in who]
             assert hits.complete.tolist() == [sum(allowed(e, where) for e in entries) <= count]
+
+
+@pytest.mark.parametrize("exit", [0, 1, 2])
+def test_in_one_space_every_exit_searches_the_vectors_of_the_last_ties_included(shared: Gallery, exit: int) -> None:
+    (*_, last), entries = random_vectors(60, dimensions=SAME_SIZE), random_entries(60)
+    for start in range(0, 60, 25):
+        part = slice(start, start + 25)
+        shared.add([last[part]], entries[part])
+    shared.add([last[:5] + 1], entries[:5])  # replaces them, behind the others
+    stored, order = np.concatenate([last[5:], last[:5] + 1]), entries[5:] + entries[:5]
+    gone = [entry.id for entry in order[10:13]]
+    assert shared.remove(gone) == 3
+    kept = [place for place, entry in enumerate(order) if entry.id not in gone]
+    stored, order = stored[kept], [order[place] for place in kept]
+    queries = random_vectors(len(FILTERS), seed=1, dimensions=SAME_SIZE)[exit]
+    together = shared.search(exit, queries, 20, where=FILTERS)
+    for number, where in enumerate(FILTERS):
+        expected = by_loop(stored, order, queries[number], 20, where)
+        assert together.of(number).ids[0].tolist() == [id for _, id in expected]
+        np.testing.assert_allclose(together.of(number).distances[0], [d for d, _ in expected], rtol=1e-12)
+    np.testing.assert_array_equal(shared.vectors(exit), stored)
+    assert shared.forget(people=[2]) == sum(entry.person == 2 for entry in order)
+    left = [place for place, entry in enumerate(order) if entry.person != 2]
+    np.testing.assert_array_equal(shared.vectors(exit), stored[left])
+
+
+def test_in_one_space_entries_have_a_single_vector(shared: Gallery) -> None:
+    three = [np.ones((1, size), np.float32) for size in SAME_SIZE]
+    assert (shared.space, shared.dimensions) == ("shared", SAME_SIZE)
+    with pytest.raises(MismatchError, match=r"holds vectors of the last exit alone, .* got 3"):
+        shared.add(three, [Entry("a", 1)])
+    with pytest.raises(MismatchError, match=r"expected vectors \(N, 4\) at exit 2"):
+        shared.add([np.ones((1, 5))], [Entry("a", 1)])
+    shared.add(three[2:], [Entry("a", 1)])
+    assert shared.search(0, three[0], 5).ids.tolist() == [["a"]]
+    with pytest.raises(ValueError, match="exits are 0 to 2, got 3"):
+        shared.search(3, three[0], 1)
+    with pytest.raises(ValueError, match="exits are 0 to 2, got -1"):
+        shared.vectors(-1)
+
+
+def test_in_one_space_all_exits_search_one_matrix(build: Build, tmp_path: Path) -> None:
+    """Of four exits: a quarter of the memory that is held, but for labels."""
+    random, entries = np.random.default_rng(0), random_entries(3000)
+    vectors = [random.normal(size=(3000, 64)).astype(np.float32) for _ in range(4)]
+
+    def held(space: Space) -> int:
+        gallery = build(tmp_path / space, (64,) * 4, space)
+        gallery.add(vectors if space == "own" else vectors[-1:], entries)
+        tracemalloc.start()
+        for exit in range(4):
+            gallery.search(exit, vectors[exit][:1], 3)
+        if isinstance(gallery, MemoryGallery):  # which holds the rows already; their copies come with a search
+            assert np.shares_memory(gallery.vectors(0), gallery.vectors(3)) == (space == "shared")
+        size = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        gallery.close()
+        return size
+
+    build(tmp_path / "warm", (64,), "own").search(0, vectors[0][:1], 1)  # what is loaded once is nobody's
+    assert held("shared") < 0.4 * held("own")
+
+
+@pytest.mark.parametrize(("dimensions", "space"), [((3, 5), "shared"), ((4, 4), "both")])
+def test_a_space_that_cannot_be_is_refused(
+    build: Build, dimensions: tuple[int, int], space: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"only if their vectors have one size|own or shared, got 'both'"):
+        build(tmp_path / "gallery", dimensions, space)  # type: ignore[arg-type]
+    assert not (tmp_path / "gallery").exists()
 
 
 def test_unknown_people_never_merge(gallery: Gallery) -> None:

@@ -100,7 +100,7 @@ def network(backbone: str, taps: tuple[int, ...] | None = None, fusion: bool = T
             for values in (module.running_mean, module.running_var, module.weight, module.bias):
                 values.data += 0.2 * torch.rand_like(values)  # type: ignore[union-attr]
     costs = count_macs(model, height, width)
-    return Checkpoint(model, Architecture(), Preparation(height, width), costs, {}, "d" * 64)
+    return Checkpoint(model, Architecture(), Preparation(height, width), costs, {}, "d" * 64, "shared")
 
 
 def pictures(checkpoint: Checkpoint, batch: int) -> np.ndarray:
@@ -125,6 +125,7 @@ def test_exits_are_those_of_torch(opened: Opened, backbone: str) -> None:
     assert isinstance(runner, Runner)
     assert (runner.digest, runner.costs, runner.preparation) == ("d" * 64, checkpoint.costs, checkpoint.preparation)
     assert runner.exit_names == ("stage 1", "stage 2", "stage 3", "fusion")
+    assert runner.space == "shared"
     for batch in (1, 5):
         images = pictures(checkpoint, batch)
         found = list(runner.exits(images))

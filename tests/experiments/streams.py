@@ -10,6 +10,7 @@ from dare.evaluation import Evaluation, evaluate
 from dare.experiments.accuracy import Outcomes
 from dare.experiments.query_stream import QueryStream
 from dare.retrieval.embeddings import Embeddings
+from dare.retrieval.space import Space
 
 COSTS = ExitCosts((10, 25, 40, 60), "made up")
 TIMES = ExitTimes(
@@ -36,7 +37,7 @@ def drawn_stream(queries: int = 200, seed: int = 0, exits: int = 4) -> QueryStre
     )
 
 
-def drawn_evaluation(people: int = 12, seed: int = 0, cameras_known: bool = True) -> Evaluation:
+def drawn_evaluation(people: int = 12, seed: int = 0, cameras_known: bool = True, space: Space = "own") -> Evaluation:
     """Vectors around one point per person, of stages that are less and less noisy; the pictures don't exist."""
     random = np.random.default_rng(seed)
     samples = [
@@ -54,4 +55,4 @@ def drawn_evaluation(people: int = 12, seed: int = 0, cameras_known: bool = True
         (centres + noise * random.normal(size=centres.shape)).astype(np.float32) for noise in (1.2, 0.9, 0.6)
     )
     labels = [np.array([getattr(sample, name) for sample in samples]) for name in ("person", "camera")]
-    return evaluate(Embeddings(stages, None, benchmark.identify(samples), *labels), benchmark)
+    return evaluate(Embeddings(stages, None, benchmark.identify(samples), *labels, space=space), benchmark)

@@ -37,6 +37,24 @@ def released(confidences: np.ndarray, shares: np.ndarray) -> list[int]:
     return exits
 
 
+def test_in_one_space_a_stream_is_asked_of_the_last_exits_gallery_at_every_exit() -> None:
+    evaluation = drawn_evaluation(space="shared")
+    query, gallery = evaluation.query, evaluation.gallery
+    stream = query_stream(evaluation)
+    for exit, vectors in enumerate(query.exits()):
+        for row in range(len(query)):
+            distances = np.linalg.norm(gallery.stages[-1].astype(np.float64) - vectors[row], axis=1)
+            same_camera = gallery.cameras == query.cameras[row]
+            own = same_camera & (gallery.people == query.people[row])
+            for name, left in (("margin", ~own), ("label-free margin", ~same_camera)):
+                nearest = gallery.people[left][distances[left].argmin()]
+                margin = distances[left & (gallery.people != nearest)].min() - distances[left].min()
+                assert stream.confidences[name][exit, row] == pytest.approx(margin, rel=1e-5)
+            assert stream.confidences["nearness"][exit, row] == pytest.approx(-distances[~own].min(), rel=1e-5)
+            right = gallery.people[~own][distances[~own].argmin()] == query.people[row]
+            assert stream.outcomes.right[exit, row] == right
+
+
 @pytest.mark.parametrize("policy", ["nearness", "margin", "label-free margin"])
 def test_points_are_those_of_the_released_rule(figure: Figure6, policy: str) -> None:
     stream = drawn_stream().shuffled(817)

@@ -118,7 +118,7 @@ def test_a_damaged_or_missing_file_changes_nothing(
     gallery.remove([])
     gallery.remove(["not there"])  # whoever writes makes it anew
     gallery.close()
-    assert kept.open_kept(path, rows_file(path).stem, SIZES) is not None
+    assert kept.open_kept(path, rows_file(path).stem, dict(enumerate(SIZES))) is not None
 
 
 def test_the_file_of_another_version_does_not_count(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,30 @@ def test_exits_without_names_are_numbered(tmp_path: Path) -> None:
     assert gallery.names == ("exit 1", "exit 2")
 
 
+def test_the_gallery_of_a_network_with_one_space_says_so_and_is_smaller(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(1000, 64)).astype(np.float32)
+    size = {}
+    for space in ("own", "shared"):
+        gallery = create_gallery(tmp_path / space, model=MODEL, dimensions=(64,) * 4, space=space)  # type: ignore[arg-type]
+        gallery.add([rows] * (4 if space == "own" else 1), entries(1000))
+        gallery.close()
+        size[space] = sum(map(len, files(tmp_path / space)))
+        again = LanceGallery(tmp_path / space)
+        assert (again.space, again.dimensions) == (space, (64,) * 4)
+        assert nearest(again, rows[7]) == ["id 7"]
+        again.forget(ids=["id 7"])
+        assert is_left(tmp_path / space, rows[8].tobytes())
+        assert not is_left(tmp_path / space, rows[7].tobytes())
+        again.close()
+    assert size["shared"] < 0.35 * size["own"]
+    own, shared = (json.loads((tmp_path / space / "gallery.json").read_text()) for space in ("own", "shared"))
+    assert own.keys() == {"format", "model", "dimensions", "model_path", "names", "table"}
+    assert own["format"] == 1
+    assert (shared["format"], shared["space"]) == (2, "shared")
+    columns = folder.connect(tmp_path / "shared").open_table(shared["table"]).schema.names
+    assert [name for name in columns if name.startswith("exit")] == ["exit_3"]
+
+
 def test_nothing_of_lancedb_is_loaded_before_a_gallery_is_opened() -> None:
     code = "import sys, dare, dare.gallery.store; assert 'lancedb' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -358,8 +382,10 @@ def test_a_gallery_that_is_not_there_is_named(tmp_path: Path) -> None:
         (lambda text: "[]", "is damaged"),
         (lambda text: '{"format": 1}', "is damaged: 'dimensions' is missing"),
         (lambda text: text.replace('"format": 1', '"format": "1"'), "expected a format number"),
-        (lambda text: text.replace('"format": 1', '"format": 2'), "has format 2.*up to 1; update dare"),
+        (lambda text: text.replace('"format": 1', '"format": 3'), "has format 3.*up to 2; update dare"),
         (lambda text: text.replace('"format": 1', '"format": 0'), "expected a format number"),
+        (lambda text: json.dumps(json.loads(text) | {"space": "both"}), "own or shared, got 'both'"),
+        (lambda text: json.dumps(json.loads(text) | {"space": "shared"}), "only if their vectors have one size"),
         (lambda text: text.replace('"format": 1', '"format": -1'), "expected a format number"),
         (lambda text: json.dumps(json.loads(text) | {"names": "ab"}), "expected lists, got names"),
         (lambda text: json.dumps(json.loads(text) | {"model_path": "run"}), "expected lists, got model_path"),

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,21 @@ def test_a_checkpoint_from_before_there_were_baselines_is_dare(saved: Path) -> N
     del info["architecture"]["network"]
     write_tensors(saved, tensors, info)
     assert load_checkpoint(saved).architecture == ARCHITECTURE
+
+
+def test_a_checkpoint_says_whether_its_exits_share_a_space_and_an_old_one_has_spaces_of_their_own(saved: Path) -> None:
+    assert load_checkpoint(saved).space == "own"
+    save_checkpoint(saved, replace(load_checkpoint(saved), space="shared"))
+    assert load_checkpoint(saved).space == "shared"
+    tensors, info, _ = read_tensors(saved, "model")
+    write_tensors(saved, tensors, info | {"space": "both"})
+    with pytest.raises(CheckpointError, match="the space of vectors is own or shared, got 'both'"):
+        load_checkpoint(saved)
+    del info["space"]
+    write_tensors(saved, tensors, info)
+    assert load_checkpoint(saved).space == "own"
+    with pytest.raises(ValueError, match="own or shared"):
+        replace(load_checkpoint(saved), space="one")  # type: ignore[arg-type]
 
 
 def test_any_safetensors_reader_can_open_it(saved: Path) -> None:

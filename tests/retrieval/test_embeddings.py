@@ -1,6 +1,7 @@
 """Embeddings: rows, ids and labels travel together, to disk and back."""
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,47 @@ def test_the_fused_vectors_take_the_last_stages_place() -> None:
     assert [vectors.shape[1] for vectors in made.exits()] == [3, 5]
     assert made.exits()[1] is made.fused
     assert make(fused=False).exits()[1] is not None
+
+
+def test_in_spaces_of_their_own_vectors_are_compared_with_their_like() -> None:
+    query, gallery = make(), make(7)
+    for pairs, mine, theirs in (
+        (query.against(gallery), query.vectors(), gallery.vectors()),
+        (query.exits_against(gallery), query.exits(), gallery.exits()),
+    ):
+        assert [(id(q), id(g)) for q, g in pairs] == [(id(q), id(g)) for q, g in zip(mine, theirs, strict=True)]
+    assert list(map(id, gallery.entries())) == list(map(id, gallery.exits()))
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_in_one_space_all_vectors_are_compared_with_those_of_the_last_exit(tmp_path: Path, fused: bool) -> None:
+    def one_space(count: int) -> Embeddings:
+        stages = tuple(RANDOM.normal(size=(count, 5)).astype(np.float32) for _ in range(3))
+        total = stages[0] + stages[1] if fused else None
+        return Embeddings(stages, total, tuple(map(str, range(count))), range(count), range(count), space="shared")
+
+    query, gallery = one_space(4), one_space(7)
+    last = id(gallery.fused if fused else gallery.stages[-1])
+    assert len(query.against(gallery)) == 3 + fused
+    assert [(id(q), id(g)) for q, g in query.against(gallery)] == [(id(q), last) for q in query.vectors()]
+    assert [(id(q), id(g)) for q, g in query.exits_against(gallery)] == [(id(q), last) for q in query.exits()]
+    assert list(map(id, gallery.entries())) == [last]
+    gallery.save(tmp_path / "e.npz")
+    assert Embeddings.load(tmp_path / "e.npz").space == gallery.rows([2, 1]).space == "shared"
+
+
+def test_a_space_that_cannot_be_is_refused_and_without_one_there_are_several(tmp_path: Path) -> None:
+    made = make()
+    with pytest.raises(EmbeddingsError, match=r"share a space only if their vectors have one size, got \(3, 5, 5\)"):
+        replace(made, space="shared")
+    made.save(tmp_path / "e.npz")
+    arrays = dict(np.load(tmp_path / "e.npz"))
+    np.savez(tmp_path / "other.npz", **arrays | {"space": np.asarray("both")})
+    with pytest.raises(EmbeddingsError, match=r"other.npz: the space of vectors is own or shared, got 'both'"):
+        Embeddings.load(tmp_path / "other.npz")
+    del arrays["space"]
+    np.savez(tmp_path / "old.npz", **arrays)
+    assert Embeddings.load(tmp_path / "old.npz").space == "own"
 
 
 def test_vectors_from_elsewhere_need_only_vectors_and_ids(tmp_path: Path) -> None:

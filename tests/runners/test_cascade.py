@@ -23,7 +23,9 @@ def network(dimension: int, seed: int = 0, **settings: object) -> Checkpoint:
     torch.manual_seed(seed)
     architecture = Architecture("slim", embedding_dim=dimension, **settings)  # type: ignore[arg-type]
     model = architecture.build().eval()
-    return Checkpoint(model, architecture, Preparation(64, 32), count_macs(model, 64, 32), {}, f"digest {seed}")
+    return Checkpoint(
+        model, architecture, Preparation(64, 32), count_macs(model, 64, 32), {}, f"digest {seed}", "shared"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,7 @@ def test_each_network_is_an_exit_with_its_own_last_vectors_and_costs_add_up(part
     assert len(stages) == len(cascade.exit_names) == len(cascade.stage_names) == 3
     assert cascade.costs.macs == tuple(np.cumsum([runner.costs.macs[-1] for runner in alone]).tolist())
     assert "cascade of 3 networks" in cascade.costs.source
+    assert cascade.space == "own"
 
 
 def test_resnets_cost_what_the_paper_adds_up() -> None:

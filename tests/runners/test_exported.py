@@ -252,6 +252,8 @@ def test_a_damaged_manifest_is_refused(copy: Callable[[str], Path]) -> None:
         {"steps": [{"files": ["a"], "precision": "fp32", "input": [3, 64, 32], "features": None, "dimensions": 8}]},
         {"steps": [{"files": {"a": ""}, "precision": "fp8", "input": [3, 64, 32], "features": None, "dimensions": 8}]},
         {"surprise": 1},
+        {"space": "both"},
+        {"space": None},
     ],
     ids=str,
 )
@@ -260,6 +262,24 @@ def test_a_manifest_whose_parts_do_not_fit_is_refused(fields: dict[str, object],
     change(folder, **fields)
     with pytest.raises(ExportError, match="does not describe an export"):
         open_runner(folder)
+
+
+def test_a_manifest_says_whether_exits_share_a_space_and_an_old_one_has_spaces_of_their_own(
+    copy: Callable[[str], Path],
+) -> None:
+    folder = copy("onnx")
+    assert open_runner(folder).space == "own"
+    change(folder, space="shared")
+    assert open_runner(folder).space == "shared"
+    fields = json.loads((folder / MANIFEST).read_text())
+    fields["steps"][1]["dimensions"] = 9
+    (folder / MANIFEST).write_text(json.dumps(fields))
+    with pytest.raises(ExportError, match="share a space only if their vectors have one size"):
+        open_runner(folder)
+    del fields["space"]
+    fields["steps"][1]["dimensions"] = 8
+    (folder / MANIFEST).write_text(json.dumps(fields))
+    assert open_runner(folder).space == "own"
 
 
 @every_engine

@@ -170,16 +170,21 @@ def _show(result: "Evaluation") -> None:
 
     output.print(f"{result.benchmark.name}: {len(result.query)} queries, {len(result.gallery)} gallery entries")
     output.print(result.settings)
-    table = Table("exit", "rank-1", "rank-5", "rank-10", "mAP", "mINP", "multiply-adds")
+    ranks = (1, 10) if result.one_space else (1, 5, 10)  # both ways of comparing have to fit into 80 columns
+    own = ["own\nrank-1", "own\nmAP"] if result.one_space else []
+    table = Table("exit", *(f"rank-{rank}" for rank in ranks), "mAP", "mINP", *own, "multiply-adds")
     for stage in result.results:
-        scores = stage.scores
-        figures = [*(scores.cmc(rank) for rank in (1, 5, 10)), scores.mean_average_precision]
+        scores, beside = stage.scores, stage.own_gallery
+        figures = [*(scores.cmc(rank) for rank in ranks), scores.mean_average_precision]
         figures.append(scores.mean_inverse_negative_penalty)
+        figures += [beside.cmc(1), beside.mean_average_precision] if beside else []
         macs = "unknown" if stage.macs is None else f"{stage.macs / 1e6:,.1f} M"
         name = stage.name if stage.is_exit else f"({stage.name})"
         table.add_row(name, *map(percent, figures), macs)
     output.print(table)
     output.print("in percent; (in brackets: no exit of its own)")
+    if result.one_space:
+        output.print("own: against gallery vectors of the same exit, which a gallery of this network does not keep")
     if result.costs:
         output.print(f"multiply-adds: {result.costs.source}")
     for note in result.notes:

@@ -185,7 +185,7 @@ def _open_or_create(
     runner = engine.open(model)
     sizes = _sizes(runner)
     paths = [str(path.absolute()) for path in model]
-    return create(gallery, runner.digest, sizes, paths, runner.exit_names), runner
+    return create(gallery, runner.digest, sizes, paths, runner.exit_names, runner.space), runner
 
 
 def _sizes(runner: "Runner") -> list[int]:

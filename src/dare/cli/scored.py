@@ -65,8 +65,8 @@ def _measured(runner: "Runner", evaluation: "Evaluation", times: Path | None) ->
 
     if times is not None:
         return load_times(times, runner)
-    vectors = evaluation.gallery.exits()
-    gallery = MemoryGallery(runner.digest, [rows.shape[1] for rows in vectors])
-    people = (int(person) if person >= 0 else None for person in evaluation.gallery.people)
-    gallery.add(vectors, [Entry(id, person) for id, person in zip(evaluation.gallery.ids, people, strict=True)])
+    vectors = evaluation.gallery
+    gallery = MemoryGallery(runner.digest, [rows.shape[1] for rows in vectors.exits()], vectors.space)
+    people = (int(person) if person >= 0 else None for person in vectors.people)
+    gallery.add(vectors.entries(), [Entry(id, person) for id, person in zip(vectors.ids, people, strict=True)])
     return measure_answers(runner, gallery)

@@ -132,18 +132,24 @@ def compare(
     verifier = load_verifier(thresholds, runner.digest)
     number = -1 if exit is None else exit_number(exit, runner.exit_names)
     verdict = compare_pictures(first, second, runner, verifier, exit=number, prior=prior)
-    name = verifier.exits[verdict.exit].name
+    name, second_name = (verifier.exits[exit].name for exit in verifier.exits_of_pair(verdict.exit))
     if json != STDOUT:
         answer = "the same person" if verdict.same else "not the same person"
         side = "below" if verdict.same else "not below"
+        against = "" if second_name == name else f" of the first against {second_name} of the second"
         output.print(f"{one_line(first)}, {one_line(second)}: {answer}")
         output.print(
-            f"{name}: distance {verdict.distance:.4g}, {side} the threshold {verdict.threshold:.4g} for "
+            f"{name}{against}: distance {verdict.distance:.4g}, {side} the threshold {verdict.threshold:.4g} for "
             f"{100 * verifier.false_match_rate:g} % false matches"
         )
         output.print(f"probability {_probability(verdict.probability)}, from a prior of {verdict.prior:g}")
     if json is not None:
-        figures = {**asdict(verdict), "exit_name": name, "false_match_rate": verifier.false_match_rate}
+        figures = {
+            **asdict(verdict),
+            "exit_name": name,
+            "second_exit_name": second_name,
+            "false_match_rate": verifier.false_match_rate,
+        }
         write_json(json, {"first": str(first), "second": str(second), **figures})
 
 

@@ -72,7 +72,7 @@ def query_stream(evaluation: Evaluation) -> QueryStream:
     margins look at the whole gallery.
     """
     query, gallery = evaluation.query, evaluation.gallery
-    pairs = list(zip(query.exits(), gallery.exits(), strict=True))
+    pairs = query.exits_against(gallery)
     if evaluation.distance == "cosine":
         pairs = [(normalised(q), normalised(g)) for q, g in pairs]
 

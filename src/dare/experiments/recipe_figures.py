@@ -199,7 +199,7 @@ def _in_sequence(
         found = [one.find(ids) for one in vectors]
     names = tuple(f"network {number}" for number in range(1, len(runs) + 1))
     stages = tuple(one.exits()[-1] for one in found)
-    joined: Embeddings = replace(found[0], stages=stages, fused=None, names=names, model="")
+    joined: Embeddings = replace(found[0], stages=stages, fused=None, names=names, model="", space="own")
     totals = tuple(itertools.accumulate(one.macs[-1] for one in each))
     sources = "; ".join(dict.fromkeys(one.source for one in each))
     costs = ExitCosts(totals, f"{len(runs)} networks in sequence, added up; {sources}")

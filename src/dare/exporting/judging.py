@@ -20,6 +20,7 @@ from dare.exporting.parity import (
     too_inexact,
 )
 from dare.exporting.step_files import Progress, StepFiles
+from dare.retrieval.space import entry_exit
 from dare.runners.eager import EagerRunner
 
 
@@ -56,7 +57,11 @@ class Judge:
             )
 
     def _advice(self, exits: Sequence[ExitParity], chosen: Sequence[int], first_bad: int) -> str:
-        """Which first steps can be int8: those before the first bad exit, or fewer, measured anew."""
+        """Which first steps can be int8: those before the first bad exit, or fewer, measured anew.
+
+        Where exits share a space, what an exit is compared with comes from the last one.
+        """
+        first_bad = entry_exit(self.reference.space, first_bad, len(exits))
         taps = [number for number, tapped in enumerate(self.files.open("fp32", []).steps.tapped, start=1) if tapped]
         for last in range(taps[first_bad] - 1, 0, -1):
             fewer = [number for number in chosen if number <= last]

@@ -88,6 +88,7 @@ class StepFiles:
             parity,
             {tool: version(tool) for tool in tools},
             fusion is not None and fusion.unit,
+            network.space,
         )
         (self._folder / MANIFEST).write_text(manifest.as_json())
         return manifest

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from dare.gallery.entry import Entry
 from dare.gallery.errors import MismatchError
 from dare.gallery.store import Gallery
+from dare.retrieval.space import entry_exit, entry_sizes
 
 LONGEST_SQUARE = float(np.finfo(np.float32).max) / 16
 """Of a vector's squared length: sums of squares and products stay finite below."""
@@ -15,17 +16,19 @@ LONGEST_SQUARE = float(np.finfo(np.float32).max) / 16
 
 def check_vectors(
     gallery: Gallery, vectors: Sequence[NDArray[np.floating]], entries: Sequence[Entry]
-) -> list[NDArray[np.float32]]:
-    """What a gallery may store: (N, D) float32 per exit.
+) -> dict[int, NDArray[np.float32]]:
+    """What a gallery may store: exit -> (N, D) float32.
 
     Raises:
         MismatchError: other numbers of exits, entries or dimensions than the gallery has, NaN or infinity.
         ValueError: one id twice.
     """
-    if len(vectors) != len(gallery.dimensions):
-        raise MismatchError(f"the gallery holds vectors of {len(gallery.dimensions)} exits, got {len(vectors)}")
-    arrays = [check_exit(gallery, exit, rows) for exit, rows in enumerate(vectors)]
-    for exit, rows in enumerate(arrays):
+    exits = entry_sizes(gallery.space, gallery.dimensions)
+    if len(vectors) != len(exits):
+        kept = f"{len(exits)} exits" if gallery.space == "own" else "the last exit alone, whose space all exits share"
+        raise MismatchError(f"the gallery holds vectors of {kept}, got {len(vectors)}")
+    arrays = {exit: check_exit(gallery, exit, rows) for exit, rows in zip(exits, vectors, strict=True)}
+    for exit, rows in arrays.items():
         if len(rows) != len(entries):
             raise MismatchError(f"expected one vector per entry at exit {exit}, got {len(rows)} for {len(entries)}")
     seen: set[str] = set()
@@ -38,8 +41,7 @@ def check_vectors(
 
 def check_exit(gallery: Gallery, exit: int, vectors: NDArray[np.floating]) -> NDArray[np.float32]:
     """Vectors (N, D) of one exit, as the gallery compares them."""
-    if not 0 <= exit < len(gallery.dimensions):
-        raise ValueError(f"the gallery's exits are 0 to {len(gallery.dimensions) - 1}, got {exit}")
+    kept_exit(gallery, exit)  # raises where there is no such exit
     array = np.asarray(vectors)
     if array.dtype.kind not in "fiu" or isinstance(vectors, np.ma.MaskedArray):
         kind = "a masked array" if isinstance(vectors, np.ma.MaskedArray) else str(array.dtype)
@@ -61,3 +63,14 @@ def check_exit(gallery: Gallery, exit: int, vectors: NDArray[np.floating]) -> ND
         problem = length if finite else "contains NaN or infinity"
         raise MismatchError(f"vector {row} of exit {exit} {problem}; check the pictures and the network")
     return rounded
+
+
+def kept_exit(gallery: Gallery, exit: int) -> int:
+    """The exit of the entries' vectors that an exit's vectors are compared with.
+
+    Raises:
+        ValueError: no such exit.
+    """
+    if not 0 <= exit < len(gallery.dimensions):
+        raise ValueError(f"the gallery's exits are 0 to {len(gallery.dimensions) - 1}, got {exit}")
+    return entry_exit(gallery.space, exit, len(gallery.dimensions))

@@ -10,10 +10,16 @@ from dare.gallery import folder
 from dare.gallery.lance import LanceGallery
 from dare.gallery.table import plain_errors, schema
 from dare.gallery.uninterrupted import to_the_end
+from dare.retrieval.space import Space
 
 
 def create(
-    path: Path, model: str, dimensions: Sequence[int], model_path: Sequence[str], names: Sequence[str]
+    path: Path,
+    model: str,
+    dimensions: Sequence[int],
+    model_path: Sequence[str],
+    names: Sequence[str],
+    space: Space = "own",
 ) -> LanceGallery:
     """As `create_gallery`."""
     description = folder.Description(
@@ -22,6 +28,7 @@ def create(
         tuple(model_path),
         tuple(names) or tuple(f"exit {number + 1}" for number in range(len(dimensions))),
         folder.table_name(1),
+        space,
     )
     folder.check_free(path)
     to_the_end(lambda: _make(path, description))
@@ -37,7 +44,7 @@ def _make(path: Path, description: folder.Description) -> None:
         folder.check_free(path)  # somebody may have been quicker
         try:
             with plain_errors(path, "made"):
-                folder.connect(path).create_table(description.table, schema=schema(description.dimensions))
+                folder.connect(path).create_table(description.table, schema=schema(description.sizes))
             folder.sync_below(path, set())
             folder.write(description, path)
             sync_folder(path.parent)

@@ -13,8 +13,10 @@ from typing import Any
 from dare.files import replacing, sync_folder
 from dare.gallery.errors import GalleryError, GalleryLockedError, UnknownGalleryError
 from dare.locks import FolderLock
+from dare.retrieval.space import Space, entry_sizes
 
-FORMAT = 1
+FORMAT = 2
+"""Written for galleries with a space, which only a shared one has: versions that know nothing of it read the others."""
 DESCRIPTION = "gallery.json"
 LOCK = "gallery.lock"
 HOLDER = "gallery.pid"
@@ -35,6 +37,7 @@ class Description:
         model_path: where the network is; several for a cascade.
         names: (E,), of the exits.
         table: the one that holds the entries; its folder is this and ".lance". Every other one is left over.
+        space: of the network's vectors.
     """
 
     model: str
@@ -42,6 +45,7 @@ class Description:
     model_path: tuple[str, ...]
     names: tuple[str, ...]
     table: str
+    space: Space = "own"
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, str) or not all(
@@ -54,6 +58,19 @@ class Description:
             raise ValueError(f"expected a name for each of {len(self.dimensions)} exits, got {len(self.names)}")
         if not TABLE.fullmatch(self.table):
             raise ValueError(f"expected a table called like entries-1-0a1b2c3d, got {self.table!r}")
+        entry_sizes(self.space, self.dimensions)
+
+    @property
+    def sizes(self) -> dict[int, int]:
+        """Exit -> size of its vectors, of those exits whose vectors the table has."""
+        return entry_sizes(self.space, self.dimensions)
+
+    def as_json(self) -> str:
+        """What `parse` reads."""
+        fields = asdict(self)
+        if self.space == "own":
+            del fields["space"]
+        return json.dumps({"format": 1 if self.space == "own" else FORMAT} | fields, indent=1)
 
     def next(self) -> "Description":
         """The same with a table of the next generation; no name comes twice, whatever became of an earlier one."""
@@ -110,7 +127,7 @@ def parse(content: bytes, folder: Path) -> Description:
 def write(description: Description, folder: Path) -> None:
     """Put the description in place: from here on the gallery is what it says."""
     with replacing(folder / DESCRIPTION) as file:
-        file.write(json.dumps({"format": FORMAT} | asdict(description), indent=1).encode())
+        file.write(description.as_json().encode())
 
 
 def writer_lock(folder: Path) -> FolderLock:

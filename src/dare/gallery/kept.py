@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -44,7 +44,7 @@ class KeptRows:
             yield self._reader.get_batch(number).select(list(columns))
 
 
-def open_kept(gallery: Path, table: str, dimensions: Sequence[int]) -> KeptRows | None:
+def open_kept(gallery: Path, table: str, sizes: Mapping[int, int]) -> KeptRows | None:
     """The rows of the table as it is now; None if they were not kept, or are of another version or damaged."""
     try:
         # Listed first: what is added meanwhile is then noticed later.
@@ -53,7 +53,7 @@ def open_kept(gallery: Path, table: str, dimensions: Sequence[int]) -> KeptRows 
         rows, checksum = content[:-CHECKSUM_BYTES], content[-CHECKSUM_BYTES:].to_pybytes()
         reader = pa.ipc.open_file(pa.BufferReader(rows))
         columns, wanted = reader.schema, {DIGEST: _digest(gallery, table, versions)}
-        if columns.metadata != wanted or not columns.remove_metadata().equals(schema(dimensions)):
+        if columns.metadata != wanted or not columns.remove_metadata().equals(schema(sizes)):
             return None
         return KeptRows(versions, reader) if _checksum(rows) == checksum else None
     except (OSError, pa.ArrowException, ValueError):
@@ -63,7 +63,7 @@ def open_kept(gallery: Path, table: str, dimensions: Sequence[int]) -> KeptRows 
 def keep(
     gallery: Path,
     table: str,
-    dimensions: Sequence[int],
+    sizes: Mapping[int, int],
     batches: Iterator[pa.RecordBatch],
     count: int,
     version: int,
@@ -73,18 +73,19 @@ def keep(
     A table that is too large has none, and none is written where the newest version is another than was read.
 
     Args:
+        sizes: as of `schema`.
         batches: all columns of all rows, in any order; not read where none is written.
         count: of rows.
         version: of the table, which the batches are of.
     """
     path = gallery / f"{table}{ROWS}"
-    if count * (4 * sum(dimensions) + PICTURE_BYTES) > MOST_BYTES or open_kept(gallery, table, dimensions):
+    if count * (4 * sum(sizes.values()) + PICTURE_BYTES) > MOST_BYTES or open_kept(gallery, table, sizes):
         return
     versions = os.listdir(gallery / f"{table}.lance" / "_versions")  # noqa: PTH208 - names are enough
     if max(map(_number, _manifests(versions))) != version:
         return
-    columns = schema(dimensions).with_metadata({DIGEST: _digest(gallery, table, versions)})
-    rows = pa.Table.from_batches(batches, schema(dimensions)).sort_by("sequence").combine_chunks()
+    columns = schema(sizes).with_metadata({DIGEST: _digest(gallery, table, versions)})
+    rows = pa.Table.from_batches(batches, schema(sizes)).sort_by("sequence").combine_chunks()
     content = pa.BufferOutputStream()
     with pa.ipc.new_file(content, columns) as writer:
         writer.write_table(rows.cast(columns))

@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dare.gallery import folder
-from dare.gallery.checks import check_exit, check_vectors
+from dare.gallery.checks import check_exit, check_vectors, kept_exit
 from dare.gallery.entry import Entry, Where, many
 from dare.gallery.errors import GalleryChangedError, GalleryError
 from dare.gallery.exact import search_rows
@@ -58,6 +58,7 @@ class LanceGallery:
         description = folder.parse(self._content, path)
         self.model, self.dimensions = description.model, description.dimensions
         self.model_path, self.names = description.model_path, description.names
+        self.space, self._sizes = description.space, description.sizes
         self._lock = folder.writer_lock(path)
         self._changes, self._reads = threading.Lock(), threading.Lock()  # threads: of the writer, of the rows
         self._writer: Writer | None = None
@@ -127,8 +128,8 @@ class LanceGallery:
         where: Where | Sequence[Where | None] | None = None,
     ) -> Hits:
         """As `Gallery.search`."""
-        queries = check_exit(self, exit, vectors)
-        matrix, columns, labels = self._read(lambda rows: (rows.vectors(exit).matrix(), rows.columns(), rows.labels()))
+        queries, kept = check_exit(self, exit, vectors), kept_exit(self, exit)
+        matrix, columns, labels = self._read(lambda rows: (rows.vectors(kept).matrix(), rows.columns(), rows.labels()))
 
         def ids(places: NDArray[np.int64]) -> list[str]:
             column = labels["id"]
@@ -157,9 +158,8 @@ class LanceGallery:
 
     def vectors(self, exit: int) -> NDArray[np.float32]:
         """As `Gallery.vectors`; not to be written to."""
-        if not 0 <= exit < len(self.dimensions):
-            raise ValueError(f"the gallery's exits are 0 to {len(self.dimensions) - 1}, got {exit}")
-        return self._read(lambda rows: rows.vectors(exit).all())
+        kept = kept_exit(self, exit)
+        return self._read(lambda rows: rows.vectors(kept).all())
 
     def labels(self) -> GalleryLabels:
         """As `Gallery.labels`."""
@@ -184,7 +184,7 @@ class LanceGallery:
             with plain_errors(self.path, "read"):
                 content = self._current_content()
                 writer = self._writer or Writer(self.path, content, self._open(content))
-                writer.keep(self.dimensions)
+                writer.keep(self._sizes)
         except (GalleryError, OSError) as error:
             logger.warning("%s; what was changed is safe, but the gallery opens more slowly", error)
 
@@ -218,9 +218,9 @@ class LanceGallery:
         content = self._current_content()
         if rows is None or content != self._content:
             table = folder.parse(content, self.path).table
-            kept = open_kept(self.path, table, self.dimensions)
+            kept = open_kept(self.path, table, self._sizes)
             versions = self.path / f"{table}.lance" / "_versions"
-            rows = Rows(lambda: self._open(content), versions, self.dimensions, kept)
+            rows = Rows(lambda: self._open(content), versions, self._sizes, kept)
             if kept is None:
                 rows.refresh()
             self._content = content
@@ -234,10 +234,10 @@ class LanceGallery:
             description = folder.parse(content, self.path) if content != self._content else None
         except GalleryError as error:
             raise GalleryChangedError(f"the gallery was open and is not usable any more: {error}") from error
-        if description and (description.model, description.dimensions) != (self.model, self.dimensions):
+        if description and (description.model, description.sizes) != (self.model, self._sizes):
             raise GalleryChangedError(
-                f"{self.path} holds vectors of model {description.model[:12]} {description.dimensions} now, "
-                f"it was opened with those of {self.model[:12]} {self.dimensions}; open it again"
+                f"{self.path} holds vectors of model {description.model[:12]} {description.sizes} now, "
+                f"it was opened with those of {self.model[:12]} {self._sizes}; open it again"
             )
         return content
 
@@ -246,7 +246,7 @@ class LanceGallery:
         if not (self.path / f"{table}.lance").is_dir():
             raise GalleryError(f"{self.path} lacks its table {table}.lance; put a backup in its place or index again")
         opened: Table = folder.connect(self.path).open_table(table)
-        if not opened.schema.equals(schema(self.dimensions)):
+        if not opened.schema.equals(schema(self._sizes)):
             raise GalleryError(
                 f"{self.path / folder.DESCRIPTION} tells of exits with {self.dimensions} dimensions, {table}.lance has "
                 "other columns; put a backup in their place or index again elsewhere"

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.gallery.checks import check_exit, check_vectors
+from dare.gallery.checks import check_exit, check_vectors, kept_exit
 from dare.gallery.columns import Columns
 from dare.gallery.entry import Entry, Where, many
 from dare.gallery.exact import search_rows
 from dare.gallery.store import GalleryLabels, Hits
 from dare.gallery.vectors import Vectors
+from dare.retrieval.space import Space, entry_sizes
 
 
 class MemoryGallery:
@@ -20,12 +21,13 @@ class MemoryGallery:
     Args:
         model: digest of the network.
         dimensions: (E,), of the vectors of each exit.
+        space: of the network's vectors, `runner.space`; in a "shared" one an entry has one vector.
     """
 
-    def __init__(self, model: str, dimensions: Sequence[int]) -> None:
-        self.model, self.dimensions = model, tuple(dimensions)
+    def __init__(self, model: str, dimensions: Sequence[int], space: Space = "own") -> None:
+        self.model, self.dimensions, self.space = model, tuple(dimensions), space
         self._entries: dict[str, Entry] = {}
-        self._vectors = [Vectors(size) for size in self.dimensions]
+        self._vectors = {exit: Vectors(size) for exit, size in entry_sizes(space, self.dimensions).items()}
         self._ids: list[str] = []
         self._columns = Columns([])
         self._lock = threading.RLock()
@@ -36,8 +38,8 @@ class MemoryGallery:
         new = {entry.id: entry for entry in entries}
         with self._lock:
             self._keep({id: entry for id, entry in self._entries.items() if id not in new})
-            for stored, more in zip(self._vectors, arrays, strict=True):
-                stored.append(more)
+            for exit, more in arrays.items():
+                self._vectors[exit].append(more)
             self._become(self._entries | new)
 
     def remove(self, ids: Iterable[str]) -> int:
@@ -65,7 +67,7 @@ class MemoryGallery:
         queries = check_exit(self, exit, vectors)
 
         with self._lock:  # what belongs together; it never changes afterwards
-            matrix, columns, names = self._vectors[exit].matrix(), self._columns, self._ids
+            matrix, columns, names = self._vectors[kept_exit(self, exit)].matrix(), self._columns, self._ids
 
         def ids(places: NDArray[np.int64]) -> list[str]:
             return [names[place] for place in places]
@@ -86,9 +88,7 @@ class MemoryGallery:
 
     def vectors(self, exit: int) -> NDArray[np.float32]:
         """As `Gallery.vectors`; not to be written to."""
-        if not 0 <= exit < len(self.dimensions):
-            raise ValueError(f"the gallery's exits are 0 to {len(self.dimensions) - 1}, got {exit}")
-        return self._vectors[exit].all()
+        return self._vectors[kept_exit(self, exit)].all()
 
     def labels(self) -> GalleryLabels:
         """As `Gallery.labels`."""
@@ -105,7 +105,7 @@ class MemoryGallery:
         if len(left) == len(self._entries):
             return
         kept = np.asarray([id in left for id in self._ids], bool)
-        for vectors in self._vectors:
+        for vectors in self._vectors.values():
             vectors.keep(kept)
         self._become(left)
 

@@ -1,7 +1,7 @@
 """A table's rows in memory, in the order they were added: read when asked for, then kept up with the table."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,14 +30,14 @@ class Rows:
     Args:
         open_table: gives a handle that nobody else uses; asked only if the table itself is to be read.
         versions: the folder in which the table's versions are.
-        dimensions: (E,), of the vectors of each exit.
+        sizes: exit -> size of its vectors, of those exits whose vectors the table has.
         kept: the rows of the table as it is now, if there is a file of them.
     """
 
     def __init__(
-        self, open_table: "Callable[[], Table]", versions: Path, dimensions: Sequence[int], kept: KeptRows | None
+        self, open_table: "Callable[[], Table]", versions: Path, sizes: Mapping[int, int], kept: KeptRows | None
     ) -> None:
-        self._open_table, self._versions, self._dimensions = open_table, versions, tuple(dimensions)
+        self._open_table, self._versions, self._sizes = open_table, versions, dict(sizes)
         self._kept = kept
         self._table: Table | None = None
         self._names: list[str] = [] if kept is None else kept.versions
@@ -70,7 +70,7 @@ class Rows:
     def labels(self) -> pa.Table:
         """The columns of `LABELS`."""
         if self._labels is None:
-            self._labels = schema(()).empty_table()
+            self._labels = schema({}).empty_table()
             self._catch_up()
         return self._labels
 
@@ -92,10 +92,10 @@ class Rows:
         return self._places
 
     def vectors(self, exit: int) -> Vectors:
-        """Those of one exit."""
+        """Those of one of the exits that the table has vectors of."""
         self.labels()
         if exit not in self._exits:
-            vectors = Vectors(self._dimensions[exit], self.count)
+            vectors = Vectors(self._sizes[exit], self.count)
             sequences = [np.zeros(0, np.int64)]
             for batch in self._read(("sequence", f"exit_{exit}")):
                 self._append(vectors, exit, batch)
@@ -114,7 +114,7 @@ class Rows:
             for exit, vectors in self._exits.items():
                 self._append(vectors, exit, batch)
             batches.append(batch.select(LABELS))
-        added = pa.Table.from_batches(batches, schema(()))
+        added = pa.Table.from_batches(batches, schema({}))
         sequences = added["sequence"].to_numpy()
         for vectors in self._exits.values():
             _sort(vectors, before, sequences)
@@ -141,7 +141,7 @@ class Rows:
         return read(self._table, columns, where)
 
     def _append(self, vectors: Vectors, exit: int, batch: pa.RecordBatch) -> None:
-        rows = batch[f"exit_{exit}"].flatten().to_numpy().reshape(-1, self._dimensions[exit])
+        rows = batch[f"exit_{exit}"].flatten().to_numpy().reshape(-1, self._sizes[exit])
         squares = np.einsum("nd,nd->n", rows, rows)
         if not ((squares > 0) & np.isfinite(squares)).all():
             raise ValueError("a vector is zero or not finite, so a file is damaged")

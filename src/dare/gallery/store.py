@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dare.gallery.entry import Entry, Where
 from dare.gallery.errors import GalleryError
+from dare.retrieval.space import Space
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +77,18 @@ class GalleryLabels:
 
 
 class Gallery(Protocol):
-    """Entries with one vector per exit; a vector is compared only with vectors of its own exit.
+    """Entries with one vector per exit, which is compared with vectors of its own exit alone; or, where a network's
+    exits share a space, with one vector of the last exit, which vectors of all exits are compared with.
 
     Attributes:
         model: digest of the network that the vectors came from.
         dimensions: (E,), of the vectors of each exit.
+        space: of the network's vectors; "shared" if entries have one vector.
     """
 
     model: str
     dimensions: tuple[int, ...]
+    space: Space
 
     def add(self, vectors: Sequence[NDArray[np.floating]], entries: Sequence[Entry]) -> None:
         """Add entries, or replace those with the same id; all of them or, if an error is raised, none.
@@ -92,7 +96,7 @@ class Gallery(Protocol):
         When it returns the entries are kept, whatever happens to the process.
 
         Args:
-            vectors: (N, D) per exit.
+            vectors: (N, D) per exit; in a shared space of the last exit alone. `Embeddings.entries` gives them.
             entries: N of them.
 
         Raises:
@@ -120,7 +124,7 @@ class Gallery(Protocol):
         """The nearest entries by one exit's vectors, exactly; equal distances in the order they were added.
 
         Args:
-            exit: counted from 0.
+            exit: that the queries' vectors are of, counted from 0.
             vectors: (Q, D).
             count: how many per query, at most.
             where: which entries count, for all queries or one per query.
@@ -144,7 +148,7 @@ class Gallery(Protocol):
         ...
 
     def vectors(self, exit: int) -> NDArray[np.float32]:
-        """(N, D), of all entries at one exit, in the order they were added."""
+        """(N, D), what vectors of an exit are compared with: of all entries, in the order they were added."""
         ...
 
     def labels(self) -> GalleryLabels:
@@ -178,7 +182,13 @@ def open_gallery(uri: str | Path) -> Gallery:
 
 
 def create_gallery(
-    uri: str | Path, *, model: str, dimensions: Sequence[int], model_path: Sequence[str] = (), names: Sequence[str] = ()
+    uri: str | Path,
+    *,
+    model: str,
+    dimensions: Sequence[int],
+    model_path: Sequence[str] = (),
+    names: Sequence[str] = (),
+    space: Space = "own",
 ) -> Gallery:
     """Make an empty gallery in a folder, and open it.
 
@@ -187,6 +197,7 @@ def create_gallery(
         dimensions: (E,), of the vectors of each exit.
         model_path: where the network is, for those who open the gallery later; several for a cascade.
         names: of the exits.
+        space: of the network's vectors, `runner.space`; in a "shared" one an entry has one vector.
 
     Raises:
         GalleryError: there is something already.
@@ -196,7 +207,7 @@ def create_gallery(
     for kind, texts in (("model_path", model_path), ("names", names)):
         if isinstance(texts, str):
             raise TypeError(f"expected several texts as {kind}, got {texts!r}; give a list")
-    return create(_folder(uri), model, dimensions, model_path, names)
+    return create(_folder(uri), model, dimensions, model_path, names, space)
 
 
 def _folder(uri: str | Path) -> Path:

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,8 +24,12 @@ PANICS = ("RustPanic", "PanicException")
 """What LanceDB raises where it trips over a damaged file; the classes have no public place."""
 
 
-def schema(dimensions: Sequence[int]) -> pa.Schema:
-    """Columns of a table. Sequences tell in which order entries were added; none is used a second time."""
+def schema(sizes: Mapping[int, int]) -> pa.Schema:
+    """Columns of a table. Sequences tell in which order entries were added; none is used a second time.
+
+    Args:
+        sizes: exit -> size of its vectors, of those exits whose vectors the table has.
+    """
     labels = [
         pa.field("id", pa.string(), nullable=False),
         pa.field("person", pa.int64()),
@@ -35,10 +39,7 @@ def schema(dimensions: Sequence[int]) -> pa.Schema:
         pa.field("name", pa.string(), nullable=False),
         pa.field("sequence", pa.int64(), nullable=False),
     ]
-    exits = [
-        pa.field(f"exit_{number}", pa.list_(pa.float32(), size), nullable=False)
-        for number, size in enumerate(dimensions)
-    ]
+    exits = [pa.field(f"exit_{number}", pa.list_(pa.float32(), size), nullable=False) for number, size in sizes.items()]
     return pa.schema(labels + exits)
 
 
@@ -50,13 +51,13 @@ def read(table: "Table", columns: Sequence[str], where: str | None = None) -> It
     yield from query.to_batches(BATCH_ROWS)
 
 
-def batch_of(entries: Sequence[Entry], vectors: Sequence[NDArray[np.float32]], first: int) -> pa.RecordBatch:
-    """Rows for a table, numbered from `first` on."""
-    columns = schema([rows.shape[1] for rows in vectors])
+def batch_of(entries: Sequence[Entry], vectors: Mapping[int, NDArray[np.float32]], first: int) -> pa.RecordBatch:
+    """Rows for a table, numbered from `first` on, with the vectors (N, D) of some exits."""
+    columns = schema({exit: rows.shape[1] for exit, rows in vectors.items()})
     values = {name: [getattr(entry, name) for entry in entries] for name in LABELS if name != "sequence"}
     values["sequence"] = list(range(first, first + len(entries)))
     labels = [pa.array(values[name], columns.field(name).type) for name in LABELS]
-    exits = [pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1]) for rows in vectors]
+    exits = [pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1]) for rows in vectors.values()]
     return pa.record_batch(labels + exits, schema=columns)
 
 

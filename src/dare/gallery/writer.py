@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -80,7 +80,7 @@ class Writer:
         order = np.sort(np.fromiter(self._sequences.values(), np.int64))
         left_out = np.asarray([self._sequences[id] for id in ids if id in self._sequences], np.int64)
         whom = np.asarray([person for person in people if 0 <= person < 2**62], np.int64)
-        columns = schema(description.dimensions)
+        columns = schema(description.sizes)
         gone = 0
 
         def kept() -> Iterator[pa.RecordBatch]:
@@ -117,10 +117,10 @@ class Writer:
         except (GalleryError, OSError) as error:
             logger.warning("%s; the gallery is as it was, and will be tidied up later", error)
 
-    def keep(self, dimensions: Sequence[int]) -> None:
+    def keep(self, sizes: Mapping[int, int]) -> None:
         """Write a file of the rows, which is quicker to open, if the table is small."""
-        batches = read(self._table, schema(dimensions).names)
-        kept.keep(self._path, self._table.name, dimensions, batches, len(self._sequences), self._table.version)
+        batches = read(self._table, schema(sizes).names)
+        kept.keep(self._path, self._table.name, sizes, batches, len(self._sequences), self._table.version)
 
     def _commit(self, change: Callable[[], object]) -> None:
         before = self._table.version

@@ -22,6 +22,7 @@ from dare.models.backbones import build_backbone
 from dare.models.baselines import BASELINES, HEADED, TRACKLETS
 from dare.models.dare import DaRe
 from dare.models.weights import load_strictly
+from dare.retrieval.space import Space, check_space
 
 FORMAT = 1
 MODEL_FILE = "model.safetensors"
@@ -93,6 +94,7 @@ class Checkpoint:
         costs: multiply-adds per exit.
         training: how it was trained: settings, data, iterations; for people to read.
         digest: SHA-256 of the file; empty before it is saved.
+        space: whether the vectors of all exits lie in one space. All exits of an architecture are of one size.
     """
 
     model: DaRe
@@ -101,6 +103,10 @@ class Checkpoint:
     costs: ExitCosts
     training: dict[str, Any] = field(default_factory=dict)
     digest: str = ""
+    space: Space = "own"
+
+    def __post_init__(self) -> None:
+        check_space(self.space)
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> str:
@@ -110,6 +116,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> str:
         "architecture": asdict(checkpoint.architecture),
         "preparation": asdict(checkpoint.preparation),
         "costs": asdict(checkpoint.costs),
+        "space": checkpoint.space,
         "training": checkpoint.training,
     }
     return write_tensors(path, checkpoint.model.state_dict(), info)
@@ -134,9 +141,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         training = dict(info["training"])
         if len(costs.macs) != len(model.exit_names):
             raise ValueError(f"costs of {len(costs.macs)} exits for {len(model.exit_names)}")
+        return Checkpoint(model.eval(), architecture, preparation, costs, training, digest, info.get("space", "own"))
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not describe a network this version can build: {error}") from error
-    return Checkpoint(model.eval(), architecture, preparation, costs, training, digest)
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], info: dict[str, Any]) -> str:

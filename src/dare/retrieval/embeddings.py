@@ -3,15 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dare.files import replacing
 from dare.retrieval.pooling import Pooling, pool
+from dare.retrieval.space import Space, check_space, entry_exit, entry_sizes
 
 FORMAT = 1
+
+T = TypeVar("T")
+
+Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Vectors of queries (Q, D), and those of gallery entries (G, D) that they are compared with."""
 
 
 class EmbeddingsError(ValueError):
@@ -31,6 +37,7 @@ class Embeddings:
         names: of the stages; by default "stage 1", "stage 2", ...
         crops: per picture, of which each vector is the mean.
         pooling: how the vectors of a tracklet's images became one, "mean" or "max"; "" where it is unknown.
+        space: "shared" if vectors of all exits compare with those of the last; "own" if with those of their own alone.
     """
 
     stages: tuple[NDArray[np.float32], ...]
@@ -42,6 +49,7 @@ class Embeddings:
     names: tuple[str, ...] = ()
     crops: int = 1
     pooling: str = "mean"
+    space: Space = "own"
 
     def __post_init__(self) -> None:
         numbered = (f"stage {number}" for number in range(1, len(self.stages) + 1))
@@ -53,7 +61,7 @@ class Embeddings:
         object.__setattr__(self, "cameras", np.asarray(self.cameras, np.int64))
         if not self.stages and self.fused is None:
             raise EmbeddingsError("embeddings need at least one array of vectors, got none")
-        for vectors in (*self.stages, *([] if self.fused is None else [self.fused])):
+        for vectors in self.vectors():
             if vectors.ndim != 2 or len(vectors) != len(self.ids):
                 raise EmbeddingsError(f"expected ({len(self.ids)}, D) vectors, one per id, got {vectors.shape}")
         if self.people.shape != (len(self.ids),) or self.cameras.shape != (len(self.ids),):
@@ -65,13 +73,42 @@ class Embeddings:
             raise EmbeddingsError(f"expected pooling by mean or max, or none that is known, got {self.pooling!r}")
         if len(self.names) != len(self.stages):
             raise EmbeddingsError(f"expected {len(self.stages)} names of stages, got {', '.join(self.names)}")
+        try:
+            check_space(self.space, [vectors.shape[1] for vectors in self.vectors()])
+        except ValueError as error:
+            raise EmbeddingsError(str(error)) from error
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    def vectors(self) -> list[NDArray[np.float32]]:
+        """(N, D), all there are: the stages, then the fused vectors where there are any; the last exit's come last."""
+        return [*self.stages, *([] if self.fused is None else [self.fused])]
+
     def exits(self) -> list[NDArray[np.float32]]:
         """(N, D), one per exit: the stages, the last one replaced by the fused vectors where there are any."""
-        return list(self.stages) if self.fused is None else [*self.stages[:-1], self.fused]
+        return self._of_exits(self.vectors())
+
+    def entries(self) -> list[NDArray[np.float32]]:
+        """(N, D), what `Gallery.add` takes of these samples: one per exit, in a shared space the last exit's alone."""
+        vectors = self.exits()
+        return [vectors[exit] for exit in entry_sizes(self.space, [rows.shape[1] for rows in vectors])]
+
+    def against(self, gallery: "Embeddings") -> list[Pair]:
+        """What is compared with what: for each of `vectors()` these queries' (Q, D) and the gallery's (G, D).
+
+        The gallery's are of the same kind, or in a shared space always those of its last exit.
+        """
+        entries = gallery.vectors()
+        return [(q, entries[entry_exit(self.space, n, len(entries))]) for n, q in enumerate(self.vectors())]
+
+    def exits_against(self, gallery: "Embeddings") -> list[Pair]:
+        """As `against`, one per exit."""
+        return self._of_exits(self.against(gallery))
+
+    def _of_exits(self, of_vectors: list[T]) -> list[T]:
+        """Of one value for each of `vectors()` those of the exits."""
+        return of_vectors if self.fused is None else [*of_vectors[:-2], of_vectors[-1]]
 
     def rows(self, positions: Sequence[int] | NDArray[np.integer]) -> "Embeddings":
         """The embeddings of some rows, in the order given."""
@@ -97,7 +134,7 @@ class Embeddings:
 
     def refuse_nan(self) -> None:
         """Raise ValueError if a vector has NaN or infinity in it."""
-        for vectors in (*self.stages, *([] if self.fused is None else [self.fused])):
+        for vectors in self.vectors():
             if not np.isfinite(vectors).all():
                 row = int((~np.isfinite(vectors)).any(1).argmax())
                 raise ValueError(f"the vector of {self.ids[row]} contains NaN or infinity; embed it again")
@@ -156,6 +193,7 @@ class Embeddings:
                 names=np.asarray(self.names, dtype=np.str_),
                 crops=np.asarray(self.crops),
                 pooling=np.asarray(self.pooling),
+                space=np.asarray(self.space),
                 format=np.asarray(FORMAT),
             )
 
@@ -188,7 +226,8 @@ class Embeddings:
         people, cameras = arrays.get("people", unknown), arrays.get("cameras", unknown)
         try:
             crops = int(arrays.get("crops", 1))
-            return cls(tuple(stages), fused, ids, people, cameras, str(arrays.get("model", "")), names, crops, pooling)
+            model, space = str(arrays.get("model", "")), cast(Space, str(arrays.get("space", "own")))
+            return cls(tuple(stages), fused, ids, people, cameras, model, names, crops, pooling, space)
         except EmbeddingsError as error:
             raise EmbeddingsError(f"{path}: {error}") from error
 

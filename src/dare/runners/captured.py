@@ -41,6 +41,7 @@ class CapturedRunner:
         network = Network.of(model)
         self.preparation, self.digest, self.costs = network.preparation, network.digest, network.costs
         self.exit_names, self.stage_names = network.model.exit_names, network.stage_names
+        self.space = network.space
         self.precision = precision
         on_device = network.model.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._steps = CapturedSteps(on_device, precision == "bf16")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dare.anytime.costs import ExitCosts
 from dare.images import from_pixels, unprepared
+from dare.retrieval.space import Space
 from dare.runners.runner import Runner, Walk, row_numbers
 from dare.runners.steps import as_input
 
@@ -34,6 +35,7 @@ class Cascade:
         self._runners = tuple(runners)
         self.stage_names = self.exit_names = tuple(f"network {number}" for number in range(1, len(runners) + 1))
         self.precision = "+".join(dict.fromkeys(runner.precision for runner in runners))
+        self.space: Space = "own"  # networks that were trained apart know nothing of each other's spaces
         wanted = [runner.preparation for runner in runners]
         self.preparation, self._is_plain = wanted[0], any(one != wanted[0] for one in wanted)
         if self._is_plain:

@@ -31,6 +31,7 @@ class EagerRunner:
         network = Network.of(model)
         self.preparation, self.digest, self.costs = network.preparation, network.digest, network.costs
         self.exit_names, self.stage_names = network.model.exit_names, network.stage_names
+        self.space = network.space
         self.device = choose_device(device)
         self.precision = precision
         self._mixed = precision == "bf16"

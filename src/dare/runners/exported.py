@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dare.anytime.costs import ExitCosts
 from dare.images import Preparation
+from dare.retrieval.space import Space, check_space
 from dare.runners.runner import EXPORTED, MANIFEST
 from dare.runners.steps import Steps, StepWalk, Stop, Vectors, as_input, exits, to_front
 
@@ -80,6 +81,7 @@ class Manifest:
     parity: dict[str, Any] = field(default_factory=dict)
     tools: dict[str, str] = field(default_factory=dict)
     unit: bool = False
+    space: Space = "own"
 
     def __post_init__(self) -> None:
         if self.engine not in EXPORTED or self.precision not in PRECISIONS[self.engine]:
@@ -95,6 +97,7 @@ class Manifest:
         weights = tapped if self.fusion is None else len(self.fusion)
         if {tapped} != {len(self.stage_names), weights, len(self.exit_names), len(self.costs.macs)}:
             raise ValueError(f"names, costs or fusion weights do not fit {tapped} tapped steps")
+        check_space(self.space, [step.dimensions for step in self.steps if step.dimensions is not None])
 
     def as_json(self) -> str:
         """What `read_manifest` reads."""
@@ -232,7 +235,7 @@ class ExportedRunner:
     def __init__(self, manifest: Manifest, steps: Steps, words: str) -> None:
         self.exit_names, self.stage_names = manifest.exit_names, manifest.stage_names
         self.preparation, self.costs = manifest.preparation, manifest.costs
-        self.digest, self.precision = manifest.digest, manifest.precision
+        self.digest, self.precision, self.space = manifest.digest, manifest.precision, manifest.space
         self.folder, self.steps, self._words = manifest.folder, steps, words
 
     @property

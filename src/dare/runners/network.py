@@ -13,6 +13,7 @@ from dare.images import Preparation
 from dare.models.checkpoints import Checkpoint, load_checkpoint
 from dare.models.dare import DaRe
 from dare.models.macs import count_macs
+from dare.retrieval.space import Space
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Network:
     preparation: Preparation
     costs: ExitCosts
     digest: str
+    space: Space = "own"
 
     @classmethod
     def of(cls, model: Checkpoint | Path | DaRe) -> "Network":
@@ -33,7 +35,7 @@ class Network:
         if isinstance(model, Path):
             model = load_checkpoint(model)
         if isinstance(model, Checkpoint):
-            return cls(model.model.eval(), model.preparation, model.costs, model.digest)
+            return cls(model.model.eval(), model.preparation, model.costs, model.digest, model.space)
         return cls(model.eval(), Preparation(frames=model.frames), count_macs(model), "")
 
     @property

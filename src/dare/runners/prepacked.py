@@ -54,6 +54,7 @@ class PrepackedRunner:
         network = Network.of(model)
         self.preparation, self.digest, self.costs = network.preparation, network.digest, network.costs
         self.exit_names, self.stage_names = network.model.exit_names, network.stage_names
+        self.space = network.space
         self.precision = precision
         self._steps = PrepackedSteps(network.model, (self.preparation.height, self.preparation.width), precision)
         if problems := self.as_they_are:

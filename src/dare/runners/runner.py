@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dare.anytime.costs import ExitCosts
 from dare.images import Preparation
+from dare.retrieval.space import Space
 
 
 class Walk(Protocol):
@@ -43,6 +44,7 @@ class Runner(Protocol):
         costs: multiply-adds per exit.
         digest: of the checkpoint; "" for a network that was never saved.
         precision: what it computes in: "fp32", "bf16" or "int8".
+        space: "shared" if the vectors of all exits lie in one space, that of the last; "own" if they do not.
         description: engine, precision, threads and device, to print beside measured times.
     """
 
@@ -52,6 +54,7 @@ class Runner(Protocol):
     costs: ExitCosts
     digest: str
     precision: str
+    space: Space
 
     @property
     def description(self) -> str: ...

@@ -117,7 +117,7 @@ def _opened(model: Any, settings: dict[str, Any]) -> Runner:
 
 
 def _description(runner: Runner) -> tuple[Any, ...]:
-    names = ("exit_names", "stage_names", "preparation", "costs", "digest", "precision", "description")
+    names = ("exit_names", "stage_names", "preparation", "costs", "digest", "precision", "space", "description")
     return tuple(getattr(runner, name) for name in names)
 
 

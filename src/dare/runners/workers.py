@@ -83,7 +83,8 @@ class Workers:
         if isinstance(found, BaseException):
             self.close()
             raise found
-        self.exit_names, self.stage_names, self.preparation, self.costs, self.digest, self.precision, engine = found
+        self.exit_names, self.stage_names, self.preparation, self.costs, *rest = found
+        self.digest, self.precision, self.space, engine = rest
         self.description = f"{engine}, {count} workers"
 
     def exits(self, images: NDArray[np.float32], stop: Stop | None = None) -> Iterator[Vectors]:

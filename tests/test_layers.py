@@ -15,7 +15,7 @@ ROWS = [
     {"images"},
     {"thumbnails", "charts"},
     {"retrieval"},
-    {"gallery", "anytime"},
+    {"gallery", "anytime", "shipped"},
     {"models"},
     {"runners"},
     {"embedding", "learnt_distances"},
@@ -47,6 +47,7 @@ WITHOUT_TORCH = {
     "identification",
     "indexing",
     "search_page",
+    "shipped",
     "streaming",
     "thumbnails",
     "turns",
@@ -61,7 +62,8 @@ WITHOUT_TORCH = {
 TORCH = {"torch", "torchvision", "timm"}
 # Serving exported steps must not need the networks that they were made from.
 FREE_OF_MODELS = {
-    f"runners/{name}.py" for name in ("runner", "steps", "timing", "worker", "workers", "exported", "onnx", "openvino")
+    f"runners/{name}.py"
+    for name in ("runner", "shipped", "steps", "timing", "worker", "workers", "exported", "onnx", "openvino")
 }
 # The command catches its errors before torch is loaded.
 PLAIN = {"training/alarm.py"}

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def bench(
-    *model: Annotated[Path, Parameter(help="Checkpoints, folders of trainings, or folders of exported steps.")],
+    *model: Annotated[
+        Path, Parameter(help="Checkpoints, folders of trainings or of exported steps, or shipped networks.")
+    ],
     batch: Annotated[list[int] | None, Parameter(negative="")] = None,
     repeats: int = 30,
     device: Device = "cpu",
@@ -71,7 +73,16 @@ def bench(
 def _runners(model: Path, device: str, threads: int) -> "Iterator[Runner]":
     """A network by every engine; on a machine where bfloat16 is slow that shows."""
     from dare.runners.runner import EXPORTED, engine_of, open_runner
+    from dare.runners.shipped import is_installed
+    from dare.shipped.network import shipped_at
 
+    if (network := shipped_at(model)) and device == "cpu":
+        engines = [engine for engine in network.card.engines if is_installed(engine.runner)]
+        if any(engine.runner not in EXPORTED for engine in engines):
+            limit_threads(threads)
+        for engine in engines:
+            yield open_runner(model, engine.runner, precision=engine.precision, threads=threads)
+        return
     if engine_of(model, device=device) in EXPORTED:
         yield open_runner(model, threads=threads)
         return

@@ -42,8 +42,9 @@ Models = Annotated[
     Parameter(
         name="--model",
         negative="",
-        help="A checkpoint (model.safetensors), or the folder of a training. Given several times, the networks make a "
-        "cascade: they are evaluated in this order, and each is one exit.",
+        help="A checkpoint (model.safetensors), the folder of a training, or the name of a shipped network (`dare "
+        "models`). Given several times, the networks make a cascade: they are evaluated in this order, and each is one "
+        "exit.",
     ),
 ]
 PicturesBelow = Annotated[
@@ -60,12 +61,13 @@ class Engine:
         Literal["eager", "prepacked", "captured", "onnx", "openvino"] | None,
         Parameter(
             help="eager is torch as it is; prepacked, folded and fused for the CPU, is the default there; captured "
-            "launches whole steps on a GPU; onnx and openvino run what `dare export` wrote, and are the default for it."
+            "launches whole steps on a GPU; onnx and openvino run what `dare export` wrote, the default for it. "
+            "A shipped network takes the fastest that is installed."
         ),
     ] = None
     precision: Annotated[
         Literal["fp32", "bf16", "int8"] | None,
-        Parameter(help="Of the trunk: fp32 if not given. Exported steps have theirs."),
+        Parameter(help="Of the trunk: fp32 if not given. Exported steps have theirs; a shipped network has several."),
     ] = None
     device: Device = "cpu"
     threads: Annotated[int, Parameter(help="CPU threads.")] = 1
@@ -80,7 +82,7 @@ class Engine:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if self.threads > 1 and self.workers > 1:
             raise ValueError("each worker has one thread; give --threads or --workers")
-        if self.workers == 1 and engine_of(model, self.runner, self.device) not in EXPORTED:
+        if self.workers == 1 and engine_of(model, self.runner, self.device, self.precision) not in EXPORTED:
             limit_threads(self.threads)
         return open_runner(
             model,

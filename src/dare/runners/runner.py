@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from dare.anytime.costs import ExitCosts
 from dare.images import Preparation
+from dare.runners.shipped import shipped_engine
+from dare.shipped.network import shipped_names
 
 
 class Walk(Protocol):
@@ -105,11 +107,11 @@ def open_runner(
     """Make a network ready to run.
 
     Args:
-        model: a checkpoint, its path, the folder of a training, a `DaRe`, or a folder of exported steps; several make a
-            cascade: they are evaluated in order, and each is one exit.
-        name: one of `RUNNERS`; by default the one that steps were exported for, and for networks of torch `prepacked`
-            on the CPU and `eager` elsewhere.
-        precision: "fp32", or "bf16" for the trunk; exported steps have theirs.
+        model: a checkpoint, its path, the folder of a training, a `DaRe`, a folder of exported steps, or the name of a
+            shipped network; several make a cascade: they are evaluated in order, and each is one exit.
+        name: one of `RUNNERS`; by default the one that steps were exported for, for networks of torch `prepacked`
+            on the CPU and `eager` elsewhere, and for a shipped network the fastest that is installed.
+        precision: "fp32", or "bf16" for the trunk; exported steps have theirs, and a shipped network has several.
         device: of torch.
         threads: of exported steps. Networks of torch take torch's own number (`torch.set_num_threads`).
         workers: more than one are processes of one thread each.
@@ -126,8 +128,11 @@ def open_runner(
 
         runners = [open_runner(part, name, **settings) for part in model]
         return runners[0] if len(runners) == 1 else Cascade(runners)
-    if isinstance(model, str):
+    if isinstance(model, str | Path):
         model = Path(model)
+        if found := shipped_engine(model, name, precision, device):
+            network, engine = found
+            model, name, precision = network.checked(engine.place), engine.runner, engine.precision
     name = engine_of(model, name, device)
     module, _, attribute = RUNNERS[name].partition(":")
     build = getattr(importlib.import_module(module), attribute)
@@ -139,11 +144,16 @@ def open_runner(
     return runner
 
 
-def engine_of(model: Any, name: str | None = None, device: str = "cpu") -> str:
+def engine_of(model: Any, name: str | None = None, device: str = "cpu", precision: str | None = None) -> str:
     """Which of `RUNNERS` runs a network: the one that is named, if it can; arguments as of `open_runner`."""
     if isinstance(model, list | tuple):
-        engines = [engine_of(part, name, device) for part in model]
+        engines = [engine_of(part, name, device, precision) for part in model]
         return next((engine for engine in engines if engine in EXPORTED), engines[0] if engines else name or "eager")
+    if isinstance(model, Path | str) and (found := shipped_engine(Path(model), name, precision, device)):
+        return found[1].runner
+    if isinstance(model, Path | str) and not Path(model).exists():
+        known = f", or the name of a shipped network: {', '.join(names)}" if (names := shipped_names()) else ""
+        raise ValueError(f"no checkpoint at {model}; give one, the folder of a training or an export{known}")
     exported = isinstance(model, Path | str) and (Path(model) / MANIFEST).exists()
     if name is None and exported:
         from dare.runners.exported import read_manifest

@@ -26,7 +26,8 @@ def main(sockets: Sequence[int]) -> None:
     runner: Runner | None = None
     try:
         model, settings = pickle.loads(control.recv_bytes())
-        if engine_of(model, settings.get("name"), settings.get("device", "cpu")) not in COPIED_COLD:
+        choice = {name: settings[name] for name in ("name", "device", "precision") if name in settings}
+        if engine_of(model, **choice) not in COPIED_COLD:
             runner = _opened(model, settings)
     except Exception as error:
         control.send(error)

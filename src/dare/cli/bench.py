@@ -77,11 +77,11 @@ def _runners(model: Path, device: str, threads: int) -> "Iterator[Runner]":
     from dare.shipped.network import shipped_at
 
     if (network := shipped_at(model)) and device == "cpu":
-        engines = [engine for engine in network.card.engines if is_installed(engine.runner)]
-        if any(engine.runner not in EXPORTED for engine in engines):
+        ways = [(way.runner, way.precision) for way in network.card.engines if is_installed(way.runner)]
+        if any(engine not in EXPORTED for engine, _ in ways):
             limit_threads(threads)
-        for engine in engines:
-            yield open_runner(model, engine.runner, precision=engine.precision, threads=threads)
+        for engine, precision in ways:
+            yield open_runner(model, engine, precision=precision, threads=threads)
         return
     if engine_of(model, device=device) in EXPORTED:
         yield open_runner(model, threads=threads)

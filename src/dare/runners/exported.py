@@ -209,7 +209,7 @@ def open_export(folder: Path, engine: str, precision: str | None, threads: int) 
     manifest = read_manifest(folder)
     if manifest.engine != engine:
         raise ExportError(f"{folder} was exported for {manifest.engine}, not for {engine}; leave the runner out")
-    if {precision, manifest.precision} <= {*WHOLE[engine]}:
+    if precision is not None and {precision, manifest.precision} <= {*WHOLE[engine]}:
         manifest = replace(manifest, precision=precision)
     if precision not in (None, manifest.precision):
         raise ValueError(

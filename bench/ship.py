@@ -6,13 +6,15 @@
 Weights are rounded to float16 first; everything else is made from the rounded network, so all engines give its vectors.
 Thresholds, the plan, the gate of int8 and what engines lose are found on --held-out, people that the network was not
 trained on and that are not in --benchmark. The benchmarks are only scored. int8 takes its ranges from --calibrate, and
-is left out where its gate says no. Times are of one picture on one thread, of all engines in turn.
+is left out where its gate says no. Times are CPU times of one picture on one thread, of all engines in turn: what else
+the machine does hardly changes them.
 
 --words is a TOML file: `summary`, data and terms in a few words, and a table `[words]` of titles and paragraphs, which
 say what no measurement can: data and their terms, the teacher, the start, the recipe, seeds, what it is bad at.
 """
 
 import argparse
+import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,7 +57,7 @@ def main() -> None:
         reference = scored(open_runner(folder / MODEL, "eager"), held_out, "held out, eager")
         save_verifier(folder / THRESHOLDS, fit_verifier(reference, false_match_rate=options.false_match_rate))
         save_plan(folder / PLAN, plan(reference, options.mean_macs, options.maximise))
-        times = measure_together(list(runners.values()), repeats=REPEATS)
+        times = measure_together(list(runners.values()), repeats=REPEATS, clock=time.process_time)
         engines = sorted(
             (
                 Engine(*way, tuple(1000 * t for t in measured.median), losses(evaluations[way], reference))

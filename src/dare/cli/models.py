@@ -100,7 +100,7 @@ def _show_engines(network: "ShippedNetwork") -> None:
         table.add_row(name, *(f"{time:.2f}" for time in engine.milliseconds), f"{100 * max(engine.losses):.2f}")
     output.print(table)
     taken = "* runs it here" if here else _in_words(here)
-    output.print(f"milliseconds until each exit, one picture on one thread, {card.measured_on}; {taken}")
+    output.print(f"milliseconds of CPU until each exit, one picture on one thread, {card.measured_on}; {taken}")
     output.print("mAP lost: in points at the worst exit, against fp32 of torch, on people held out")
 
 

@@ -54,7 +54,7 @@ class Engine:
     Attributes:
         runner, precision: as of `open_runner`.
         place: the checkpoint, or the folder of exported steps, below the network's folder.
-        milliseconds: until each exit, where the card was made; medians.
+        milliseconds: of CPU until each exit, where the card was made; medians.
         losses: of mAP at each exit against the checkpoint in fp32, from -1 to 1; the greater one of two: with a gallery
             of this engine, and with one of the checkpoint's.
     """

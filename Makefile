@@ -2,18 +2,25 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
+QUERY := $(DEMO)/data/query/0101_c1s1_010111_01.jpg
+SHIPPED := $(notdir $(wildcard src/dare/shipped/lite))
 
 .PHONY: demo test check bench docs lowest clean
 
 # Draw the tiny synthetic benchmark, train a small network on it, score every exit, write a report; then fill a gallery,
-# and identify a stream of queries on half of the full network's budget.
+# search it, and identify a stream of queries on half of the full network's budget. Then do the same with the network
+# that is shipped.
 demo: .venv/installed
 	rm -rf $(DEMO)
 	$(BIN)/dare data synthetic $(DEMO)/data --size tiny
 	$(BIN)/dare train $(DEMO)/data $(DEMO)/run --preset demo --threads 1
 	$(BIN)/dare evaluate $(DEMO)/data --model $(DEMO)/run --report $(DEMO)/report.html
 	$(BIN)/dare index $(DEMO)/gallery --model $(DEMO)/run --images $(DEMO)/data --threads 1
+	$(BIN)/dare search $(DEMO)/gallery $(QUERY) --count 5 --threads 1
 	$(BIN)/dare stream $(DEMO)/gallery --queries $(DEMO)/data --mean-macs 1.7M --threads 1
+	$(if $(SHIPPED),$(BIN)/dare index $(DEMO)/gallery-$(SHIPPED) --model $(SHIPPED) --images $(DEMO)/data)
+	$(if $(SHIPPED),$(BIN)/dare search $(DEMO)/gallery-$(SHIPPED) $(QUERY) --count 5)
+	$(if $(SHIPPED),$(BIN)/dare stream $(DEMO)/gallery-$(SHIPPED) --queries $(DEMO)/data)
 	@echo "Open $(DEMO)/report.html in a browser."
 
 test: .venv/installed

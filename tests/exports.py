@@ -60,10 +60,10 @@ def with_graphs(graphs: tuple[Any, ...]) -> Any:
     return mock.patch.object(step_files, "step_graphs", ready)
 
 
-def export_slim(out: Path, format: str, **settings: Any) -> Manifest:
-    """`export` of the slim network."""
+def export_slim(out: Path, format: str, checkpoint: Checkpoint | None = None, **settings: Any) -> Manifest:
+    """`export` of the slim network, or of one that was saved with its weights."""
     with with_graphs(slim_graphs()):
-        return writing.export(slim(), out, format, **settings)
+        return writing.export(checkpoint or slim(), out, format, **settings)
 
 
 def images(count: int, seed: int = 0) -> np.ndarray:

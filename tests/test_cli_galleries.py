@@ -348,7 +348,7 @@ def test_a_cascade_of_networks_has_a_gallery_of_its_own(
         ),
         (["stream", "GALLERY", "--queries", "MARKET", "--policy", "thresholds"], "needs --plan FILE"),
         (["stream", "GALLERY", "--queries", "MARKET", "--plan", "NONE", "--policy", "quantile"], "no file at"),
-        (["stream", "GALLERY", "--queries", "MARKET", "--plan", "NONE"], "a plan belongs to"),
+        (["stream", "GALLERY", "--queries", "MARKET", "--plan", "NONE", "--policy", "steered"], "a plan belongs to"),
         (["stream", "GALLERY", "--queries", "MARKET", "--mean-macs", "1G", "--micro-batch", "0"], "micro_batch"),
         (
             ["stream", "GALLERY", "--queries", "MARKET", "--mean-macs", "1G", "--no-people", "--allowed", "paper"],

@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 from conftest import save_picture
 from experiments.streams import drawn_evaluation
+from shipping import ship_run
 
 import dare
-from dare import PRESETS, Embeddings, create_gallery, open_benchmark, open_runner, train
+from dare import PRESETS, Embeddings, create_gallery, embed, evaluate, open_benchmark, open_runner, train
 from dare.cli import app
 from dare.datasets.synthetic import Recipe, draw_benchmark
 from dare.indexing import index
+from dare.shipped import network
+from dare.shipped.network import shipped_names
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -56,7 +59,7 @@ COMMANDS = [pytest.param(words, id=f"{page.name}: {shlex.join(words)}") for page
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the pages take for granted: a data set where they have one, and a trained network."""
+    """A folder with what the pages take for granted: a data set where they have one, a trained network, one to ship."""
     folder = tmp_path_factory.mktemp("docs")
     small = Recipe(train_people=6, test_people=4)
     for name in ("data/market1501", "demo/data"):
@@ -67,6 +70,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     gallery = create_gallery(folder / "gallery", model=runner.digest, dimensions=[64] * 4, space=runner.space)
     index(gallery, runner, benchmark.gallery, root=benchmark.root)
     gallery.close()
+    if "lite" not in shipped_names():
+        vectors = embed(runner, [*benchmark.query, *benchmark.gallery], root=benchmark.root)
+        ship_run(folder / "networks" / "lite", folder / "run", evaluate(vectors, benchmark))
     return folder
 
 
@@ -79,6 +85,8 @@ def test_python_in_the_documentation_runs(
     place: str, body: str, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(workplace)
+    if (workplace / "networks").exists():
+        monkeypatch.setattr(network, "NETWORKS", workplace / "networks")
     for name in ("demo", "slim"):
         monkeypatch.setitem(PRESETS, name, replace(PRESETS[name], **SHORT))
     for name in ("run", "gallery"):

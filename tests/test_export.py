@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import make_market, save_picture
 from exports import ENGINES, export_slim, images, same, saved_slim, slim, slim_graphs, with_graphs
@@ -62,6 +63,27 @@ def test_bfloat16_is_a_matter_of_loading(tmp_path: Path) -> None:
     runner = open_runner(tmp_path / "out")
     assert (runner.precision, "bf16" in runner.description) == ("bf16", True)
     assert all(exit["cosine_min"] > 0.99 for exit in manifest.parity["exits"])
+
+
+@every_engine
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_weights_kept_in_float16_take_half_the_size_and_give_the_same_vectors(
+    engine: str, precision: str, market: Path, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"precision": precision, "force": precision == "int8"}
+    settings |= {"calibrate": market, "int8_steps": [1]} if precision == "int8" else {}
+    whole = export_slim(tmp_path / "whole", engine, **settings)
+    half = export_slim(tmp_path / "half", engine, half=True, **settings)
+    assert half.precision == whole.precision == precision
+    last = [
+        sum((m.folder / file).stat().st_size for file in m.steps[-1].files if not file.endswith(".xml"))
+        for m in (half, whole)
+    ]
+    assert last[0] < 0.7 * last[1]
+    for found, expected in zip(
+        open_runner(half.folder).exits(images(3)), open_runner(whole.folder).exits(images(3)), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, atol=2e-3 * np.abs(expected).max())
 
 
 @every_engine

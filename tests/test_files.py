@@ -51,6 +51,13 @@ def test_a_folder_takes_the_old_ones_place_also_through_a_link(tmp_path: Path) -
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["folder"]
 
 
+def test_a_folder_may_hold_folders(tmp_path: Path) -> None:
+    with replacing_folder(tmp_path / "folder") as new:
+        (new / "deep").mkdir()
+        (new / "deep" / "a.txt").write_text("one")
+    assert (tmp_path / "folder" / "deep" / "a.txt").read_text() == "one"
+
+
 def test_a_folder_that_fails_leaves_the_old_one_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ ROWS = [
     {"images"},
     {"thumbnails", "charts"},
     {"retrieval"},
-    {"gallery", "anytime"},
+    {"gallery", "anytime", "shipped"},
     {"models"},
     {"runners"},
     {"embedding", "learnt_distances"},
@@ -47,6 +47,7 @@ WITHOUT_TORCH = {
     "identification",
     "indexing",
     "search_page",
+    "shipped",
     "streaming",
     "thumbnails",
     "turns",
@@ -62,7 +63,7 @@ TORCH = {"torch", "torchvision", "timm"}
 # Serving exported steps and networks of others must not need those of torch.
 FREE_OF_MODELS = {
     f"runners/{name}.py"
-    for name in ("runner", "steps", "timing", "worker", "workers", "cascade", "exported", "onnx", "openvino")
+    for name in ("runner", "shipped", "steps", "timing", "worker", "workers", "cascade", "exported", "onnx", "openvino")
 } | {f"runners/{name}.py" for name in ("foreign", "graphs", "preparations")}
 # The command catches its errors before torch is loaded.
 PLAIN = {"training/alarm.py"}

@@ -21,6 +21,8 @@ from dare.images import prepare
 from dare.retrieval.decisions import Calibration, Curve, Errors, Rate, Threshold
 from dare.runners.runner import Runner
 from dare.runners.timing import measure
+from dare.shipped.card import PLAN, THRESHOLDS
+from dare.shipped.network import shipped_at
 from dare.verification import ExitVerifier, Verifier
 
 FORMAT = 1
@@ -130,13 +132,17 @@ def save_plan(path: Path, plan: PlanFile) -> None:
     _write(path, {"format": FORMAT, **asdict(plan), "thresholds": thresholds})
 
 
-def load_plan(path: Path, runner: Runner) -> PlanFile:
-    """Read a plan for a network with this runner's number of exits.
+def load_plan(path: Path, exits: int) -> PlanFile:
+    """Read a plan for a network with so many exits.
+
+    Args:
+        path: what `dare choose-exits` wrote, or the name of a shipped network.
 
     Raises:
         MeasurementError: not there, damaged, or for another number of exits.
+        ShippedError: a shipped network's plan is damaged.
     """
-    content = _read(path, "dare choose-exits")
+    content = _read(_file(path, PLAN), "dare choose-exits")
     try:
         thresholds = tuple(math.inf if value is None else float(value) for value in content["thresholds"])
         shares = tuple(map(float, content["shares"]))
@@ -144,8 +150,8 @@ def load_plan(path: Path, runner: Runner) -> PlanFile:
         plan = PlanFile(str(content["model"]), shares, thresholds, *kind, dict(content["about"]))
     except (LookupError, TypeError, ValueError) as error:
         raise MeasurementError(f"{path} holds no plan, or it is damaged; choose again") from error
-    if len(shares) != len(runner.exit_names):
-        raise MeasurementError(f"{path} is a plan for {len(shares)} exits, the network has {len(runner.exit_names)}")
+    if len(shares) != exits:
+        raise MeasurementError(f"{path} is a plan for {len(shares)} exits, the network has {exits}")
     return plan
 
 
@@ -176,12 +182,14 @@ def load_verifier(path: str | Path, model: str) -> Verifier:
     """Read thresholds of a network.
 
     Args:
+        path: what `dare threshold` or `save_verifier` wrote, or the name of a shipped network.
         model: its digest: `runner.digest`, or the `model` of embeddings.
 
     Raises:
         MeasurementError: not there, damaged, or of another network.
+        ShippedError: a shipped network's thresholds are damaged.
     """
-    content = _read(Path(path), "dare threshold")
+    content = _read(_file(path, THRESHOLDS), "dare threshold")
     if content.get("model") != model:
         raise MeasurementError(
             f"{path} holds thresholds of model {str(content.get('model'))[:12]}, this is model "
@@ -210,6 +218,12 @@ def _exit_verifier(content: dict[str, Any]) -> ExitVerifier:
         "curve": Curve(**content["curve"]),
     }
     return ExitVerifier(**{**content, **made})
+
+
+def _file(path: str | Path, name: str) -> Path:
+    """A file as it is given, or a shipped network's file of this name."""
+    network = shipped_at(path)
+    return Path(path) if network is None else network.checked(name)
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -43,7 +43,10 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         yield aside
-        for file in aside.iterdir():
+        for file in aside.rglob("*"):
+            if file.is_dir():
+                sync_folder(file)
+                continue
             with file.open("rb") as content:
                 os.fsync(content.fileno())
         sync_folder(aside)

@@ -46,6 +46,30 @@ def test_a_checkpoint_carries_what_is_needed_to_use_it(saved: Path) -> None:
         assert len(loaded.digest) == 64
 
 
+def test_in_half_the_size_matrices_are_rounded_to_float16_and_nothing_else(saved: Path, tmp_path: Path) -> None:
+    whole = load_checkpoint(saved)
+    next(t for n, t in whole.model.state_dict().items() if "running_var" in n).fill_(1e-9)  # nothing in float16
+    save_checkpoint(tmp_path / "half.safetensors", whole, half=True)
+    halved = load_checkpoint(tmp_path / "half.safetensors")
+    assert halved.digest != whole.digest
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.75 * saved.stat().st_size
+    for name, tensor in whole.model.state_dict().items():
+        found, expected = halved.model.state_dict()[name], tensor.numpy()
+        assert found.dtype == tensor.dtype
+        if tensor.ndim > 1:
+            expected = expected.astype(np.float16).astype(np.float32)
+        np.testing.assert_array_equal(found.numpy(), expected)
+
+
+def test_a_weight_that_float16_cannot_hold_is_named(saved: Path, tmp_path: Path) -> None:
+    whole = load_checkpoint(saved)
+    name = next(name for name, tensor in whole.model.state_dict().items() if tensor.ndim == 4)
+    whole.model.state_dict()[name].view(-1)[0] = 70000
+    with pytest.raises(ValueError, match=f"{name} has values beyond 65504"):
+        save_checkpoint(tmp_path / "half.safetensors", whole, half=True)
+    assert not (tmp_path / "half.safetensors").exists()
+
+
 def test_the_digest_is_sha256_with_its_own_characters_zero(saved: Path) -> None:
     import hashlib
 

@@ -188,11 +188,23 @@ def change(folder: Path, **fields: object) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **fields}))
 
 
+def test_another_precision_than_the_files_are_for_is_refused(folders: dict[str, Path]) -> None:
+    assert open_runner(folders["onnx"], precision="fp32").precision == "fp32"
+    for engine, precision in (("onnx", "bf16"), ("onnx", "int8"), ("openvino", "int8")):
+        with pytest.raises(ValueError, match=f"was exported in fp32, got precision '{precision}'"):
+            open_runner(folders[engine], precision=precision)
+
+
+def test_openvino_computes_whole_steps_in_either_precision(folders: dict[str, Path]) -> None:
+    whole, rounded = (open_runner(folders["openvino"], precision=precision) for precision in ("fp32", "bf16"))
+    assert (whole.precision, rounded.precision) == ("fp32", "bf16")
+    assert "bf16" in rounded.description
+    for expected, found in zip(whole.exits(images(2)), rounded.exits(images(2)), strict=True):
+        np.testing.assert_allclose(found, expected, atol=0.1 * np.abs(expected).max())
+
+
 @every_engine
-def test_another_precision_than_the_exports_own_is_refused(engine: str, folders: dict[str, Path]) -> None:
-    assert open_runner(folders[engine], precision="fp32").precision == "fp32"
-    with pytest.raises(ValueError, match="was exported in fp32, got precision 'bf16'"):
-        open_runner(folders[engine], precision="bf16")
+def test_no_thread_is_refused(engine: str, folders: dict[str, Path]) -> None:
     with pytest.raises(ValueError, match="threads must be at least 1"):
         open_runner(folders[engine], threads=0)
 

@@ -18,6 +18,7 @@ from dare.cli.embedding import embed
 from dare.cli.evaluation import evaluate
 from dare.cli.export import export
 from dare.cli.galleries import forget, index
+from dare.cli.models import models
 from dare.cli.reproduction import reproduce_app
 from dare.cli.search import search
 from dare.cli.stream import stream
@@ -35,6 +36,7 @@ app = App(
     help_format="markdown",
 )
 app.command(data_app)
+app.command(models)
 app.command(train)
 app.command(embed)
 app.command(evaluate)

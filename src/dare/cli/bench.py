@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def bench(
     *model: Annotated[
-        Path, Parameter(help="Checkpoints, folders of trainings or of exported steps, networks of others.")
+        Path,
+        Parameter(help="Checkpoints, folders of trainings or of exported steps, shipped networks, networks of others."),
     ],
     batch: Annotated[list[int] | None, Parameter(negative="")] = None,
     repeats: int = 30,
@@ -76,6 +77,8 @@ def _runners(model: Path, device: str, threads: int, preparation: str | None) ->
     """A network by every engine; on a machine where bfloat16 is slow that shows."""
     from dare.runners.exported import PRECISIONS
     from dare.runners.runner import EXPORTED, FOREIGN, engine_of, is_foreign, open_runner
+    from dare.runners.shipped import is_installed
+    from dare.shipped.network import shipped_at
 
     if is_foreign(model):
         default, *others = FOREIGN[model.suffix.lower()]
@@ -85,8 +88,14 @@ def _runners(model: Path, device: str, threads: int, preparation: str | None) ->
             if runner.precision == "fp32" and "bf16" in PRECISIONS[engine]:
                 yield open_runner(model, engine, precision="bf16", threads=threads, preparation=preparation)
         return
-    engine = engine_of(model, device=device)
-    if engine in EXPORTED:
+    if (network := shipped_at(model)) and device == "cpu":
+        ways = [(way.runner, way.precision) for way in network.card.engines if is_installed(way.runner)]
+        if any(engine not in EXPORTED for engine, _ in ways):
+            limit_threads(threads)
+        for engine, precision in ways:
+            yield open_runner(model, engine, precision=precision, threads=threads)
+        return
+    if engine_of(model, device=device) in EXPORTED:
         yield open_runner(model, threads=threads)
         return
     limit_threads(threads)

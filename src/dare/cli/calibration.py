@@ -21,7 +21,7 @@ TimesFile = Annotated[Path | None, Parameter(help="What `dare calibrate --out` w
 
 
 def calibrate(
-    model: Annotated[list[Path], Parameter(help="A checkpoint, or the folder of a training; several are a cascade.")],
+    model: Annotated[list[Path], Parameter(help="As --model elsewhere; several are a cascade.")],
     /,
     *,
     gallery: Path | None = None,

@@ -157,7 +157,7 @@ def _look(model: "Sequence[Path] | None", running: Running) -> "Look | None":
     """What gives pictures' activation maps; None without a network of torch."""
     from dare.runners.runner import EXPORTED, engines_of
 
-    if model is None or engines_of(model, running.runner, running.device) & set(EXPORTED):
+    if model is None or engines_of(model, running.runner, running.device, running.precision) & set(EXPORTED):
         return None
     from dare.models.activation_maps import maps_of_picture
     from dare.models.checkpoints import load_checkpoint

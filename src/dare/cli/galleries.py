@@ -23,7 +23,7 @@ OtherModels = Annotated[
     Parameter(
         name="--model",
         negative="",
-        help="Where the gallery's network is now, if it was moved; it must be the same one.",
+        help="Where the gallery's network is now, if it was moved, or a shipped one's name; it must be the same one.",
     ),
 ]
 
@@ -147,7 +147,7 @@ def open_with_network(gallery: Path, model: "Sequence[Path] | None", engine: Eng
 
     store = LanceGallery(gallery)
     try:
-        paths = list(model or (Path(path) for path in store.model_path))
+        paths = network_paths(store, model)
         missing = [path for path in paths if not path.exists()]
         if missing or not paths:
             where = missing[0] if missing else "an unknown place"
@@ -164,6 +164,16 @@ def open_with_network(gallery: Path, model: "Sequence[Path] | None", engine: Eng
     return store, runner
 
 
+def network_paths(store: "LanceGallery", model: "Sequence[Path] | None") -> list[Path]:
+    """Where a gallery's network is: as it is given, or as the gallery remembers it."""
+    from dare.shipped.network import NETWORKS, located
+
+    if model:
+        return [located(path) for path in model]
+    # Paths are remembered whole, so a bare name is a shipped network's, whatever the working directory holds.
+    return [path if path.is_absolute() else NETWORKS / path for path in map(Path, store.model_path)]
+
+
 def unlabelled(samples: "Sequence[Sample]", no_people: bool) -> "list[Sample]":
     """The samples; with `no_people` as if nobody knew whom they show."""
     from dataclasses import replace
@@ -177,6 +187,7 @@ def _open_or_create(
     gallery: Path, model: "Sequence[Path] | None", engine: Engine, is_new: bool
 ) -> "tuple[LanceGallery, Runner]":
     from dare.gallery.creation import create
+    from dare.shipped.network import is_shipped_name
 
     if not is_new:
         return open_with_network(gallery, model, engine)
@@ -184,7 +195,7 @@ def _open_or_create(
         raise ValueError(f"no gallery at {gallery}; give --model to make one")
     runner = engine.open(model)
     sizes = _sizes(runner)
-    paths = [str(path.absolute()) for path in model]
+    paths = [str(path if is_shipped_name(path) else path.absolute()) for path in model]
     return create(gallery, runner.digest, sizes, paths, runner.exit_names, runner.space), runner
 
 

@@ -42,9 +42,9 @@ Models = Annotated[
     Parameter(
         name="--model",
         negative="",
-        help="A checkpoint (model.safetensors), the folder of a training or of exported steps, or a network of others "
-        "(.onnx, or OpenVINO's .xml). Given several times, the networks make a cascade: they are evaluated in this "
-        "order, and each is one exit.",
+        help="A checkpoint (model.safetensors), the folder of a training or of exported steps, the name of a shipped "
+        "network (`dare models`), or a network of others (.onnx, or OpenVINO's .xml). Given several times, they make a "
+        "cascade: they are evaluated in this order, and each is one exit.",
     ),
 ]
 Preparation = Annotated[
@@ -69,13 +69,14 @@ class Engine:
         Parameter(
             help="eager is torch as it is; prepacked, folded and fused for the CPU, is the default there; captured "
             "launches whole steps on a GPU; onnx and openvino run what `dare export` wrote and networks of others, and "
-            "are the default for these."
+            "are the default for these. A shipped network takes the fastest that is installed."
         ),
     ] = None
     precision: Annotated[
         Literal["fp32", "bf16", "int8"] | None,
         Parameter(
-            help="Of the trunk: fp32 if not given. Exported steps have theirs; OpenVINO runs others in bf16 too."
+            help="Of the trunk: fp32 if not given. Exported steps have theirs, a shipped network has several, and "
+            "OpenVINO runs networks of others in bf16 too."
         ),
     ] = None
     device: Device = "cpu"
@@ -92,7 +93,7 @@ class Engine:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if self.threads > 1 and self.workers > 1:
             raise ValueError("each worker has one thread; give --threads or --workers")
-        if self.workers == 1 and engines_of(model, self.runner, self.device) - set(EXPORTED):
+        if self.workers == 1 and engines_of(model, self.runner, self.device, self.precision) - set(EXPORTED):
             limit_threads(self.threads)
         return open_runner(
             model,

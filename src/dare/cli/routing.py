@@ -1,7 +1,7 @@
 """What the options of `dare stream` mean: the budget, what a confidence is taken from, the policy."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,7 +22,7 @@ Policy = Literal["quantile", "steered", "chance", "thresholds"]
 
 
 def refuse_unused(
-    policy: Policy,
+    policy: Policy | None,
     plan: Path | None,
     mean_macs: str | None,
     mean_time: str | None,
@@ -35,13 +35,11 @@ def refuse_unused(
         raise ValueError("give either --mean-macs or --mean-time")
     if plan is not None and (mean_macs is not None or mean_time is not None):
         raise ValueError("a plan has its own budget; give either --plan or a budget")
-    if plan is not None and policy not in ("thresholds", "quantile"):
+    if plan is not None and policy in ("steered", "chance"):
         raise ValueError(f"a plan belongs to --policy thresholds or quantile, not to {policy}")
-    if plan is None and policy == "thresholds":
-        raise ValueError("--policy thresholds needs --plan FILE, which dare choose-exits writes")
     if times is not None and mean_time is None:
         raise ValueError("--times belongs to --mean-time")
-    if window is not None and (policy not in ("steered", "quantile") or window < LEAST_WINDOW):
+    if window is not None and (policy in ("chance", "thresholds") or window < LEAST_WINDOW):
         raise ValueError(f"--window belongs to --policy steered or quantile, and is at least {LEAST_WINDOW}")
     if seed is not None and (policy != "chance" or seed < 0):
         raise ValueError("--seed belongs to --policy chance, and is at least 0")
@@ -82,13 +80,28 @@ def _at_least(text: str, read: Callable[[str], float], least: float, written: st
     return value
 
 
+def shipped_plan(
+    networks: Sequence[Path], policy: Policy | None, mean_macs: str | None, mean_time: str | None
+) -> Path | None:
+    """The network's folder if it brings a plan that is to be followed, where nothing else was asked for."""
+    from dare.shipped.card import PLAN
+    from dare.shipped.network import shipped_at
+
+    if mean_macs is not None or mean_time is not None or policy in ("steered", "chance") or len(networks) != 1:
+        return None
+    network = shipped_at(networks[0])
+    return networks[0] if network is not None and network.has(PLAN) else None
+
+
 def learnt(policy: Policy, plan: Path | None, runner: "Runner") -> "PlanFile | None":
     from dare.calibration import load_plan
     from dare.gallery.errors import MismatchError
 
+    if plan is None and policy == "thresholds":
+        raise ValueError("--policy thresholds needs --plan FILE, which dare choose-exits writes")
     if plan is None:
         return None
-    found = load_plan(plan, runner)
+    found = load_plan(plan, len(runner.exit_names))
     if policy == "thresholds" and found.crops != 1:
         raise ValueError(f"the thresholds in {plan} are for {found.crops} crops, a stream takes one; choose again")
     if policy == "thresholds" and found.model != runner.digest:
@@ -103,17 +116,21 @@ def looking(
     confidence: "Confidence | None",
     allowed: "Allowed | None",
     learnt: "PlanFile | None",
+    name: Policy,
     cameras_known: bool,
 ) -> "tuple[Confidence, Allowed]":
-    """What confidence is computed from what: as asked for, as a plan was made, or as is usual."""
+    """What confidence is computed from what: as asked for, as a plan was made, or as is usual.
+
+    Shares of a plan that looks at cameras are good also where these are not known; its thresholds are not.
+    """
     if learnt is None:
         return confidence or "margin", allowed or ("other-cameras" if cameras_known else "all")
-    if confidence not in (None, learnt.confidence) or allowed not in (None, learnt.allowed):
+    possible = learnt.allowed if cameras_known or name == "thresholds" else "all"
+    if confidence not in (None, learnt.confidence) or allowed not in (None, possible):
         raise ValueError(
-            f"the plan was made for {learnt.confidence} compared with {learnt.allowed}; "
-            "leave --confidence and --allowed out"
+            f"the plan was made for {learnt.confidence} compared with {possible}; leave --confidence and --allowed out"
         )
-    return learnt.confidence, learnt.allowed
+    return learnt.confidence, possible
 
 
 def policy(

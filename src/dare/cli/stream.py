@@ -14,7 +14,7 @@ from rich.table import Table
 
 from dare.cli import routing
 from dare.cli.calibration import TimesFile
-from dare.cli.galleries import GalleryFolder, OtherModels, open_with_network, unlabelled
+from dare.cli.galleries import GalleryFolder, OtherModels, network_paths, open_with_network, unlabelled
 from dare.cli.options import Engine, EngineOptions, Layout, NoPeople, PicturesBelow
 from dare.cli.search import JsonOut
 from dare.cli.terminal import STDOUT, console, one_line, output, progress, write_json
@@ -38,7 +38,7 @@ def stream(
     mean_macs: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     mean_time: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     times: TimesFile = None,
-    policy: routing.Policy = "steered",
+    policy: routing.Policy | None = None,
     plan: Path | None = None,
     confidence: Literal["margin", "nearness"] | None = None,
     allowed: Literal["paper", "other-cameras", "all"] | None = None,
@@ -66,10 +66,11 @@ def stream(
     mean_time
         Or the budget as mean time per query, such as 2.5ms: costs are then the measured times of the exits.
     policy
-        steered: shares follow what was spent; quantile: the paper's rule; chance: the paper's random baseline;
-        thresholds: those of a plan.
+        steered: shares follow what was spent, the default with a budget; quantile: the paper's rule, the default with a
+        plan; chance: the paper's random baseline; thresholds: those of a plan.
     plan
-        What `dare choose-exits` wrote: its thresholds with --policy thresholds, its shares with --policy quantile.
+        What `dare choose-exits` wrote: its thresholds with --policy thresholds, its shares with --policy quantile. A
+        shipped network brings one, which is followed where no budget is given.
     confidence
         How sure an answer is: its margin to the nearest other person, which is the default, or its nearness.
     allowed
@@ -108,8 +109,10 @@ def stream(
     engine = engine or Engine()
     store, runner = open_with_network(gallery, model, engine)
     try:
+        plan = plan or routing.shipped_plan(network_paths(store, model), policy, mean_macs, mean_time)
+        policy = policy or ("steered" if plan is None else "quantile")
         learnt = routing.learnt(policy, plan, runner)
-        confidence, chosen = routing.looking(confidence, allowed, learnt, benchmark.cameras_known)
+        confidence, chosen = routing.looking(confidence, allowed, learnt, policy, benchmark.cameras_known)
         own = themselves(samples, store)
         where = filters(samples, benchmark.cameras_known, chosen, own)
         settings: dict[str, Any] = {"count": count, "where": None, "confidence": confidence}

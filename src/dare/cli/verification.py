@@ -99,7 +99,7 @@ def compare(
     /,
     *,
     model: Models,
-    thresholds: Path,
+    thresholds: Path | None = None,
     exit: str | None = None,
     prior: float | None = None,
     json: JsonOut = None,
@@ -114,7 +114,7 @@ def compare(
     Parameters
     ----------
     thresholds
-        What `dare threshold --out` wrote for this network.
+        What `dare threshold --out` wrote for this network; a shipped network brings its own.
     exit
         Compare there: its number, counted from 1, or its name; the last one if not given.
     prior
@@ -122,14 +122,17 @@ def compare(
     """
     from dare.calibration import load_verifier
     from dare.retrieval.decisions import check_prior
+    from dare.shipped.network import shipped_at
     from dare.verification import compare as compare_pictures
 
     if prior is not None:
         check_prior(prior)
     if json not in (None, STDOUT):
         check_writable(json)
+    if thresholds is None and not (len(model) == 1 and shipped_at(model[0])):
+        raise ValueError("give --thresholds, which dare threshold --out writes; shipped networks alone bring their own")
     runner = (engine or Engine()).open(model)
-    verifier = load_verifier(thresholds, runner.digest)
+    verifier = load_verifier(thresholds or model[0], runner.digest)
     number = -1 if exit is None else exit_number(exit, runner.exit_names)
     verdict = compare_pictures(first, second, runner, verifier, exit=number, prior=prior)
     name, second_name = (verifier.exits[exit].name for exit in verifier.exits_of_pair(verdict.exit))

@@ -22,17 +22,18 @@ class Format:
     """One kind of files.
 
     Attributes:
-        write: a step's ONNX graph, where to (without a suffix), whether it takes pictures, precision -> files, the
-            graph first.
+        write: a step's ONNX graph, where to (without a suffix), whether it takes pictures -> files, the graph first.
         write_int8: those files, what the step takes (N, ...), where to -> files.
+        halve: rewrites a step's files with weights in float16.
         handed_over: shape of a feature map of torch -> of the engine, both without the batch.
         runner: opens a folder of such files.
         tools: packages that write them.
         int8_tools: packages that int8 needs besides.
     """
 
-    write: Callable[[Any, Path, bool, str], list[Path]]
+    write: Callable[[Any, Path, bool], list[Path]]
     write_int8: Callable[[list[Path], NDArray[np.float32], Path], list[Path]]
+    halve: Callable[[list[Path]], None]
     handed_over: Callable[[tuple[int, ...]], tuple[int, ...]]
     runner: Callable[[Path], ExportedRunner]
     tools: tuple[str, ...]
@@ -41,11 +42,17 @@ class Format:
 
 FORMATS = {
     "onnx": Format(
-        onnx_files.write_step, onnx_files.write_int8, onnx_files.handed_over, open_onnx, (*SHARED_TOOLS, "onnxruntime")
+        onnx_files.write_step,
+        onnx_files.write_int8,
+        onnx_files.halve,
+        onnx_files.handed_over,
+        open_onnx,
+        (*SHARED_TOOLS, "onnxruntime"),
     ),
     "openvino": Format(
         openvino_files.write_step,
         openvino_files.write_int8,
+        openvino_files.halve,
         openvino_files.handed_over,
         open_openvino,
         (*SHARED_TOOLS, "openvino"),

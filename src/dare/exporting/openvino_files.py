@@ -15,12 +15,11 @@ def handed_over(features: tuple[int, ...]) -> tuple[int, ...]:
     return (math.prod(features[1:]), features[0]) if len(features) == 3 else features
 
 
-def write_step(graph: Any, path: Path, is_first: bool, precision: str) -> list[Path]:
+def write_step(graph: Any, path: Path, is_first: bool) -> list[Path]:
     """Write a step's ONNX graph for OpenVINO; returns the files, the graph first, then the weights.
 
     Args:
         is_first: whether it takes pictures, (B, 3, H, W), rather than a feature map.
-        precision: weights for "bf16" are kept in float16, which has three bits more: half the size, and as exact.
     """
     import openvino
 
@@ -29,7 +28,7 @@ def write_step(graph: Any, path: Path, is_first: bool, precision: str) -> list[P
     if not is_first:
         _take_channels_last(model)
     model.validate_nodes_and_infer_types()
-    return _save(model, path, small=precision == "bf16")
+    return _save(model, path)
 
 
 def write_int8(files: list[Path], pictures: NDArray[np.float32], path: Path) -> list[Path]:
@@ -52,14 +51,23 @@ def write_int8(files: list[Path], pictures: NDArray[np.float32], path: Path) -> 
             # By default the greatest values of pictures are averaged, and what lies above is cut off: less exact here.
             advanced_parameters=nncf.AdvancedQuantizationParameters(activations_range_estimator_params=ranges.MINMAX),
         )
-    return _save(model, path, small=False)
+    return _save(model, path)
 
 
-def _save(model: Any, path: Path, *, small: bool) -> list[Path]:
+def halve(files: list[Path]) -> None:
+    """Keep the weights of a step in float16: half the size."""
+    import openvino
+
+    # From memory: a model that is read from a path maps the file that is to be written.
+    graph, weights = (path.read_bytes() for path in files)
+    _save(openvino.Core().read_model(graph, weights), files[0], half=True)
+
+
+def _save(model: Any, path: Path, *, half: bool = False) -> list[Path]:
     import openvino
 
     path = path.with_suffix(".xml")
-    openvino.save_model(model, path, compress_to_fp16=small)
+    openvino.save_model(model, path, compress_to_fp16=half)
     return [path, path.with_suffix(".bin")]
 
 

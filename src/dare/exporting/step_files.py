@@ -33,7 +33,7 @@ class StepFiles:
         self._steps: list[ExportedStep] = []
         self._int8: dict[int, dict[str, str]] = {}
 
-    def write_steps(self, precision: str, on_progress: Progress) -> None:
+    def write_steps(self, on_progress: Progress) -> None:
         """All steps, each whole."""
         model, size = self._network.model, self._network.preparation
         for number, graph in enumerate(step_graphs(model, size.height, size.width), start=1):
@@ -45,7 +45,7 @@ class StepFiles:
             features = results[0] if number < len(model.steps) else None
             dimensions = results[-1][0] if number in model.taps else None
             with _written(self._folder / f"step-{number}"):
-                paths = self._engine.write(graph, self._folder / f"step-{number}", number == 1, precision)
+                paths = self._engine.write(graph, self._folder / f"step-{number}", number == 1)
             self._steps.append(ExportedStep(_digests(paths), "fp32", given, features, dimensions))
             on_progress("exporting", number, len(model.steps))
 
@@ -62,6 +62,19 @@ class StepFiles:
             if number < chosen[-1]:
                 features = _through(steps, number - 1, features)
             on_progress("calibrating", number, chosen[-1])
+
+    def halve(self) -> None:
+        """Keep the weights of all steps in float16."""
+        for number, step in enumerate(self._steps, start=1):
+            self._steps[number - 1] = replace(step, files=self._halved(step.files))
+            if number in self._int8:
+                self._int8[number] = self._halved(self._int8[number])
+
+    def _halved(self, files: Collection[str]) -> dict[str, str]:
+        paths = [self._folder / name for name in files]
+        with _written(paths[0]):
+            self._engine.halve(paths)
+        return _digests(paths)
 
     def manifest(self, precision: str, chosen: Collection[int], parity: dict[str, Any]) -> Manifest:
         """What the folder is, once these steps are int8; written there."""

@@ -34,6 +34,7 @@ def export(
     calibrate: Path | str | None = None,
     benchmark: Path | str | None = None,
     int8_steps: Collection[int] | None = None,
+    half: bool = False,
     force: bool = False,
     seed: int = 0,
     on_progress: Progress = lambda phase, done, total: None,
@@ -51,6 +52,8 @@ def export(
             random inputs without it.
         benchmark: data set to score network and export on. For int8, people of `calibrate` are held out without it.
         int8_steps: counted from 1; the other steps stay in fp32. All by default.
+        half: keep weights in float16, in half the size, whatever they are computed in. bf16, which has three bits less,
+            always does.
         force: export also what loses too much, or what cannot be judged.
         seed: of the choice of pictures and people.
 
@@ -83,9 +86,11 @@ def export(
     images, compared = _images(pictures.calibration, network, seed)
     with replacing_folder(out) as folder:
         files = StepFiles(folder, format, network)
-        files.write_steps(precision, on_progress)
+        files.write_steps(on_progress)
         if chosen:
             files.write_int8(chosen, images, on_progress)
+        if half or precision == "bf16":
+            files.halve()
         judge = Judge(reference, files, precision, images[:COMPARED_PICTURES], pictures.validation, on_progress)
         exits = judge.exits(chosen)
         if not force:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -23,6 +24,7 @@ from dare.models.baselines import BASELINES, HEADED, TRACKLETS
 from dare.models.dare import DaRe
 from dare.models.weights import load_strictly
 from dare.retrieval.space import Space, check_space
+from dare.shipped.network import located
 
 FORMAT = 1
 MODEL_FILE = "model.safetensors"
@@ -109,8 +111,13 @@ class Checkpoint:
         check_space(self.space)
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint) -> str:
-    """Write a checkpoint in one piece; returns its digest."""
+def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -> str:
+    """Write a checkpoint in one piece; returns its digest.
+
+    Args:
+        half: keep matrices and kernels in float16, in half the size. The network that is read from the file has these
+            rounded weights. Biases, norms and their statistics, which are few and may be tiny, stay as they are.
+    """
     info = {
         "kind": "model",
         "architecture": asdict(checkpoint.architecture),
@@ -119,16 +126,29 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> str:
         "space": checkpoint.space,
         "training": checkpoint.training,
     }
-    return write_tensors(path, checkpoint.model.state_dict(), info)
+    tensors = checkpoint.model.state_dict()
+    if half:
+        tensors = {name: _halved(name, tensor) if tensor.ndim > 1 else tensor for name, tensor in tensors.items()}
+    return write_tensors(path, tensors, info)
+
+
+def _halved(name: str, tensor: Tensor) -> Tensor:
+    """The tensor in float16; what does not fit is refused."""
+    if not tensor.is_floating_point():
+        return tensor
+    halved = tensor.to(torch.float16)
+    if not torch.isfinite(halved).all():
+        raise ValueError(f"{name} has values beyond 65504, which float16 cannot hold; keep the checkpoint whole")
+    return halved
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint file, or the one in a training run's folder.
+    """Read a checkpoint file, the one in a training run's folder, or that of a shipped network, by its name.
 
     Raises:
         CheckpointError: missing, damaged, not a checkpoint of ours, of a newer format or another network.
     """
-    path = Path(path)
+    path = located(path)
     if path.is_dir():
         path = path / MODEL_FILE
     tensors, info, digest = read_tensors(path, "model")

@@ -5,7 +5,7 @@ import importlib
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ from dare.runners.steps import Steps, StepWalk, Stop, Vectors, as_input, exits, 
 FORMAT = 1
 PRECISIONS = {"onnx": ("fp32", "int8"), "openvino": ("fp32", "bf16", "int8")}
 """Engine -> what it can be exported in. onnxruntime has no convolutions in bfloat16 on CPUs."""
+
+WHOLE = {"onnx": ("fp32",), "openvino": ("fp32", "bf16")}
+"""Engine -> precisions that it computes in from the same files; int8 is in the files."""
 
 MICRO_BATCH = 4
 """Pictures that `embed` takes through the whole network together: their feature maps stay in the cache."""
@@ -212,6 +215,8 @@ def open_export(folder: Path, engine: str, precision: str | None, threads: int) 
     manifest = read_manifest(folder)
     if manifest.engine != engine:
         raise ExportError(f"{folder} was exported for {manifest.engine}, not for {engine}; leave the runner out")
+    if precision is not None and {precision, manifest.precision} <= {*WHOLE[engine]}:
+        manifest = replace(manifest, precision=precision)
     if precision not in (None, manifest.precision):
         raise ValueError(
             f"{folder} was exported in {manifest.precision}, got precision {precision!r}; "

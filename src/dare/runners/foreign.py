@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dare.anytime.costs import ExitCosts
 from dare.images import Preparation
+from dare.retrieval.space import Space
 from dare.runners.exported import PRECISIONS, keep_rows
 from dare.runners.graphs import ForeignError, Graph, Port
 from dare.runners.preparations import ForeignPreparation, preparation_of
@@ -82,6 +83,7 @@ class ForeignRunner:
         words: str,
     ) -> None:
         self.exit_names: tuple[str, ...] = ("network",)
+        self.space: Space = "own"
         self.stage_names: tuple[str, ...] = ("network",)
         self.preparation, self.costs = preparation, costs
         self.digest, self.precision, self.description = digest, precision, words

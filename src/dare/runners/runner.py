@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from dare.anytime.costs import ExitCosts
 from dare.images import Preparation
 from dare.retrieval.space import Space
+from dare.runners.shipped import shipped_engine
+from dare.shipped.network import shipped_names
 
 
 class Walk(Protocol):
@@ -112,11 +114,13 @@ def open_runner(
     """Make a network ready to run.
 
     Args:
-        model: a checkpoint, its path, the folder of a training, a `DaRe`, a folder of exported steps, or an .onnx or
-            OpenVINO .xml file of others; several make a cascade: they are evaluated in order, and each is one exit.
-        name: one of `RUNNERS`; by default the one that steps were exported for or that the file's suffix implies, and
-            for networks of torch `prepacked` on the CPU and `eager` elsewhere.
-        precision: "fp32", or "bf16" for the trunk; exported steps have theirs.
+        model: a checkpoint, its path, the folder of a training, a `DaRe`, a folder of exported steps, the name of a
+            shipped network, or an .onnx or OpenVINO .xml file of others; several make a cascade: they are evaluated in
+            order, and each is one exit.
+        name: one of `RUNNERS`; by default the one that steps were exported for or that the file's suffix implies, for
+            networks of torch `prepacked` on the CPU and `eager` elsewhere, and for a shipped network the fastest that
+            is installed.
+        precision: "fp32", or "bf16" for the trunk; exported steps have theirs, and a shipped network has several.
         device: of torch.
         threads: of exported steps and networks of others. Networks of torch take torch's own number
             (`torch.set_num_threads`).
@@ -143,8 +147,11 @@ def open_runner(
             open_runner(part, name, preparation=preparation if is_foreign(part) else None, **settings) for part in model
         ]
         return runners[0] if len(runners) == 1 else Cascade(runners)
-    if isinstance(model, str):
+    if isinstance(model, str | Path):
         model = Path(model)
+        if found := shipped_engine(model, name, precision, device):
+            network, engine = found
+            model, name, precision = network.checked(engine.place), engine.runner, engine.precision
     name = engine_of(model, name, device)
     if is_foreign(model):
         from dare.runners.foreign import open_foreign
@@ -160,8 +167,13 @@ def open_runner(
     return runner
 
 
-def engine_of(model: Any, name: str | None = None, device: str = "cpu") -> str:
+def engine_of(model: Any, name: str | None = None, device: str = "cpu", precision: str | None = None) -> str:
     """Which of `RUNNERS` runs a network: the one that is named, if it can; arguments as of `open_runner`."""
+    if isinstance(model, Path | str) and (found := shipped_engine(Path(model), name, precision, device)):
+        return found[1].runner
+    if isinstance(model, Path | str) and not (Path(model).exists() or is_foreign(model)):
+        known = f", or the name of a shipped network: {', '.join(names)}" if (names := shipped_names()) else ""
+        raise ValueError(f"no checkpoint at {model}; give one, the folder of a training or an export{known}")
     exported = isinstance(model, Path | str) and (Path(model) / MANIFEST).exists()
     if name is None and exported:
         from dare.runners.exported import read_manifest
@@ -187,10 +199,10 @@ def engine_of(model: Any, name: str | None = None, device: str = "cpu") -> str:
     return name
 
 
-def engines_of(model: Any, name: str | None = None, device: str = "cpu") -> set[str]:
+def engines_of(model: Any, name: str | None = None, device: str = "cpu", precision: str | None = None) -> set[str]:
     """As `engine_of`, also for the networks of a cascade."""
     parts = model if isinstance(model, list | tuple) else [model]
-    return {engine_of(part, name, device) for part in parts}
+    return {engine_of(part, name, device, precision) for part in parts}
 
 
 def is_foreign(model: Any) -> bool:

@@ -26,7 +26,8 @@ def main(sockets: Sequence[int]) -> None:
     runner: Runner | None = None
     try:
         model, settings = pickle.loads(control.recv_bytes())
-        engines = engines_of(model, settings.get("name"), settings.get("device", "cpu"))
+        choice = {name: settings[name] for name in ("name", "device", "precision") if name in settings}
+        engines = engines_of(model, **choice)
         if not engines & set(COPIED_COLD):
             runner = _opened(model, settings)
     except Exception as error:

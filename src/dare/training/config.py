@@ -11,6 +11,7 @@ from dare.models.backbones import normalisation
 from dare.models.baselines import CLASSIFIED, HEADED
 from dare.models.baselines.svdnet import phases
 from dare.models.checkpoints import DARE, Architecture, load_checkpoint
+from dare.retrieval.space import Space
 from dare.training.augment import Augmentation
 from dare.training.sizes import Sizes, Stretch, check_sizes, parse_sizes, rescaled, stretches
 from dare.training.terms import TERMS
@@ -77,7 +78,7 @@ class TrainConfig:
     margin: float = 0.0
     deep_supervision: bool = True
     terms: tuple[tuple[str, float], ...] = (("triplet", 1.0),)
-    space: Literal["own", "shared"] = "own"
+    space: Space = "own"
     dropout: float = 0.0
     generated_images: int = 0
     rounds: int = 0

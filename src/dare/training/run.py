@@ -113,7 +113,9 @@ class Run:
             "torch": torch.__version__,
         }
         costs = count_macs(state.average, preparation.height, preparation.width)
-        checkpoint = Checkpoint(state.average, self.config.architecture, preparation, costs, training)
+        checkpoint = Checkpoint(
+            state.average, self.config.architecture, preparation, costs, training, space=self.config.space
+        )
         digest = save_checkpoint(self.folder / MODEL_FILE, checkpoint)
         return replace(checkpoint, digest=digest)
 

@@ -1,0 +1,143 @@
+"""`dare models`: the networks that come with the package."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from rich.table import Table
+
+from dare.cli.terminal import output
+
+if TYPE_CHECKING:
+    from dare.shipped.card import Accuracy, Engine, Interval
+    from dare.shipped.network import ShippedNetwork
+
+
+def models(
+    name: Annotated[Path | None, Parameter(help="Show the card of this one, or of a folder that is like one.")] = None,
+    /,
+) -> None:
+    """Show the networks that come with the package: data and terms, accuracy and time of every exit."""
+    from dare.shipped.network import NETWORKS, ShippedNetwork, shipped_at, shipped_names
+
+    if name is not None:
+        network = shipped_at(name)
+        if network is None:
+            known = f"choose {', '.join(names)}" if (names := shipped_names()) else "this version has none"
+            raise ValueError(f"no network called {name} is shipped; {known}")
+        _show_card(network)
+        return
+    shipped = [ShippedNetwork.at(NETWORKS / name) for name in shipped_names()]
+    if not shipped:
+        output.print("no network is shipped with this version")
+        return
+    table = Table("network", "exit", "rank-1", "mAP", "multiply-adds", "ms")
+    for network in shipped:
+        _add_exits(table, network)
+    output.print(table)
+    for network in shipped:
+        card, here = network.card, _engine_here(network)
+        output.print(f"{card.name}: {card.summary}")
+        output.print(f"  scored on {card.accuracy[0].benchmark}; {_in_words(here)}; on {card.measured_on}")
+    output.print("a name stands wherever --model does; dare models NAME shows more, dare bench NAME measures here")
+
+
+def _add_exits(table: Table, network: "ShippedNetwork") -> None:
+    card, here = network.card, _engine_here(network)
+    scores = card.accuracy[0]
+    times = here.milliseconds if here else card.engines[0].milliseconds
+    rows = zip(card.exits, scores.rank1, scores.mean_average_precision, card.macs, times, strict=True)
+    for number, (exit, rank1, precision, macs, time) in enumerate(rows):
+        cells = (_percent(rank1), _percent(precision), f"{macs / 1e6:,.1f} M", f"{time:.2f}")
+        table.add_row(card.name if number == 0 else "", exit, *cells, end_section=number == len(card.exits) - 1)
+
+
+def _engine_here(network: "ShippedNetwork") -> "Engine | None":
+    """What runs it on this machine if nothing else is asked for; None where no engine is installed."""
+    from dare.runners.shipped import shipped_engine
+
+    try:
+        found = shipped_engine(network.folder, None, None, "cpu")
+    except ModuleNotFoundError:
+        return None
+    return None if found is None else found[1]
+
+
+def _in_words(engine: "Engine | None") -> str:
+    if engine is None:
+        return "no engine is installed: pip install 'dare-reid[onnx]'"
+    return f"times of {engine.runner} in {engine.precision}, which runs it here"
+
+
+def _show_card(network: "ShippedNetwork") -> None:
+    """All that the card says, and the thresholds and the plan that come with the network."""
+    card = network.card
+    output.print(f"{card.name}: {card.summary}\nmodel {card.digest}")
+    for title, words in card.words.items():
+        output.print(f"{title}: {words}")
+    for scores in card.accuracy:
+        _show_accuracy(scores, network)
+    output.print("rank-1 and mAP in percent by the official protocol, in brackets the 95 % interval over people")
+    _show_engines(network)
+    _show_thresholds(network)
+    _show_plan(network)
+
+
+def _show_accuracy(scores: "Accuracy", network: "ShippedNetwork") -> None:
+    output.print(f"on {scores.benchmark}:")
+    table = Table("exit", "rank-1", "mAP", "multiply-adds")
+    rows = zip(network.card.exits, scores.rank1, scores.mean_average_precision, network.card.macs, strict=True)
+    for exit, rank1, precision, macs in rows:
+        table.add_row(exit, _with_interval(rank1), _with_interval(precision), f"{macs / 1e6:,.1f} M")
+    output.print(table)
+
+
+def _show_engines(network: "ShippedNetwork") -> None:
+    card, here = network.card, _engine_here(network)
+    table = Table("engine", *card.exits, "mAP lost")
+    for engine in card.engines:
+        name = f"{engine.runner} {engine.precision}{' *' if engine == here else ''}"
+        table.add_row(name, *(f"{time:.2f}" for time in engine.milliseconds), f"{100 * max(engine.losses):.2f}")
+    output.print(table)
+    taken = "* runs it here" if here else _in_words(here)
+    output.print(f"milliseconds of CPU until each exit, one picture on one thread, {card.measured_on}; {taken}")
+    output.print("mAP lost: in points at the worst exit, against fp32 of torch, on people held out")
+
+
+def _show_thresholds(network: "ShippedNetwork") -> None:
+    from dare.calibration import load_verifier
+    from dare.shipped.card import THRESHOLDS
+
+    if not network.has(THRESHOLDS):
+        return
+    verifier = load_verifier(network.folder, network.card.digest)
+    table = Table("threshold", "distance", "false matches, %", "missed, %")
+    for at in verifier.exits:
+        rates = (str(at.measured.false_match), str(at.measured.false_non_match))
+        table.add_row(at.name, f"{at.threshold.distance:.4g}", *rates)
+    output.print(table)
+    data, people = (verifier.about.get(name) for name in ("data", "other_people"))
+    output.print(f"for {100 * verifier.false_match_rate:g} % false matches; measured on {people} people of {data}")
+
+
+def _show_plan(network: "ShippedNetwork") -> None:
+    from dare.calibration import load_plan
+    from dare.shipped.card import PLAN
+
+    if not network.has(PLAN):
+        return
+    card = network.card
+    plan = load_plan(network.folder, len(card.exits))
+    shares = (f"{exit} {100 * share:.0f} %" for exit, share in zip(card.exits, plan.shares, strict=True))
+    mean = sum(share * macs for share, macs in zip(plan.shares, card.macs, strict=True))
+    output.print(f"plan of a stream: {', '.join(shares)}, for {plan.about.get('for')} on {plan.about.get('data')}")
+    output.print(f"its mean cost: {mean / 1e6:,.1f} M, {100 * mean / card.macs[-1]:.0f} % of the full network")
+
+
+def _percent(interval: "Interval") -> str:
+    return f"{100 * interval[0]:.1f}"
+
+
+def _with_interval(interval: "Interval") -> str:
+    value, low, high = (100 * part for part in interval)
+    return f"{value:.1f} [{low:.1f}, {high:.1f}]"

@@ -1,0 +1,1 @@
+"""Networks that come with the package: a folder each, found by its name."""

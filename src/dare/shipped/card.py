@@ -1,0 +1,186 @@
+"""What a shipped network says of itself: what it was made from, how good and how fast it is, which files belong to it.
+
+One JSON file, `shipped.json`, which holds the SHA-256 of every other file of the folder, and of itself (taken with the
+digest's own 64 characters set to zero).
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from dare.files import replacing
+
+FORMAT = 1
+CARD = "shipped.json"
+MODEL, THRESHOLDS, PLAN = "model.safetensors", "thresholds.json", "plan.json"
+"""The checkpoint; what `dare threshold` and `dare choose-exits` wrote for it, where they did."""
+
+BLANK = "0" * 64
+
+Interval = tuple[float, float, float]
+"""A value and the ends of its 95 % interval, from 0 to 1."""
+
+
+class ShippedError(ValueError):
+    """A shipped network that cannot be used; says which one, why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """How right every exit is on one benchmark.
+
+    Attributes:
+        benchmark: name, and the number of queries and gallery entries.
+        rank1, mean_average_precision: one per exit, by the official rule, people resampled.
+    """
+
+    benchmark: str
+    rank1: tuple[Interval, ...]
+    mean_average_precision: tuple[Interval, ...]
+
+    def __post_init__(self) -> None:
+        for value, low, high in (*self.rank1, *self.mean_average_precision):
+            if not (0 <= value <= 1 and 0 <= low <= high <= 1):
+                raise ValueError(f"expected accuracies from 0 to 1, got {value} in [{low}, {high}]")
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One way to run the network.
+
+    Attributes:
+        runner, precision: as of `open_runner`.
+        place: the checkpoint, or the folder of exported steps, below the network's folder.
+        milliseconds: of CPU until each exit, where the card was made; medians.
+        losses: of mAP at each exit against the checkpoint in fp32, from -1 to 1; the greater one of two: with a gallery
+            of this engine, and with one of the checkpoint's.
+    """
+
+    runner: str
+    precision: str
+    place: str
+    milliseconds: tuple[float, ...]
+    losses: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What `shipped.json` says.
+
+    Attributes:
+        name: of the network.
+        digest: of its checkpoint, which is that of all its engines too.
+        summary: data and terms, in a few words.
+        words: title -> paragraph, in order: data and terms, teacher, start, recipe, limits.
+        exits, macs: names and multiply-adds of the exits.
+        accuracy: on one or more benchmarks, the first one for the table of `dare models`.
+        engines: the fastest first, by the time of the last exit.
+        measured_on: the machine of the times, in words.
+        files: path below the folder -> SHA-256.
+    """
+
+    name: str
+    digest: str
+    summary: str
+    words: dict[str, str]
+    exits: tuple[str, ...]
+    macs: tuple[int, ...]
+    accuracy: tuple[Accuracy, ...]
+    engines: tuple[Engine, ...]
+    measured_on: str
+    files: dict[str, str]
+
+    def __post_init__(self) -> None:
+        per_exit = [self.macs, *(scores.rank1 for scores in self.accuracy)]
+        per_exit += [scores.mean_average_precision for scores in self.accuracy]
+        per_exit += [figures for engine in self.engines for figures in (engine.milliseconds, engine.losses)]
+        if not self.exits or any(len(figures) != len(self.exits) for figures in per_exit):
+            raise ValueError(f"expected figures of {len(self.exits)} exits throughout")
+        if not self.accuracy or not self.engines:
+            raise ValueError("expected accuracy on a benchmark, and an engine")
+        if any(a.milliseconds[-1] > b.milliseconds[-1] for a, b in pairwise(self.engines)):
+            raise ValueError("expected the fastest engine first")
+        whole = {engine.runner for engine in self.engines if engine.precision == "fp32"}
+        if lacking := {engine.runner for engine in self.engines} - whole:
+            raise ValueError(f"expected fp32 for every runner, {', '.join(sorted(lacking))} lacks it")
+        for name in self.files:
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise ValueError(f"expected files below the folder, got {name}")
+        for place in {MODEL, *(engine.place for engine in self.engines)}:
+            if not self.files_of(place):
+                raise ValueError(f"{place} is not among its files")
+
+    def files_of(self, place: str) -> dict[str, str]:
+        """The files at or below a place."""
+        return {name: digest for name, digest in self.files.items() if name == place or name.startswith(f"{place}/")}
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """What `Card.files` is to be: every file of a folder but `shipped.json`."""
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return {name: sha256(folder / name) for name in files if name != CARD}
+
+
+def write_card(folder: Path, card: Card) -> None:
+    """Write `shipped.json`, in one piece."""
+    text = json.dumps({"format": FORMAT, "sha256": BLANK, **asdict(card)}, indent=1, ensure_ascii=False) + "\n"
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    with replacing(folder / CARD) as file:
+        file.write(text.replace(BLANK, digest, 1).encode())
+
+
+def read_card(folder: Path) -> Card:
+    """Read the `shipped.json` of a folder; its other files are not opened.
+
+    Raises:
+        ShippedError: missing, damaged or of another format.
+    """
+    file = folder / CARD
+    try:
+        text = file.read_text(encoding="utf-8")
+        fields = json.loads(text)
+        number, digest = fields.pop("format"), fields.pop("sha256")
+        is_whole = hashlib.sha256(text.replace(digest, BLANK, 1).encode()).hexdigest() == digest
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        is_whole, number = False, FORMAT
+    if not is_whole:
+        raise damaged(file)
+    if number != FORMAT:
+        raise ShippedError(f"{file} has format {number}, this version reads {FORMAT}; upgrade dare-reid")
+    try:
+        return _card(fields)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ShippedError(f"{file} does not describe a shipped network ({error}); {AGAIN}") from error
+
+
+AGAIN = "install dare-reid again, or ship it again"
+
+
+def damaged(file: Path) -> ShippedError:
+    """The error for a file that is missing or not the one that was shipped."""
+    problem = "is damaged: its SHA-256 is not the one it was shipped with" if file.is_file() else "is missing"
+    return ShippedError(f"{file} {problem}; {AGAIN}")
+
+
+def sha256(file: Path) -> str:
+    """Of a file's content; "" if it cannot be read."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def _card(fields: dict[str, Any]) -> Card:
+    """JSON has lists and plain objects where the dataclasses have tuples and values."""
+    accuracy = tuple(
+        Accuracy(one["benchmark"], *(tuple(map(tuple, one[name])) for name in ("rank1", "mean_average_precision")))
+        for one in fields["accuracy"]
+    )
+    engines = tuple(
+        Engine(**one | {name: tuple(one[name]) for name in ("milliseconds", "losses")}) for one in fields["engines"]
+    )
+    lists = {name: tuple(fields[name]) for name in ("exits", "macs")}
+    return Card(**fields | lists | {"accuracy": accuracy, "engines": engines})

@@ -1,4 +1,4 @@
-"""Arithmetic on pixels, compiled: resizing exactly as Pillow does, and normalising."""
+"""Arithmetic on pixels, compiled: resizing exactly as Pillow does, normalising, and training's crops and colours."""
 
 from typing import Any
 
@@ -35,6 +35,50 @@ def normalise(
     planes = np.empty((batch, 3, height, width), np.float32)
     _normalise(np.ascontiguousarray(pictures), scale, shift, planes)
     return planes
+
+
+def cut(
+    pictures: NDArray[np.uint8],
+    top: NDArray[np.int64],
+    left: NDArray[np.int64],
+    mirrored: NDArray[np.bool_],
+    height: int,
+    width: int,
+    table: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Windows of pictures, whose edges repeat outside of them, as values of a table.
+
+    Args:
+        pictures: (B, H, W, 3).
+        top, left: (B,), where each window begins; may be negative.
+        mirrored: (B,), whether left and right are swapped.
+        height, width: of the windows.
+        table: (3, 256), the value for each colour's shade.
+
+    Returns:
+        (B, height, width, 3).
+    """
+    windows = np.empty((len(pictures), height, width, 3), np.float32)
+    _cut(np.ascontiguousarray(pictures), top, left, mirrored, table, windows)
+    return windows
+
+
+def recolour(
+    images: NDArray[np.float32],
+    gain: NDArray[np.float32],
+    contrast: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    std: NDArray[np.float32],
+) -> None:
+    """Gain, then contrast about each image's mean, clipped to 0..1 and normalised; in place.
+
+    Args:
+        images: (B, H, W, 3), in 0..1.
+        gain: (B, 3), of each colour.
+        contrast: (B,).
+        mean, std: (3,).
+    """
+    _recolour(images, gain, contrast, mean, std)
 
 
 @njit(nogil=True, cache=True)
@@ -132,3 +176,41 @@ def _normalise(pictures: Any, scale: Any, shift: Any, planes: Any) -> None:
             red[pixel] = np.float32(values[3 * pixel]) * scale[0] - shift[0]
             green[pixel] = np.float32(values[3 * pixel + 1]) * scale[1] - shift[1]
             blue[pixel] = np.float32(values[3 * pixel + 2]) * scale[2] - shift[2]
+
+
+@njit(
+    types.void(
+        _PICTURES, types.int64[:], types.int64[:], types.boolean[:], types.float32[:, ::1], types.float32[:, :, :, ::1]
+    ),
+    nogil=True,
+    cache=True,
+)
+def _cut(pictures: Any, top: Any, left: Any, mirrored: Any, table: Any, windows: Any) -> None:
+    red, green, blue = table[0], table[1], table[2]
+    last_row, last_column = pictures.shape[1] - 1, pictures.shape[2] - 1
+    height, width = windows.shape[1], windows.shape[2]
+    for number in range(len(pictures)):
+        for row in range(height):
+            line = pictures[number, min(max(top[number] + row, 0), last_row)]
+            into = windows[number, row]
+            for place in range(width):
+                column = left[number] + (width - 1 - place if mirrored[number] else place)
+                pixel = line[min(max(column, 0), last_column)]
+                into[place, 0], into[place, 1], into[place, 2] = red[pixel[0]], green[pixel[1]], blue[pixel[2]]
+
+
+@njit(types.void(types.float32[:, :, :, ::1], types.float32[:, ::1], _VALUES, _VALUES, _VALUES), nogil=True, cache=True)
+def _recolour(images: Any, gain: Any, contrast: Any, mean: Any, std: Any) -> None:
+    for number in range(len(images)):
+        pixels = images[number].reshape(-1, 3)
+        total = 0.0
+        for pixel in range(len(pixels)):
+            for colour in range(3):
+                value = pixels[pixel, colour] * gain[number, colour]
+                pixels[pixel, colour] = value
+                total += value
+        middle, strength = np.float32(total / (3 * len(pixels))), contrast[number]
+        for pixel in range(len(pixels)):
+            for colour in range(3):
+                value = (pixels[pixel, colour] - middle) * strength + middle
+                pixels[pixel, colour] = (min(max(value, np.float32(0)), np.float32(1)) - mean[colour]) / std[colour]

@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from dare.images import Preparation
-from dare.training.augment import Augmentation, augment
+from dare.training.augment import (
+    ERASING_TRIES,
+    Augmentation,
+    _composed,
+    _erase,
+    _jitter,
+    _windows,
+    augment,
+    picture_size,
+)
 
 PREPARATION = Preparation(64, 32, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 NOTHING = Augmentation(erasing=0.0, jitter=0.0)
@@ -104,3 +113,34 @@ def test_the_same_generator_gives_the_same_batch() -> None:
 def test_chances_out_of_range_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="erasing is a chance"):
         Augmentation(**bad)
+
+
+@pytest.mark.parametrize("enlarge", [True, False])
+@pytest.mark.parametrize("jitter", [0.0, 0.15])
+def test_what_is_compiled_for_the_cpu_is_what_torch_composes(enlarge: bool, jitter: float) -> None:
+    preparation, settings = Preparation(40, 24), Augmentation(enlarge, erasing=0.0, jitter=jitter)
+    pictures = torch.randint(
+        256, (30, *picture_size(preparation, settings), 3), dtype=torch.uint8, generator=generator()
+    )
+    compiled = augment(pictures, preparation, settings, generator(1))
+    drawn = generator(1)
+    windows = _windows(preparation, picture_size(preparation, settings), 30, drawn)
+    composed = _composed(pictures, preparation, *windows, _jitter(30, jitter, drawn) if jitter else None)
+    if jitter:  # the mean is summed in another order
+        torch.testing.assert_close(compiled, composed, atol=1e-5, rtol=0)
+    else:
+        assert torch.equal(compiled, composed)
+
+
+def test_noise_is_what_a_mask_would_take() -> None:
+    """The same values as on devices where rectangles are masks."""
+    images = torch.zeros(40, 3, 64, 32)
+    erased = _erase(images.clone(), 0.5, generator(2))
+    noise_at = erased != 0
+    drawn = generator(2)
+    for _ in range(2):
+        torch.rand(40, ERASING_TRIES, generator=drawn)
+    for _ in range(3):
+        torch.rand(40, 1, generator=drawn)
+    noise = torch.randn(40, 3, 64, 32, generator=drawn)
+    assert torch.equal(erased, torch.where(noise_at, noise, images))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from dare.images import Preparation
+from dare.pixels import cut, recolour
 
 ERASED_AREA = (0.02, 0.2)
 ERASED_ASPECT = (0.3, 3.33)
@@ -50,18 +51,17 @@ def augment(
         generator: on the pictures' device.
 
     Returns:
-        (B, 3, H, W) float32.
+        (B, 3, H, W) float32; their memory may be in the order (B, H, W, 3).
     """
     expected = picture_size(preparation, augmentation)
     if pictures.ndim != 4 or pictures.shape[1:] != (*expected, 3):
         raise ValueError(f"expected pictures (B, {expected[0]}, {expected[1]}, 3), got shape {tuple(pictures.shape)}")
-    images = _crop_and_mirror(pictures, preparation, generator)
-    images = images.permute(0, 3, 1, 2).float() / 255
-    if augmentation.jitter:
-        images = _jitter(images, augmentation.jitter, generator)
-    mean = torch.tensor(preparation.mean, device=images.device).view(3, 1, 1)
-    std = torch.tensor(preparation.std, device=images.device).view(3, 1, 1)
-    images = (images - mean) / std
+    top, left, mirrored = _windows(preparation, expected, len(pictures), generator)
+    jitter = _jitter(len(pictures), augmentation.jitter, generator) if augmentation.jitter else None
+    # What the CPU does in one pass over the pixels; torch needs ten.
+    images = (_compiled if pictures.device.type == "cpu" else _composed)(
+        pictures, preparation, top, left, mirrored, jitter
+    )
     return _erase(images, augmentation.erasing, generator) if augmentation.erasing else images
 
 
@@ -69,32 +69,74 @@ def _uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.G
     return torch.rand(shape, generator=generator, device=generator.device) * (high - low) + low
 
 
-def _crop_and_mirror(pictures: Tensor, preparation: Preparation, generator: torch.Generator) -> Tensor:
-    batch, device = len(pictures), pictures.device
+def _windows(
+    preparation: Preparation, full: tuple[int, int], batch: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """First row and column of each crop, negative where it begins outside of its picture, and whether it is mirrored.
 
-    def window(size: int, uncropped: int, full: int) -> Tensor:
-        """Positions along one side, (B, size); those outside of a picture that is not enlarged repeat its edge."""
-        corner = torch.randint(uncropped - size + 1, (batch, 1), generator=generator, device=device)
-        return (corner - (uncropped - full) // 2 + torch.arange(size, device=device)).clamp(0, full - 1)
-
-    rows, columns = (
-        window(size, uncropped, full)
-        for size, uncropped, full in zip(
-            (preparation.height, preparation.width), preparation.uncropped, pictures.shape[1:3], strict=True
-        )
-    )
-    mirrored = torch.rand(batch, 1, generator=generator, device=device) < 0.5
-    columns = torch.where(mirrored, columns.flip(1), columns)
-    return pictures[torch.arange(batch, device=device)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    All (B,).
+    """
+    device = generator.device
+    corners = []
+    for size, uncropped, side in zip((preparation.height, preparation.width), preparation.uncropped, full, strict=True):
+        corner = torch.randint(uncropped - size + 1, (batch, 1), generator=generator, device=device)[:, 0]
+        corners.append(corner - (uncropped - side) // 2)
+    mirrored = torch.rand(batch, 1, generator=generator, device=device)[:, 0] < 0.5
+    return corners[0], corners[1], mirrored
 
 
-def _jitter(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Per picture: a gain for each colour, then contrast about the picture's mean."""
-    gain = 1 + _uniform((len(images), 3, 1, 1), -strength, strength, generator)
-    contrast = 1 + _uniform((len(images), 1, 1, 1), -strength, strength, generator)
-    images = images * gain
-    middle = images.mean((1, 2, 3), keepdim=True)
-    return ((images - middle) * contrast + middle).clamp(0, 1)
+def _jitter(batch: int, strength: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """For each picture a gain for each colour, (B, 3), and the contrast, (B,)."""
+    gain = 1 + _uniform((batch, 3, 1, 1), -strength, strength, generator)
+    contrast = 1 + _uniform((batch, 1, 1, 1), -strength, strength, generator)
+    return gain[:, :, 0, 0], contrast[:, 0, 0, 0]
+
+
+def _composed(
+    pictures: Tensor,
+    preparation: Preparation,
+    top: Tensor,
+    left: Tensor,
+    mirrored: Tensor,
+    jitter: tuple[Tensor, Tensor] | None,
+) -> Tensor:
+    """Windows of the pictures, their edges repeated, jittered and normalised: (B, 3, H, W)."""
+    device = pictures.device
+    rows = top[:, None] + torch.arange(preparation.height, device=device)
+    columns = left[:, None] + torch.arange(preparation.width, device=device)
+    columns = torch.where(mirrored[:, None], columns.flip(1), columns)
+    rows, columns = rows.clamp(0, pictures.shape[1] - 1), columns.clamp(0, pictures.shape[2] - 1)
+    number = torch.arange(len(pictures), device=device)
+    crops = pictures[number[:, None, None], rows[:, :, None], columns[:, None, :]]
+    images = crops.permute(0, 3, 1, 2).float() / 255
+    if jitter:
+        gain, contrast = jitter
+        images = images * gain[:, :, None, None]
+        middle = images.mean((1, 2, 3), keepdim=True)
+        images = ((images - middle) * contrast[:, None, None, None] + middle).clamp(0, 1)
+    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (preparation.mean, preparation.std))
+    return (images - mean) / std
+
+
+def _compiled(
+    pictures: Tensor,
+    preparation: Preparation,
+    top: Tensor,
+    left: Tensor,
+    mirrored: Tensor,
+    jitter: tuple[Tensor, Tensor] | None,
+) -> Tensor:
+    """As `_composed`, for pictures in the CPU's memory."""
+    shades = torch.arange(256).float()[None] / 255
+    mean, std = (torch.tensor(values)[:, None] for values in (preparation.mean, preparation.std))
+    table = shades.repeat(3, 1) if jitter else (shades - mean) / std
+    size = preparation.height, preparation.width
+    windows = (window.numpy() for window in (top, left, mirrored))
+    images = cut(pictures.numpy(), *windows, *size, table.contiguous().numpy())
+    if jitter:
+        gain, contrast = (part.contiguous().numpy() for part in jitter)
+        recolour(images, gain, contrast, mean[:, 0].numpy(), std[:, 0].numpy())
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
 
 
 def _erase(images: Tensor, chance: float, generator: torch.Generator) -> Tensor:
@@ -110,10 +152,16 @@ def _erase(images: Tensor, chance: float, generator: torch.Generator) -> Tensor:
     erased = fits.any(1, keepdim=True) & (_uniform((batch, 1), 0, 1, generator) < chance)
     top = (_uniform((batch, 1), 0, 1, generator) * (height - high + 1)).floor()
     left = (_uniform((batch, 1), 0, 1, generator) * (width - wide + 1)).floor()
-    rows = torch.arange(height, device=images.device)
-    columns = torch.arange(width, device=images.device)
+    noise = torch.randn(images.shape, generator=generator, device=images.device)
+    if images.device.type == "cpu":
+        boxes = torch.cat([top, left, high, wide], 1).int()
+        for number in erased[:, 0].nonzero()[:, 0].tolist():
+            y, x, tall, broad = boxes[number].tolist()
+            box = number, slice(None), slice(y, y + tall), slice(x, x + broad)
+            images[box] = noise[box]
+        return images
+    rows, columns = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
     inside_rows = (rows >= top) & (rows < top + high) & erased
     inside_columns = (columns >= left) & (columns < left + wide)
     inside = inside_rows[:, None, :, None] & inside_columns[:, None, None, :]
-    noise = torch.randn(images.shape, generator=generator, device=images.device)
     return torch.where(inside, noise, images)

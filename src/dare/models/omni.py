@@ -51,7 +51,8 @@ class ChannelGate(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         inner = F.relu(self.squeeze(features.mean((2, 3), keepdim=True)))
-        return features * self.excite(inner).sigmoid()
+        gated: Tensor = features * self.excite(inner).sigmoid()
+        return gated
 
 
 class ContextGate(nn.Module):
@@ -67,11 +68,12 @@ class ContextGate(nn.Module):
         self.bias = nn.Parameter(torch.ones(channels))
 
     def forward(self, features: Tensor) -> Tensor:
-        means = features.mean((2, 3)).float().unflatten(1, (self.groups, -1))
+        means = features.mean((2, 3)).float().reshape(len(features), self.groups, -1)
         centred = means - means.mean(2, keepdim=True)
         context = (centred * (centred.square().mean(2, keepdim=True) + 1e-5).rsqrt()).flatten(1)
         gate = (context * self.weight + self.bias).sigmoid()
-        return features * gate[:, :, None, None].to(features.dtype)
+        gated: Tensor = features * gate[:, :, None, None].to(features.dtype)
+        return gated
 
 
 class OmniBlock(nn.Module):
@@ -143,8 +145,8 @@ def omni(weights: Weights = None, *, width: float = 1.0) -> list[Stage]:
     if weights is not None:
         _load(bodies, Path(weights))
     taps = [_look(widths[0], 2), _look(widths[0], 1), StripePool(STRIPES, peak=True), StripePool(STRIPES, peak=True)]
-    channels = [widths[0], *widths]
-    return [Stage(*parts) for parts in zip(bodies, taps, [(STRIPES + 1) * c for c in channels], strict=True)]
+    tapped = [widths[0], *widths]
+    return [Stage(*parts) for parts in zip(bodies, taps, [(STRIPES + 1) * c for c in tapped], strict=True)]
 
 
 omni75, omni50, omni25 = (partial(omni, width=width) for width in (0.75, 0.5, 0.25))

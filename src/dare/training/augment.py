@@ -131,7 +131,7 @@ def _compiled(
     mean, std = (torch.tensor(values)[:, None] for values in (preparation.mean, preparation.std))
     table = shades.repeat(3, 1) if jitter else (shades - mean) / std
     size = preparation.height, preparation.width
-    windows = (window.numpy() for window in (top, left, mirrored))
+    windows = top.numpy(), left.numpy(), mirrored.numpy()
     images = cut(pictures.numpy(), *windows, *size, table.contiguous().numpy())
     if jitter:
         gain, contrast = (part.contiguous().numpy() for part in jitter)

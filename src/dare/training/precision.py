@@ -112,7 +112,7 @@ class _Depthwise(torch.autograd.Function):
     """A depthwise convolution in bfloat16, its gradients in float32."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         images: Tensor,
         weight: Tensor,
@@ -132,8 +132,8 @@ class _Depthwise(torch.autograd.Function):
         return made
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Any:
         low, weight = ctx.saved_tensors
         stride, padding, dilation, groups = ctx.settings
         wanted = list(ctx.needs_input_grad[:3])

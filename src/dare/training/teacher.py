@@ -70,7 +70,7 @@ def teach(
     vectors = found.astype(np.float32)
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(file) as target:
-        np.savez(target, vectors=vectors, source=np.asarray(source))  # type: ignore[arg-type]
+        np.savez(target, vectors=vectors, source=np.asarray(source))
     return vectors
 
 

@@ -33,12 +33,12 @@ def graphs(checkpoint: Checkpoint) -> tuple[Any, ...]:
     return GRAPHS[key]
 
 
-def exported(format: str) -> Open:
+def exported(format: str, engine: str | None = None) -> Open:
     def open_export(checkpoint: Checkpoint) -> Runner:
         folder = Path(tempfile.mkdtemp()) / "steps"
         with with_graphs(graphs(checkpoint)):
             export(checkpoint, folder, format)
-        runner = open_runner(folder)
+        runner = open_runner(folder, engine)
         shutil.rmtree(folder.parent)
         return runner
 
@@ -52,6 +52,7 @@ ENGINES: dict[str, tuple[Open, float]] = {
     "prepacked bf16": (lambda checkpoint: open_runner(checkpoint, "prepacked", precision="bf16"), 0.05),
     "onnx": (exported("onnx"), 1e-4),
     "openvino": (exported("openvino"), 1e-4),
+    "openvino from onnx": (exported("onnx", "openvino"), 1e-4),
     "workers": (lambda checkpoint: open_runner(checkpoint, "prepacked", workers=2), 1e-4),
 }
 """How an engine is opened, and how far its vectors may be from torch's in float32, relative to their largest value."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.exporting import onnx_files, openvino_files
+from dare.runners.channels_last import handed_over
 from dare.runners.exported import PRECISIONS, ExportedRunner
 from dare.runners.onnx import open_onnx
 from dare.runners.openvino import open_openvino
@@ -53,7 +54,7 @@ FORMATS = {
         openvino_files.write_step,
         openvino_files.write_int8,
         openvino_files.halve,
-        openvino_files.handed_over,
+        handed_over,
         open_openvino,
         (*SHARED_TOOLS, "openvino"),
         ("nncf",),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dare.anytime.costs import ExitCosts
 from dare.images import Preparation
 from dare.retrieval.space import Space, check_space
+from dare.runners.channels_last import handed_over
 from dare.runners.runner import EXPORTED, MANIFEST
 from dare.runners.steps import Steps, StepWalk, Stop, Vectors, as_input, exits, to_front
 
@@ -213,6 +214,8 @@ def _tuple(value: Any) -> Any:
 def open_export(folder: Path, engine: str, precision: str | None, threads: int) -> Manifest:
     """The manifest of a folder that is to be run by this engine, with these settings."""
     manifest = read_manifest(folder)
+    if (manifest.engine, engine, manifest.precision) == ("onnx", "openvino", "fp32"):
+        manifest = replace(manifest, engine=engine, steps=_by_openvino(manifest.steps))
     if manifest.engine != engine:
         raise ExportError(f"{folder} was exported for {manifest.engine}, not for {engine}; leave the runner out")
     if precision is not None and {precision, manifest.precision} <= {*WHOLE[engine]}:
@@ -225,6 +228,18 @@ def open_export(folder: Path, engine: str, precision: str | None, threads: int) 
     if threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}")
     return manifest
+
+
+def _by_openvino(steps: Sequence[ExportedStep]) -> tuple[ExportedStep, ...]:
+    """Steps of ONNX files as OpenVINO runs them, which reads these files too."""
+    return tuple(
+        replace(
+            step,
+            input=handed_over(step.input) if number else step.input,
+            features=None if step.features is None else handed_over(step.features),
+        )
+        for number, step in enumerate(steps)
+    )
 
 
 class ExportedRunner:

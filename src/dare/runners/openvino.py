@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dare.runners.channels_last import give_channels_last, take_channels_last
 from dare.runners.exported import (
     ExportedRunner,
     ExportedStep,
@@ -123,9 +124,14 @@ class OpenvinoSteps:
                 spares.append(whole)
 
     def _read(self, step: ExportedStep) -> Any:
-        graph, weights = self._manifest.content(step)
+        graph, *weights = self._manifest.content(step)
         try:
-            model = _core().read_model(graph, weights)
+            model = _core().read_model(graph, *weights)
+            if not weights:  # an ONNX file
+                give_channels_last(model)
+                if step is not self._steps[0]:
+                    take_channels_last(model)
+                model.validate_nodes_and_infer_types()
         except RuntimeError as error:
             raise self._manifest.misfit(step, error) from error
         shapes = [tuple(port.get_partial_shape())[1:] for port in (*model.inputs, *model.outputs)]

@@ -60,6 +60,7 @@ ENGINES: dict[str, tuple[Open, float]] = {
 BACKBONES = (
     "slim",
     "resnet18",
+    "omni25",  # with vectors of length 1
     pytest.param("resnet50", marks=pytest.mark.heavy),
     pytest.param("densenet201", marks=pytest.mark.heavy),
     "lite0",
@@ -95,7 +96,7 @@ def opened(request: pytest.FixtureRequest) -> Iterator[Opened]:
 def network(backbone: str, taps: tuple[int, ...] | None = None, fusion: bool = True) -> Checkpoint:
     torch.manual_seed(0)
     height, width = SIZES.get(backbone, (64, 32))
-    model = DaRe(build_backbone(backbone), 8, 16, taps, fusion).eval()
+    model = DaRe(build_backbone(backbone), 8, 16, taps, fusion, unit=backbone == "omni25").eval()
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):  # as after training: not the identity
             for values in (module.running_mean, module.running_var, module.weight, module.bias):

@@ -68,7 +68,7 @@ class ContextGate(nn.Module):
         self.bias = nn.Parameter(torch.ones(channels))
 
     def forward(self, features: Tensor) -> Tensor:
-        means = features.mean((2, 3)).float().reshape(len(features), self.groups, -1)
+        means = features.mean((2, 3)).float().reshape(-1, self.groups, len(self.weight) // self.groups)
         centred = means - means.mean(2, keepdim=True)
         context = (centred * (centred.square().mean(2, keepdim=True) + 1e-5).rsqrt()).flatten(1)
         gate = (context * self.weight + self.bias).sigmoid()

@@ -236,12 +236,18 @@ def _fusing() -> Iterator[None]:
 
 
 def _joined(parts: Iterator[nn.Module]) -> Iterator[nn.Module]:
-    """Blocks with the norms, activations and poolings behind them, so that these can be folded into them."""
+    """Blocks with the norms, activations and poolings behind them, so that these can be folded into them.
+
+    What stands before the first one belongs to it.
+    """
     block: list[nn.Module] = []
+    weighty = False
     for part in parts:
-        if block and any(isinstance(inner, nn.Conv2d | nn.Linear) for inner in part.modules()):
-            yield nn.Sequential(*block)
-            block = []
+        if any(isinstance(inner, nn.Conv2d | nn.Linear) for inner in part.modules()):
+            if weighty:
+                yield nn.Sequential(*block)
+                block = []
+            weighty = True
         block.append(part)
     if block:
         yield nn.Sequential(*block)

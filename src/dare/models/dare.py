@@ -59,8 +59,21 @@ class Step(nn.Module):
             raise ValueError("this stage is not tapped, it has no embedding; name it in taps")
         # Heads stay in float32 under autocast: bfloat16 would blur the distances that the loss compares.
         with torch.autocast(features.device.type, enabled=False):
-            vectors: Tensor = self.head(self.tap(features.float()))
+            vectors: Tensor = self.head(self.tap(_tapped(features)))
         return vectors
+
+
+def _tapped(features: Tensor) -> Tensor:
+    """The map in float32; its gradient comes back in the map's own order in memory.
+
+    A pooling's gradient is spread over the map channel by channel. Added to that of a map which keeps channels last,
+    it made every kernel that follows take the slow way.
+    """
+    tapped = features.float()
+    if features.requires_grad and features.is_contiguous(memory_format=torch.channels_last):
+        tapped = tapped.view_as(tapped)  # a tensor of its own, or all that flows back would pass the hook
+        tapped.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
+    return tapped
 
 
 class Unit(nn.Module):

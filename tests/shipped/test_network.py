@@ -10,7 +10,7 @@ from dare import load_checkpoint, open_runner
 from dare.models.checkpoints import save_checkpoint
 from dare.shipped import network
 from dare.shipped.card import MODEL, ShippedError
-from dare.shipped.network import NETWORKS, ShippedNetwork, is_shipped_name, located, shipped_at, shipped_names
+from dare.shipped.network import NETWORKS, ShippedNetwork, is_name, located, shipped_at, shipped_names
 
 MOST_BYTES = 30_000_000
 
@@ -33,12 +33,13 @@ def test_a_name_stands_for_the_folder_and_any_path_for_itself(shipped: Path) -> 
     assert located("tiny") == located(Path("tiny")) == shipped
     for other in ("small", "runs/tiny", "tiny/model.safetensors", "../tiny", "..", ".", ""):
         assert located(other) == Path(other)
-        assert not is_shipped_name(other)
+        assert not is_name(other)
         assert shipped_at(other) is None
 
 
 def test_what_is_at_hand_wins_over_a_name(shipped: Path) -> None:
     Path("tiny").mkdir()
+    assert is_name("tiny")
     assert located("tiny") == Path("tiny")
     assert shipped_at("tiny") is None
     assert shipped_at(shipped) is not None

@@ -166,12 +166,12 @@ def open_with_network(gallery: Path, model: "Sequence[Path] | None", engine: Eng
 
 def network_paths(store: "LanceGallery", model: "Sequence[Path] | None") -> list[Path]:
     """Where a gallery's network is: as it is given, or as the gallery remembers it."""
-    from dare.shipped.network import NETWORKS, located
+    from dare.shipped.network import NETWORKS, is_name, located
 
     if model:
         return [located(path) for path in model]
-    # Paths are remembered whole, so a bare name is a shipped network's, whatever the working directory holds.
-    return [path if path.is_absolute() else NETWORKS / path for path in map(Path, store.model_path)]
+    # Paths are remembered whole, so a name is a shipped network's, whatever the working directory holds.
+    return [NETWORKS / path if is_name(path) else path for path in map(Path, store.model_path)]
 
 
 def unlabelled(samples: "Sequence[Sample]", no_people: bool) -> "list[Sample]":
@@ -187,7 +187,7 @@ def _open_or_create(
     gallery: Path, model: "Sequence[Path] | None", engine: Engine, is_new: bool
 ) -> "tuple[LanceGallery, Runner]":
     from dare.gallery.creation import create
-    from dare.shipped.network import is_shipped_name
+    from dare.shipped.network import located
 
     if not is_new:
         return open_with_network(gallery, model, engine)
@@ -195,7 +195,7 @@ def _open_or_create(
         raise ValueError(f"no gallery at {gallery}; give --model to make one")
     runner = engine.open(model)
     sizes = _sizes(runner)
-    paths = [str(path if is_shipped_name(path) else path.absolute()) for path in model]
+    paths = [str(path.absolute() if located(path) == path else path) for path in model]
     return create(gallery, runner.digest, sizes, paths, runner.exit_names, runner.space), runner
 
 

@@ -46,15 +46,15 @@ def shipped_names() -> list[str]:
     return sorted(path.parent.name for path in NETWORKS.glob(f"*/{CARD}"))
 
 
-def is_shipped_name(model: str | Path) -> bool:
-    """Whether this means a shipped network: its name, where nothing in the working directory is called so."""
+def is_name(model: str | Path) -> bool:
+    """Whether a shipped network is called so."""
     path = Path(model)
-    return str(path) == path.name and not path.exists() and (NETWORKS / path / CARD).is_file()
+    return str(path) == path.name and (NETWORKS / path / CARD).is_file()
 
 
 def located(model: str | Path) -> Path:
-    """Where a network is: the folder of a shipped one by its name, any other path as it is."""
-    return NETWORKS / model if is_shipped_name(model) else Path(model)
+    """Where a network is: what is at this path, otherwise the folder of the shipped network of this name."""
+    return NETWORKS / model if is_name(model) and not Path(model).exists() else Path(model)
 
 
 def shipped_at(path: str | Path) -> ShippedNetwork | None:

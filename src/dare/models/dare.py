@@ -72,7 +72,8 @@ def _tapped(features: Tensor) -> Tensor:
     tapped = features.float()
     if features.requires_grad and features.is_contiguous(memory_format=torch.channels_last):
         tapped = tapped.view_as(tapped)  # a tensor of its own, or all that flows back would pass the hook
-        tapped.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
+        last = torch.channels_last
+        tapped.register_hook(lambda gradient: gradient.contiguous(memory_format=last))  # type: ignore[no-untyped-call]
     return tapped
 
 

@@ -96,12 +96,18 @@ def main() -> None:
 def ways(model: str) -> Iterator[tuple[str, Runner]]:
     """A network by every engine and precision that it has here."""
     path, _, family = model.partition(":")
+    refused: Exception | None = None
+    found = 0
     for engine, precision in itertools.product(("openvino", "onnx"), PRECISIONS):
         try:
             runner = open_runner(path, engine, precision=precision, preparation=family or None)
-        except (ValueError, ImportError):
-            continue  # not offered
+        except (ValueError, ImportError) as error:
+            refused = error  # not every network is to be had in every way
+            continue
+        found += 1
         yield f"{engine} {precision}", runner
+    if not found and refused:
+        raise refused
 
 
 def grouped(names: dict[str, Runner]) -> Iterator[list[str]]:

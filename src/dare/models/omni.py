@@ -49,10 +49,10 @@ class ChannelGate(nn.Module):
         self.squeeze = nn.Conv2d(channels, channels // REDUCTION, 1)
         self.excite = nn.Conv2d(channels // REDUCTION, channels, 1)
 
-    def forward(self, features: Tensor) -> Tensor:
-        inner = F.relu(self.squeeze(features.mean((2, 3), keepdim=True)))
-        gated: Tensor = features * self.excite(inner).sigmoid()
-        return gated
+    def forward(self, means: Tensor) -> Tensor:
+        """(B, C, S, 1), the means of S streams -> as many gates from 0 to 1."""
+        gates: Tensor = self.excite(F.relu(self.squeeze(means))).sigmoid()
+        return gates
 
 
 class ContextGate(nn.Module):
@@ -67,13 +67,13 @@ class ContextGate(nn.Module):
         self.weight = nn.Parameter(torch.zeros(channels))
         self.bias = nn.Parameter(torch.ones(channels))
 
-    def forward(self, features: Tensor) -> Tensor:
-        means = features.mean((2, 3)).float().reshape(-1, self.groups, len(self.weight) // self.groups)
-        centred = means - means.mean(2, keepdim=True)
-        context = (centred * (centred.square().mean(2, keepdim=True) + 1e-5).rsqrt()).flatten(1)
-        gate = (context * self.weight + self.bias).sigmoid()
-        gated: Tensor = features * gate[:, :, None, None].to(features.dtype)
-        return gated
+    def forward(self, means: Tensor) -> Tensor:
+        """As of `ChannelGate`."""
+        grouped = means.float().reshape(-1, self.groups, len(self.weight) // self.groups, means.shape[2])
+        centred = grouped - grouped.mean(2, keepdim=True)
+        context = centred * (centred.square().mean(2, keepdim=True) + 1e-5).rsqrt()
+        scaled = context.reshape(-1, len(self.weight), means.shape[2], 1) * self.weight[:, None, None]
+        return (scaled + self.bias[:, None, None]).sigmoid().to(means.dtype)
 
 
 class OmniBlock(nn.Module):
@@ -92,9 +92,12 @@ class OmniBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         inner = self.reduce(features)
-        joined = self.gate(self.streams[0](inner))
-        for stream in self.streams[1:]:
-            joined = joined + self.gate(stream(inner))
+        streams = [stream(inner) for stream in self.streams]
+        # All gates at once: each is so little work that calling it costs more.
+        gates = self.gate(torch.cat([stream.mean((2, 3), keepdim=True) for stream in streams], 2)).split(1, 2)
+        joined = streams[0] * gates[0]
+        for stream, gate in zip(streams[1:], gates[1:], strict=True):
+            joined = joined + stream * gate
         return F.relu(self.expand(joined) + self.shortcut(features))
 
 

@@ -214,7 +214,7 @@ def _tuple(value: Any) -> Any:
 def open_export(folder: Path, engine: str, precision: str | None, threads: int) -> Manifest:
     """The manifest of a folder that is to be run by this engine, with these settings."""
     manifest = read_manifest(folder)
-    if (manifest.engine, engine, manifest.precision) == ("onnx", "openvino", "fp32"):
+    if (manifest.engine, engine) == ("onnx", "openvino"):
         manifest = replace(manifest, engine=engine, steps=_by_openvino(manifest.steps))
     if manifest.engine != engine:
         raise ExportError(f"{folder} was exported for {manifest.engine}, not for {engine}; leave the runner out")

@@ -31,7 +31,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 
     def watched(*arguments: object) -> object:
         built = objective(*arguments)  # type: ignore[arg-type]
-        built.register_forward_pre_hook(lambda _, inputs: sizes.append(tuple(inputs[1].shape[2:])))
+        built.register_forward_pre_hook(lambda _, inputs: sizes.append(tuple(inputs[1].images.shape[2:])))
         return built
 
     monkeypatch.setattr(dare.training.train, "build_objective", watched)

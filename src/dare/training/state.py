@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dare.models.checkpoints import CheckpointError, read_tensors, write_tensors
 from dare.models.dare import DaRe
@@ -51,6 +51,9 @@ class TrainingState:
     def new(cls, model: DaRe, objective: Objective, config: TrainConfig, device: torch.device) -> "TrainingState":
         """Before the first iteration."""
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for module in model.modules():
+            if isinstance(module, nn.Hardtanh):
+                module.inplace = False  # in place, torch copies the values before for the gradient
         objective.to(device)
         average = copy.deepcopy(model).requires_grad_(False) if config.average else model
         fusion = list(model.fusion.parameters()) if model.fusion else []

@@ -267,11 +267,11 @@ def test_a_killed_worker_is_told(model: Path) -> None:
 
 
 @pytest.mark.heavy
-def test_a_network_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
+def test_a_network_that_cannot_be_opened_says_why(model: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no checkpoint at"):
         open_runner(tmp_path / "nothing", workers=2)
     with pytest.raises(ValueError, match="fp32 or bf16, not in 'int8'"):
-        open_runner(tmp_path / "nothing", "prepacked", precision="int8", workers=2)
+        open_runner(model, "prepacked", precision="int8", workers=2)
 
 
 @pytest.mark.heavy

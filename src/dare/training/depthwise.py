@@ -59,7 +59,7 @@ def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
 
 class _Depthwise(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, settings: Any
     ) -> Tensor:
         low = images.to(dtype)
@@ -69,8 +69,8 @@ class _Depthwise(torch.autograd.Function):
         return made
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Any:
         low, weight = ctx.saved_tensors
         stride, padding, dilation, groups = ctx.settings
         gradient = gradient.contiguous(memory_format=torch.channels_last)
@@ -107,14 +107,14 @@ def weight_gradients(
     """
     if images.dtype == torch.float32 and max(size) <= 3:  # what oneDNN is good at
         weight = images.new_empty(images.shape[1], 1, *size)
-        _, made, _ = torch.ops.aten.convolution_backward(
+        made: Tensor = torch.ops.aten.convolution_backward(
             gradient, images, weight, None, stride, padding, dilation, False, [0, 0], len(weight), [False, True, False]
-        )
+        )[1]
         return made
     threads = min(torch.get_num_threads(), len(images))
     sums = np.zeros((threads, *size, images.shape[1]), np.float32)
     pictures, slopes = (np.array_split(_last(values), threads) for values in (images, gradient))
-    settings = (*stride, *padding, *dilation)
+    settings: tuple[int, ...] = (*stride, *padding, *dilation)
     if threads == 1:
         _weight_gradients(pictures[0], slopes[0], sums[0], *settings)
     else:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
-from torch import Tensor
 
 from dare.models.dare import DaRe
 from dare.training.depthwise import FastDepthwise

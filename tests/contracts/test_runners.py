@@ -69,6 +69,9 @@ BACKBONES = (
 )
 SIZES = {"slim": (64, 32), "resnet18": (80, 48)}
 
+DEEP = 10
+"""Times the tolerance: fifty layers of random weights make much of every rounding, most on CPUs with AMX."""
+
 Opened = Callable[..., tuple[Checkpoint, Runner, float]]
 
 
@@ -85,7 +88,8 @@ def opened(request: pytest.FixtureRequest) -> Iterator[Opened]:
         key = f"{backbone} {settings}"
         if key not in known:
             checkpoint = network(backbone, **settings)
-            known[key] = checkpoint, open_engine(checkpoint), tolerance
+            rounding = DEEP if "bf16" in request.param and backbone in ("resnet50", "densenet201") else 1
+            known[key] = checkpoint, open_engine(checkpoint), rounding * tolerance
         return known[key]
 
     yield get

@@ -248,7 +248,7 @@ def images(*shape: int | str, kind: int = FLOAT) -> list[tuple[str, int, foreign
 
 
 def doubled(name: str = "other") -> list[Any]:
-    return [helper.make_node("Identity", ["vectors"], [name])]
+    return [helper.make_node("Relu", ["vectors"], [name])]
 
 
 def reshaped(*shape: int) -> list[Any]:

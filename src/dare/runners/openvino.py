@@ -272,7 +272,7 @@ def _version() -> str:
 
 
 def _port(port: Any) -> Port:
-    name, kind = next(iter(port.get_names()), "unnamed"), port.get_element_type().to_dtype().name
+    name, kind = min(port.get_names(), default="unnamed"), port.get_element_type().to_dtype().name
     shape = port.get_partial_shape()
     if shape.rank.is_dynamic:
         return Port(name, kind, ())

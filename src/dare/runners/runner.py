@@ -207,4 +207,4 @@ def engines_of(model: Any, name: str | None = None, device: str = "cpu", precisi
 
 def is_foreign(model: Any) -> bool:
     """Whether a network is one that others trained, by its file's suffix."""
-    return isinstance(model, Path | str) and Path(model).suffix.lower() in FOREIGN
+    return isinstance(model, Path | str) and Path(model).suffix.lower() in FOREIGN and not Path(model).is_dir()

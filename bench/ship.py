@@ -1,6 +1,6 @@
 """Make the folder of a shipped network from a training: weights, exported steps, thresholds, a plan, and their card.
 
-    python bench/ship.py RUN src/dare/shipped/NAME --words card.toml --benchmark DATA [--benchmark DATA ...]
+    python bench/ship.py RUN src/dare/shipped/NAME --words card.toml --benchmark DATA [--benchmark NAME=DATA ...]
         --held-out DATA --calibrate DATA --mean-macs 120M [--for mAP] [--int8 onnx openvino] [--int8-steps 1,2]
 
 Weights are rounded to float16 first; everything else is made from the rounded network, so all engines give its vectors.
@@ -17,6 +17,7 @@ import argparse
 import time
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ def main() -> None:
     options = arguments()
     torch.set_num_threads(1)
     words = tomllib.loads(options.words.read_text(encoding="utf-8"))
-    held_out, benchmarks = open_benchmark(options.held_out), [open_benchmark(path) for path in options.benchmark]
+    held_out, benchmarks = open_benchmark(options.held_out), [named(given) for given in options.benchmark]
     with replacing_folder(options.out) as folder:
         save_checkpoint(folder / MODEL, load_checkpoint(options.run), half=True)
         ways = [*TORCH, *WHOLE, *exported(folder, options)]
@@ -91,7 +92,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("run", type=Path, help="a checkpoint, or the folder of a training")
     parser.add_argument("out", type=Path, help="folder to make, called as the network")
     parser.add_argument("--words", type=Path, required=True)
-    parser.add_argument("--benchmark", type=Path, action="append", required=True)
+    parser.add_argument("--benchmark", action="append", required=True, help="a data set, or NAME=DATA")
     parser.add_argument("--held-out", type=Path, required=True)
     parser.add_argument("--calibrate", type=Path, required=True)
     parser.add_argument("--mean-macs", type=quantities.macs, required=True, help="budget of the plan")
@@ -101,6 +102,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--int8-steps", type=lambda text: [int(part) for part in text.split(",")])
     parser.add_argument("--machine", help="words for the machine of the times; the processor's name if not given")
     return parser.parse_args()
+
+
+def named(given: str) -> Benchmark:
+    """A data set by its folder, or under another name as NAME=FOLDER."""
+    name, _, folder = given.rpartition("=")
+    benchmark = open_benchmark(Path(folder))
+    return replace(benchmark, name=name) if name else benchmark
 
 
 def exported(folder: Path, options: argparse.Namespace) -> Iterator[tuple[str, str, str]]:

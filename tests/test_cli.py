@@ -286,7 +286,7 @@ def test_one_camera_alone_cannot_be_scored_and_the_reason_is_said(
         (["train", "ROOT", "OUT", "--taps", "2", "7"], "taps must name stages from 1 to 4"),
         (["train", "ROOT", "OUT", "--iterations", "0"], "must be at least 1"),
         (["train", "ROOT", "OUT", "--init", "MODEL", "--weights", "none"], "weights and init both say"),
-        (["train", "ROOT", "OUT", "--fusion-rate", "-1"], "fusion_rate must be at least 0"),
+        (["train", "ROOT", "OUT", "--fusion-rate", "-1"], "fusion_rate and trunk_rate must be at least 0"),
         (["train", "ROOT", "OUT", "--margin", "nan"], "margin finite"),
         (["train", "ROOT", "OUT", "--hidden-dim", "100000000000"], "not enough memory"),
         (["evaluate", "ROOT", "--embeddings", "none.npz", "--crops", "10"], "belong to --model"),

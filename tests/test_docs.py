@@ -144,5 +144,6 @@ def test_the_reference_of_the_figures_file_lists_its_fields_and_no_other() -> No
     tables = section.partition("\n## ")[0].split("Each entry of `results`:")
     listed = [re.findall("`(\\w+)`", " ".join(re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE))) for table in tables]
     figures = evaluation.figures()
-    assert sorted(listed[0]) == sorted([*figures, "version"])
-    assert sorted(listed[1]) == sorted(figures["results"][0])
+    in_one_space = {"space", "own_gallery"}
+    assert sorted(set(listed[0]) - in_one_space) == sorted([*figures, "version"])
+    assert sorted(set(listed[1]) - in_one_space) == sorted(figures["results"][0])

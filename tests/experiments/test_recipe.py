@@ -123,7 +123,7 @@ def test_a_figure_that_a_recipe_lacks_is_refused(tmp_path: Path) -> None:
             "[training.bought]\nruns = 3\nsettings = { seed = 1 }",
             r"training\.bought trains nothing, .* leave out settings, runs",
         ),
-        ('preset = "demo"', 'preset = "dmo"', r"training\.small: unknown preset 'dmo'; choose paper, slim, demo"),
+        ('preset = "demo"', 'preset = "dmo"', r"training\.small: unknown preset 'dmo'; choose paper, slim, lite, demo"),
         ("iterations = 4", "iteratons = 4", r"training\.small\.settings has an unknown setting 'iteratons'; choose"),
         ("iterations = 4", 'iterations = "4"', r"training\.small\.settings\.iterations must be of the kind of 800"),
         ("iterations = 4", "iterations = 4.5", "must be of the kind of 800, got 4.5"),

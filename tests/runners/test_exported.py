@@ -318,7 +318,7 @@ def test_files_that_do_not_have_the_shapes_of_the_manifest_are_refused(
 
 
 def test_a_folder_is_opened_by_the_engine_it_is_for(folders: dict[str, Path]) -> None:
-    with pytest.raises(ExportError, match="was exported for onnx, not for openvino"):
-        open_runner(folders["onnx"], "openvino")
+    with pytest.raises(ExportError, match="was exported for openvino, not for onnx"):
+        open_runner(folders["openvino"], "onnx")
     with pytest.raises(ValueError, match="holds exported steps, which the runner eager does not run"):
         open_runner(folders["onnx"], "eager")

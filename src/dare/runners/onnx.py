@@ -138,9 +138,9 @@ def _onnxruntime() -> Any:
 
 
 def _session(manifest: Manifest, step: ExportedStep, threads: int) -> Any:
-    (content,) = manifest.content(step)
+    (content,), engine = manifest.content(step), _onnxruntime()
     try:
-        session = _onnxruntime().InferenceSession(content, session_options(threads), providers=["CPUExecutionProvider"])
+        session = engine.InferenceSession(content, session_options(threads), providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has a kind of its own for each way to fail
         raise manifest.misfit(step, error) from error
     shapes = [tuple(port.shape[1:]) for port in (*session.get_inputs(), *session.get_outputs())]

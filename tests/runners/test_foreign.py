@@ -423,6 +423,15 @@ def test_settings_that_do_not_fit_are_refused(
 
 
 @every_format
+def test_a_missing_engine_names_its_extra(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = save(graph(), tmp_path / f"network{suffix}")
+    package, extra = {".onnx": ("onnxruntime", "onnx"), ".xml": ("openvino", "openvino")}[suffix]
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=rf"networks in this format need {package}.*dare-reid\[{extra}\]"):
+        open_runner(file, preparation="torchreid")
+
+
+@every_format
 def test_networks_of_others_run_without_torch(suffix: str, tmp_path: Path) -> None:
     picture = save_picture(tmp_path / "a.jpg")
     file = save(graph(), tmp_path / f"network{suffix}")

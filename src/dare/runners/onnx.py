@@ -43,7 +43,8 @@ def open_onnx(folder: Path, *, precision: str | None = None, threads: int = 1) -
         ExportError: as `read_manifest`, and for files that are damaged, missing or do not fit.
     """
     manifest = open_export(folder, "onnx", precision, threads)
-    return ExportedRunner(manifest, OnnxSteps(manifest, threads), _words(manifest.precision, threads))
+    words = _words(manifest.precision, threads)
+    return ExportedRunner(manifest, OnnxSteps(manifest, threads), words)
 
 
 class OnnxSteps:

@@ -33,7 +33,7 @@ from dare.experiments.choice import choose_exits
 from dare.experiments.query_stream import query_stream
 from dare.exporting.parity import LossError
 from dare.files import replacing_folder
-from dare.models.checkpoints import save_checkpoint
+from dare.models.checkpoints import Checkpoint, save_checkpoint
 from dare.retrieval.scoring import score_vectors
 from dare.runners.timing import measure_together
 from dare.shipped.card import MODEL, PLAN, THRESHOLDS, Accuracy, Card, Engine, file_digests, write_card
@@ -51,7 +51,7 @@ def main() -> None:
     words = tomllib.loads(options.words.read_text(encoding="utf-8"))
     held_out, benchmarks = open_benchmark(options.held_out), [named(given) for given in options.benchmark]
     with replacing_folder(options.out) as folder:
-        save_checkpoint(folder / MODEL, load_checkpoint(options.run), half=True)
+        save_checkpoint(folder / MODEL, without_paths(load_checkpoint(options.run)), half=True)
         ways = [*TORCH, *WHOLE, *exported(folder, options)]
         runners = {way: open_runner(folder / way[2], way[0], precision=way[1]) for way in ways}
         evaluations = {way: scored(runner, held_out, "held out") for way, runner in runners.items()}
@@ -109,6 +109,14 @@ def named(given: str) -> Benchmark:
     name, _, folder = given.rpartition("=")
     benchmark = open_benchmark(Path(folder))
     return replace(benchmark, name=name) if name else benchmark
+
+
+def without_paths(checkpoint: Checkpoint) -> Checkpoint:
+    """What it started from by its name alone: where that lay is nobody's business."""
+    config = dict(checkpoint.training.get("config", {}))
+    if config.get("weights"):
+        config["weights"] = Path(config["weights"]).name
+    return replace(checkpoint, training={**checkpoint.training, "config": config})
 
 
 def exported(folder: Path, options: argparse.Namespace) -> Iterator[tuple[str, str, str]]:

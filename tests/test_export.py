@@ -80,10 +80,11 @@ def test_weights_kept_in_float16_take_half_the_size_and_give_the_same_vectors(
         for m in (half, whole)
     ]
     assert last[0] < 0.7 * last[1]
+    rounding = 2e-3 if precision == "fp32" else 3e-2  # may take a value to the next of int8's steps
     for found, expected in zip(
         open_runner(half.folder).exits(images(3)), open_runner(whole.folder).exits(images(3)), strict=True
     ):
-        np.testing.assert_allclose(found, expected, atol=2e-3 * np.abs(expected).max())
+        np.testing.assert_allclose(found, expected, rtol=0, atol=rounding * np.abs(expected).max())
 
 
 @every_engine

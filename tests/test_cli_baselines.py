@@ -14,7 +14,10 @@ pytestmark = pytest.mark.heavy
 SMALL = ["--backbone=tiny", "--weights=none", "--height=64", "--width=32", "--people=6", "--images=2"]
 SMALL += ["--iterations=20", "--threads=1"]
 
-OWN = {"svdnet": ["--embedding-dim=16"]}
+OWN = {
+    "svdnet": ["--embedding-dim=16"],
+    "lite": ["--terms=triplet=1,identity=1", "--space=own", "--taps=1", "--no-fusion"],
+}
 """What a preset needs besides."""
 
 

@@ -88,7 +88,10 @@ def opened(request: pytest.FixtureRequest) -> Iterator[Opened]:
         key = f"{backbone} {settings}"
         if key not in known:
             checkpoint = network(backbone, **settings)
-            known[key] = checkpoint, open_engine(checkpoint), tolerance
+            with warnings.catch_warnings():
+                if backbone in DEEP:  # on some processors a block of theirs is left as it is, and that is said
+                    warnings.filterwarnings("ignore", ".*gives other numbers when compiled")
+                known[key] = checkpoint, open_engine(checkpoint), tolerance
         return known[key]
 
     yield get

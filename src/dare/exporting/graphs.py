@@ -1,6 +1,7 @@
-"""A network of torch as one ONNX graph per step."""
+"""A network of torch as one ONNX graph per tapped stage."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -14,45 +15,47 @@ INPUT, FEATURES, VECTORS = "input", "features", "vectors"
 
 
 class _Part(nn.Module):
-    """A step as a function of its input alone."""
+    """Stages up to a tapped one, as a function of their input alone."""
 
-    def __init__(self, step: Step, is_last: bool) -> None:
+    def __init__(self, steps: Sequence[nn.Module], is_last: bool) -> None:
         super().__init__()
-        self.step, self.is_last = step, is_last
+        self.steps, self.is_last = nn.ModuleList(steps), is_last
 
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
-        features = self.step(features)
-        vectors = () if self.step.head is None else (self.step.embed(features),)
-        return vectors if self.is_last else (features, *vectors)
+        for step in self.steps:
+            features = step(features)
+        assert isinstance(step, Step)
+        vectors = step.embed(features)
+        return (vectors,) if self.is_last else (features, vectors)
 
 
 def step_graphs(model: DaRe, height: int, width: int) -> Iterator[Any]:
-    """An `onnx.ModelProto` per step, for batches of any size: its feature map and, of a tapped step, its vectors.
+    """An `onnx.ModelProto` per tapped stage, for batches of any size: its feature map and its vectors.
 
-    The last step gives its vectors alone. Batch norms are folded into convolutions where these are beside each other.
+    A stage without a tap is in the graph of the next one that has one: handing a feature map over takes time. The last
+    graph gives its vectors alone. Batch norms are folded into convolutions where these are beside each other.
 
     Args:
         model: in evaluation mode, on the CPU.
         height, width: of the pictures, in pixels.
     """
     features = torch.zeros(2, 3, height, width)  # a batch of one would be taken as the only size there is
-    for number, step in enumerate(model.steps, start=1):
-        assert isinstance(step, Step)
-        is_last = number == len(model.steps)
-        outputs = [*([] if is_last else [FEATURES]), *([] if step.head is None else [VECTORS])]
+    for before, tap in pairwise((0, *model.taps)):
+        is_last = tap == model.taps[-1]
+        part = _Part(model.steps[before:tap], is_last).eval()
         with torch.no_grad(), quiet():
             program = torch.onnx.export(
-                _Part(step, is_last).eval(),
+                part,
                 (features,),
                 dynamo=True,
                 dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
                 input_names=[INPUT],
-                output_names=outputs,
+                output_names=[VECTORS] if is_last else [FEATURES, VECTORS],
                 external_data=False,
                 verbose=False,
             )
             assert program is not None
-            features = step(features)
+            features = part(features)[0]
         yield _bare(program.model_proto)
 
 

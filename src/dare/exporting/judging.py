@@ -62,8 +62,7 @@ class Judge:
         Where exits share a space, what an exit is compared with comes from the last one.
         """
         first_bad = entry_exit(self.reference.space, first_bad, len(exits))
-        taps = [number for number, tapped in enumerate(self.files.open("fp32", []).steps.tapped, start=1) if tapped]
-        for last in range(taps[first_bad] - 1, 0, -1):
+        for last in range(first_bad, 0, -1):
             fewer = [number for number in chosen if number <= last]
             if fewer and (last == chosen[-1] or last in chosen) and not too_inexact(found := self.exits(fewer)):
                 listed = ",".join(str(number) for number in fewer)

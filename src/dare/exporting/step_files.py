@@ -42,12 +42,12 @@ class StepFiles:
                 shape if number == 1 and place == 0 else self._engine.handed_over(shape)
                 for place, shape in enumerate(shapes)
             )
-            features = results[0] if number < len(model.steps) else None
-            dimensions = results[-1][0] if number in model.taps else None
+            features = results[0] if number < len(model.taps) else None
+            dimensions = results[-1][0]
             with _written(self._folder / f"step-{number}"):
                 paths = self._engine.write(graph, self._folder / f"step-{number}", number == 1)
             self._steps.append(ExportedStep(_digests(paths), "fp32", given, features, dimensions))
-            on_progress("exporting", number, len(model.steps))
+            on_progress("exporting", number, len(model.taps))
 
     def write_int8(self, chosen: Sequence[int], images: NDArray[np.float32], on_progress: Progress) -> None:
         """Some steps in int8, each calibrated with what the steps before it give in fp32."""

@@ -76,7 +76,7 @@ def export(
     network = Network.of(model)
     if network.preparation.frames > 1:
         raise ValueError("networks that take tracklets are not exported; run this one with the runners of torch")
-    chosen = _chosen(int8_steps, len(network.model.steps)) if precision == "int8" else []
+    chosen = _chosen(int8_steps, len(network.model.taps)) if precision == "int8" else []
     pictures = choose_pictures(calibrate, benchmark, judged=precision == "int8" and not force, seed=seed)
     if precision == "int8" and pictures.validation is None and not force:
         raise ValueError(

@@ -11,6 +11,9 @@ from dare.anytime.costs import ExitTimes
 from dare.runners.runner import Runner
 
 WARM_UP = 5
+TURN = 5
+"""Passes of a runner in its turn that are timed, after one that is not: a network that takes image after image finds
+its weights in the processor's caches, as far as they fit."""
 
 Search = Callable[[int, NDArray[np.float32]], object]
 
@@ -45,33 +48,39 @@ def measure_together(
     searched: str = "without search",
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[ExitTimes]:
-    """Time runners in turn, round by round, so that whatever else the machine does meets all of them; as `measure`."""
+    """As `measure`, of runners in turn, a few passes each: whatever else the machine does meets all of them."""
     if batch < 1 or repeats < 1:
         raise ValueError(f"batch and repeats must be at least 1, got {batch} and {repeats}")
-    rounds: list[list[_Round]] = [[] for _ in runners]
-    for number in range(-WARM_UP, repeats):
-        for runner, passed in zip(runners, rounds, strict=True):
-            one = _round(runner, batch, search, clock)
-            if number >= 0:
-                passed.append(one)
+    timed: list[list[_Pass]] = [[] for _ in runners]
+    given = [_images(runner, batch) for runner in runners]
+    for runner, images in zip(runners, given, strict=True):
+        for _ in range(WARM_UP):
+            _pass(runner, images, search, clock)
+    for start in range(0, repeats, TURN):
+        for runner, images, passes in zip(runners, given, timed, strict=True):
+            _pass(runner, images, search, clock)
+            passes += [_pass(runner, images, search, clock) for _ in range(min(TURN, repeats - start))]
     return [
-        _times(passed, f"{runner.description}, batch {batch}, {searched}")
-        for runner, passed in zip(runners, rounds, strict=True)
+        _times(passes, f"{runner.description}, batch {batch}, {searched}")
+        for runner, passes in zip(runners, timed, strict=True)
     ]
 
 
+def _images(runner: Runner, batch: int) -> NDArray[np.float32]:
+    size = runner.preparation
+    shape = (batch * size.frames, 3, size.height, size.width)
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
 @dataclass(frozen=True, slots=True)
-class _Round:
+class _Pass:
     """Seconds until each exit, and the longest time between two chances to stop."""
 
     exits: list[float]
     longest_block: float
 
 
-def _round(runner: Runner, batch: int, search: Search | None, clock: Callable[[], float]) -> _Round:
-    size = runner.preparation
-    shape = (batch * size.frames, 3, size.height, size.width)
-    images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+def _pass(runner: Runner, images: NDArray[np.float32], search: Search | None, clock: Callable[[], float]) -> _Pass:
     start = before = clock()
     longest = 0.0
 
@@ -87,15 +96,15 @@ def _round(runner: Runner, batch: int, search: Search | None, clock: Callable[[]
             search(exit, vectors)
         passed()
         seconds.append(before - start)
-    return _Round(seconds, longest)
+    return _Pass(seconds, longest)
 
 
-def _times(rounds: Sequence[_Round], source: str) -> ExitTimes:
-    seconds = np.asarray([one.exits for one in rounds])
+def _times(passes: Sequence[_Pass], source: str) -> ExitTimes:
+    seconds = np.asarray([one.exits for one in passes])
     return ExitTimes(
         tuple(np.median(seconds, 0).tolist()),
         tuple(np.maximum.accumulate(np.percentile(seconds, 95, axis=0)).tolist()),
         tuple(np.percentile(np.diff(seconds, axis=1, prepend=0), 95, axis=0).tolist()),
-        float(np.percentile([one.longest_block for one in rounds], 95)),
+        float(np.percentile([one.longest_block for one in passes], 95)),
         source,
     )

@@ -40,9 +40,9 @@ from dare import (
     open_gallery,
     open_runner,
 )
-from dare.answer import DeadlineTooShortError, prepared
-from dare.calibration import measure_answers
 from dare.gallery.store import Hits
+from dare.identification.answer import DeadlineTooShortError, prepared
+from dare.verification.calibration import measure_answers
 
 
 class Nobody(MemoryGallery):

@@ -14,8 +14,8 @@ import torch
 
 from dare.datasets import open_benchmark
 from dare.datasets.holdout import hold_out
-from dare.embedding import embed
-from dare.evaluation import evaluate
+from dare.evaluation.embedding import embed
+from dare.evaluation.evaluate import evaluate
 from dare.runners.runner import open_runner
 
 

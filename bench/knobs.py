@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 
 from dare.datasets import open_benchmark
-from dare.datasets.synthetic import SIZES, draw_benchmark
-from dare.embedding import embed
-from dare.evaluation import evaluate
+from dare.evaluation.embedding import embed
+from dare.evaluation.evaluate import evaluate
 from dare.runners.runner import open_runner
+from dare.synthetic import SIZES, draw_benchmark
 from dare.training.config import PRESETS
 from dare.training.train import train
 

@@ -31,7 +31,7 @@ from dare import (
     open_runner,
     replay,
 )
-from dare.evaluation import Evaluation
+from dare.evaluation.evaluate import Evaluation
 from dare.experiments.query_stream import SEED, QueryStream, query_stream
 from dare.runners.timing import measure_together
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dare.images import Preparation, prepare, read, read_resized
-from dare.jpeg import decode, plain_size
-from dare.pixels import resize
+from dare.images.jpeg import decode, plain_size
+from dare.images.pixels import resize
+from dare.images.reading import Preparation, prepare, read, read_resized
 
 SIZES = [((128, 64), (256, 128)), ((128, 64), (128, 64)), ((300, 120), (256, 128))]
 

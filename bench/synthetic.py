@@ -6,7 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from dare.datasets.synthetic import SIZES, draw_benchmark
+from dare.synthetic import SIZES, draw_benchmark
 
 
 def main() -> None:

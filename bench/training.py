@@ -47,7 +47,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         before = source_of(options.before, Path(folder) / "before")
         data = Path(folder) / "data"
-        from dare.datasets.synthetic import Recipe, draw_benchmark
+        from dare.synthetic import Recipe, draw_benchmark
 
         draw_benchmark(data, recipe=Recipe(train_people=20, test_people=2))
         for network in options.networks:

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dare.datasets.synthetic import SIZES, draw_picture
-from dare.datasets.synthetic.appearance import draw_look
-from dare.datasets.synthetic.scene import draw_background, draw_person
+from dare.synthetic import SIZES, draw_picture
+from dare.synthetic.appearance import draw_look
+from dare.synthetic.scene import draw_background, draw_person
 
 TINY, SEED, COLUMNS = SIZES["tiny"], 1, 12
 CAMERAS = range(1, 7)

@@ -397,7 +397,7 @@ def test_every_setting_has_an_option() -> None:
     from dataclasses import fields
 
     from dare.cli.settings import Settings
-    from dare.images import Preparation
+    from dare.images.reading import Preparation
     from dare.models.checkpoints import Architecture
     from dare.training.augment import Augmentation
     from dare.training.config import TrainConfig

@@ -10,7 +10,7 @@ from foreign import MACS, graph, save, unit, vectors
 from test_cli import run
 
 from dare import Embeddings
-from dare.images import prepare, read_resized
+from dare.images.reading import prepare, read_resized
 from dare.runners.preparations import FAMILIES
 
 

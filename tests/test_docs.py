@@ -16,10 +16,10 @@ from shipping import ship_run
 import dare
 from dare import PRESETS, Embeddings, create_gallery, embed, evaluate, open_benchmark, open_runner, train
 from dare.cli import app
-from dare.datasets.synthetic import Recipe, draw_benchmark
-from dare.indexing import index
+from dare.identification.indexing import index
 from dare.shipped import network
 from dare.shipped.network import shipped_names
+from dare.synthetic import Recipe, draw_benchmark
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]

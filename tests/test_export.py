@@ -18,7 +18,7 @@ from dare.exporting import judging
 from dare.exporting.formats import FORMATS
 from dare.exporting.parity import Accuracy, ExitParity, LossError
 from dare.exporting.pictures import choose_pictures
-from dare.images import UnreadableImageError
+from dare.images.reading import UnreadableImageError
 from dare.runners.eager import EagerRunner
 from dare.runners.exported import ExportError, read_manifest
 from dare.runners.runner import MANIFEST

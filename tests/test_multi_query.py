@@ -11,7 +11,7 @@ from conftest import make_market, save_picture
 from numpy.typing import NDArray
 
 from dare.datasets import Benchmark, Sample, folder, market1501, multi_query
-from dare.evaluation import evaluate
+from dare.evaluation.evaluate import evaluate
 from dare.retrieval.embeddings import Embeddings, EmbeddingsError
 
 How = Literal["mean", "max"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dare import PRESETS
-from dare.datasets.synthetic import Recipe, draw_benchmark
+from dare.synthetic import Recipe, draw_benchmark
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 

@@ -14,7 +14,7 @@ from test_cli import run
 from dare import cli
 from dare.datasets import mars
 from dare.datasets.sample import Benchmark
-from dare.evaluation import evaluate
+from dare.evaluation.evaluate import evaluate
 from dare.retrieval.embeddings import Embeddings
 
 TEST = [(person, camera, length) for person in (2, 4, 6) for camera in (1, 2, 3) for length in (3, 2)]

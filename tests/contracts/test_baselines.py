@@ -9,10 +9,10 @@ import torch
 
 from dare.anytime.costs import ExitCosts
 from dare.datasets import Benchmark, Sample, market1501
-from dare.embedding import embed
-from dare.evaluation import evaluate
+from dare.evaluation.embedding import embed
+from dare.evaluation.evaluate import evaluate
 from dare.exporting.writing import export
-from dare.images import Preparation
+from dare.images.reading import Preparation
 from dare.models import DaRe, count_macs
 from dare.models.baselines import BASELINES
 from dare.models.checkpoints import Architecture, Checkpoint, load_checkpoint, read_tensors, save_checkpoint

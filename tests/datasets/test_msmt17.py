@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from layouts import MSMT17, make_msmt17
 
-from dare.checking import check
 from dare.datasets import Sample, msmt17
+from dare.evaluation.checking import check
 
 
 def test_person_and_camera_come_from_the_list(tmp_path: Path) -> None:

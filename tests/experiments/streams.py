@@ -6,7 +6,7 @@ import numpy as np
 
 from dare.anytime.costs import ExitCosts, ExitTimes
 from dare.datasets.sample import Benchmark, Sample
-from dare.evaluation import Evaluation, evaluate
+from dare.evaluation.evaluate import Evaluation, evaluate
 from dare.experiments.accuracy import Outcomes
 from dare.experiments.query_stream import QueryStream
 from dare.retrieval.embeddings import Embeddings

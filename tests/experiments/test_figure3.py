@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from experiments.streams import drawn_evaluation
 
-from dare.evaluation import Evaluation
+from dare.evaluation.evaluate import Evaluation
 from dare.experiments.accuracy import Bootstrap
 from dare.experiments.draw_figure3 import write_figure3
 from dare.experiments.figure3 import PUBLISHED, Figure3, figure3

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from experiments.streams import drawn_evaluation
 
-from dare.evaluation import Evaluation, evaluate
+from dare.evaluation.evaluate import Evaluation, evaluate
 from dare.experiments.draw_figure7 import write_figure7
 from dare.experiments.figure7 import Figure7, figure7
 

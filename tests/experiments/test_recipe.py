@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dare.experiments.recipe import RecipeError, load_recipe, shipped_recipes
-from dare.images import Preparation
+from dare.images.reading import Preparation
 
 WHOLE = """\
 title = "Ours"

@@ -122,7 +122,7 @@ def test_what_is_trained_and_embedded_once_is_not_again(work: Work, monkeypatch:
 def test_figures_are_those_of_the_network_scored_by_itself(work: Work) -> None:
     """Each row by its own way: as it is, re-ranked, and with a learnt distance re-ranked."""
     from dare.datasets import market1501
-    from dare.evaluation import evaluate
+    from dare.evaluation.evaluate import evaluate
     from dare.retrieval.metrics import xqda
     from dare.retrieval.reranking import Reranking
 

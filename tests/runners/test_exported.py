@@ -13,7 +13,7 @@ from conftest import save_picture
 from exports import ENGINES, HEIGHT, WIDTH, export_slim, images, same, slim
 
 from dare import Runner, measure, open_runner
-from dare.images import prepare, read_resized
+from dare.images.reading import prepare, read_resized
 from dare.runners.eager import EagerRunner
 from dare.runners.exported import ExportError, read_manifest
 from dare.runners.runner import MANIFEST

@@ -18,7 +18,7 @@ from foreign import DIMENSIONS, HEIGHT, MACS, WIDTH, graph, made, save, unit
 from onnx import TensorProto, helper
 
 from dare import Runner, Sample, embed, open_runner
-from dare.images import IMAGENET_MEAN, IMAGENET_STD, prepare, read_resized
+from dare.images.reading import IMAGENET_MEAN, IMAGENET_STD, prepare, read_resized
 from dare.runners.graphs import ForeignError
 from dare.runners.preparations import FAMILIES, ForeignPreparation, read_preparation
 from dare.runners.steps import StepWalk

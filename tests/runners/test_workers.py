@@ -27,7 +27,7 @@ from dare import (
     identify_stream,
     open_runner,
 )
-from dare.images import Preparation
+from dare.images.reading import Preparation
 from dare.models.checkpoints import Architecture, Checkpoint, save_checkpoint
 from dare.models.macs import count_macs
 from dare.runners.runner import Runner

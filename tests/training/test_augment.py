@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from dare.images import Preparation
+from dare.images.reading import Preparation
 from dare.training.augment import (
     ERASING_TRIES,
     Augmentation,

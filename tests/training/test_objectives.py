@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from conftest import save_picture
 
 from dare.datasets import UNKNOWN, Benchmark, Sample, market1501
-from dare.images import Preparation, prepare, read_resized
+from dare.images.reading import Preparation, prepare, read_resized
 from dare.models.checkpoints import Architecture, load_checkpoint, read_tensors
 from dare.training.augment import Augmentation
 from dare.training.config import PRESETS, TrainConfig, configure

@@ -9,7 +9,7 @@ from test_train import SMALL, StopAfter, assert_same_weights
 
 import dare.training.train
 from dare.datasets import Sample, market1501
-from dare.images import Preparation
+from dare.images.reading import Preparation
 from dare.models.checkpoints import Architecture, load_checkpoint
 from dare.training.config import PRESETS, configure
 from dare.training.sizes import parse_sizes, rescaled

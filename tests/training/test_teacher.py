@@ -12,7 +12,7 @@ from conftest import save_picture
 
 from dare import open_runner
 from dare.datasets import Benchmark, market1501
-from dare.images import Preparation, prepare, read_resized
+from dare.images.reading import Preparation, prepare, read_resized
 from dare.models.checkpoints import Architecture, Checkpoint, load_checkpoint
 from dare.models.macs import count_macs
 from dare.runners.runner import Runner

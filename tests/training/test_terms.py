@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dare.datasets import UNKNOWN
-from dare.images import Preparation
+from dare.images.reading import Preparation
 from dare.models.checkpoints import Architecture
 from dare.training.config import TrainConfig, parse_terms
 from dare.training.losses import batch_hard, pairwise_distances

@@ -15,8 +15,7 @@ import dare.training.terms
 import dare.training.train
 from dare.datasets import Sample, market1501
 from dare.datasets.market import read_synthetic
-from dare.datasets.synthetic import Recipe, draw_benchmark
-from dare.images import Preparation, UnreadableImageError
+from dare.images.reading import Preparation, UnreadableImageError
 from dare.models.checkpoints import (
     Architecture,
     Checkpoint,
@@ -25,6 +24,7 @@ from dare.models.checkpoints import (
     read_tensors,
     write_tensors,
 )
+from dare.synthetic import Recipe, draw_benchmark
 from dare.training import alarm
 from dare.training.alarm import TrainingStoppedError
 from dare.training.augment import Augmentation

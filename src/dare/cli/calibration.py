@@ -46,9 +46,9 @@ def calibrate(
     out
         JSON file to write, for `dare search --times` and `dare reproduce --times`.
     """
-    from dare.calibration import measure_answers, save_times
     from dare.gallery.store import open_gallery
     from dare.runners.timing import measure
+    from dare.verification.calibration import measure_answers, save_times
 
     if out is not None:
         check_writable(out)
@@ -75,6 +75,6 @@ def calibrate(
 
 def exit_times(file: Path | None, runner: "Runner", store: "LanceGallery", settings: dict[str, Any]) -> "ExitTimes":
     """How long exits take, from a file or measured now, the search included."""
-    from dare.calibration import load_times, measure_answers
+    from dare.verification.calibration import load_times, measure_answers
 
     return load_times(file, runner) if file else measure_answers(runner, store, repeats=REPEATS, **settings)

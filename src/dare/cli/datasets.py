@@ -40,7 +40,7 @@ def synthetic(
     processes
         How many draw at once; as many as there are cores if not given.
     """
-    from dare.datasets.synthetic import SIZES, draw_benchmark
+    from dare.synthetic import SIZES, draw_benchmark
 
     known = {field.name: field.type for field in fields(SIZES[size])}
     knobs: dict[str, Any] = {}
@@ -66,7 +66,7 @@ def synthetic(
 @data_app.command(name="check")
 def check_data(root: Root, /, *, layout: Layout = None) -> None:
     """Say what is in a data set: people, cameras, pictures, oddities, unreadable files."""
-    from dare.checking import check
+    from dare.evaluation.checking import check
 
     with progress() as show:
         found = check(root, layout, on_progress=lambda done, total: show("reading", done, total))

@@ -15,7 +15,7 @@ from dare.files import check_writable
 if TYPE_CHECKING:
     from dare.anytime.costs import ExitCosts
     from dare.datasets import Benchmark, Sample
-    from dare.images import UnreadableImageError
+    from dare.images.reading import UnreadableImageError
     from dare.retrieval.embeddings import Embeddings
     from dare.runners.runner import Runner
 
@@ -67,7 +67,7 @@ def run_network(
     benchmark: "Benchmark", samples: "Sequence[Sample]", runner: "Runner", running: Running, resume: Path | None = None
 ) -> "tuple[Embeddings, ExitCosts]":
     """Vectors of samples, but for those that were left out, and what the exits cost."""
-    from dare.embedding import embed as embed_samples
+    from dare.evaluation.embedding import embed as embed_samples
 
     skipped: list[UnreadableImageError] | None = [] if running.skip_unreadable else None
     with progress() as show:

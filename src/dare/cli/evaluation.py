@@ -17,9 +17,9 @@ from dare.cli.terminal import console, one_line, output, write_json
 from dare.files import check_writable
 
 if TYPE_CHECKING:
-    from dare.evaluation import Evaluation
-    from dare.learnt_distances import Learner
-    from dare.report import Look
+    from dare.evaluation.evaluate import Evaluation
+    from dare.evaluation.learnt_distances import Learner
+    from dare.pages.report import Look
 
 
 def evaluate(
@@ -75,9 +75,9 @@ def evaluate(
     """
     from dare.datasets import multi_query as asking_together
     from dare.datasets import open_benchmark
-    from dare.evaluation import evaluate as evaluate_embeddings
-    from dare.retrieval.decisions import check_rate
+    from dare.evaluation.evaluate import evaluate as evaluate_embeddings
     from dare.retrieval.embeddings import Embeddings
+    from dare.verification.decisions import check_rate
 
     if (model is None) == (embeddings is None):
         raise ValueError("give either --model or --embeddings")
@@ -117,7 +117,7 @@ def evaluate(
     if json:
         write_json(json, {**result.figures(), "version": __version__})
     if report:
-        from dare.report import write_report
+        from dare.pages.report import write_report
 
         rate = 0.001 if false_match_rate is None else false_match_rate
         look = _look(model, running)
@@ -135,7 +135,7 @@ def _check_files(report: Path | None, json: Path | None, *, embedding_maps: bool
     if embedding_maps:
         if report is None:
             raise ValueError("--embedding-maps belongs to --report; say where to write it")
-        from dare.embedding_map import check_drawable
+        from dare.pages.embedding_map import check_drawable
 
         check_drawable()
     for path in (report, json):
@@ -166,7 +166,7 @@ def _look(model: "Sequence[Path] | None", running: Running) -> "Look | None":
 
 
 def _show(result: "Evaluation") -> None:
-    from dare.evaluation import percent
+    from dare.evaluation.evaluate import percent
 
     output.print(f"{result.benchmark.name}: {len(result.query)} queries, {len(result.gallery)} gallery entries")
     output.print(result.settings)

@@ -60,7 +60,7 @@ def index(
     """
     from dare.datasets import open_benchmark
     from dare.gallery.folder import DESCRIPTION
-    from dare.indexing import index as index_samples
+    from dare.identification.indexing import index as index_samples
 
     engine = engine or Engine()
     benchmark = open_benchmark(images, layout, unlabelled=True)

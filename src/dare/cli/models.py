@@ -105,8 +105,8 @@ def _show_engines(network: "ShippedNetwork") -> None:
 
 
 def _show_thresholds(network: "ShippedNetwork") -> None:
-    from dare.calibration import load_verifier
     from dare.shipped.card import THRESHOLDS
+    from dare.verification.calibration import load_verifier
 
     if not network.has(THRESHOLDS):
         return
@@ -121,8 +121,8 @@ def _show_thresholds(network: "ShippedNetwork") -> None:
 
 
 def _show_plan(network: "ShippedNetwork") -> None:
-    from dare.calibration import load_plan
     from dare.shipped.card import PLAN
+    from dare.verification.calibration import load_plan
 
     if not network.has(PLAN):
         return

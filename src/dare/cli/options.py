@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from dare.cli.terminal import console, one_line, output
 
 if TYPE_CHECKING:
-    from dare.images import UnreadableImageError
+    from dare.images.reading import UnreadableImageError
     from dare.runners.runner import Runner
 
 Root = Annotated[

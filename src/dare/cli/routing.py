@@ -9,13 +9,13 @@ from dare.cli import quantities
 from dare.cli.calibration import exit_times
 
 if TYPE_CHECKING:
-    from dare.answer import Confidence
     from dare.anytime.costs import ExitCosts, ExitTimes
     from dare.anytime.nearest import Allowed
     from dare.anytime.policies import ExitPolicy
-    from dare.calibration import PlanFile
     from dare.gallery.lance import LanceGallery
+    from dare.identification.answer import Confidence
     from dare.runners.runner import Runner
+    from dare.verification.calibration import PlanFile
 
 LEAST_WINDOW = 50
 Policy = Literal["quantile", "steered", "chance", "thresholds"]
@@ -94,8 +94,8 @@ def shipped_plan(
 
 
 def learnt(policy: Policy, plan: Path | None, runner: "Runner") -> "PlanFile | None":
-    from dare.calibration import load_plan
     from dare.gallery.errors import MismatchError
+    from dare.verification.calibration import load_plan
 
     if plan is None and policy == "thresholds":
         raise ValueError("--policy thresholds needs --plan FILE, which dare choose-exits writes")

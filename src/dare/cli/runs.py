@@ -14,7 +14,7 @@ from dare.cli.terminal import output
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dare.evaluation import Evaluation
+    from dare.evaluation.evaluate import Evaluation
     from dare.experiments.accuracy import Measure
     from dare.experiments.runs import Average
 

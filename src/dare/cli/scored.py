@@ -11,7 +11,7 @@ from dare.cli.options import Running
 
 if TYPE_CHECKING:
     from dare.anytime.costs import ExitCosts, ExitTimes
-    from dare.evaluation import Evaluation
+    from dare.evaluation.evaluate import Evaluation
     from dare.runners.runner import Runner
 
 Stored = Annotated[
@@ -30,7 +30,7 @@ def scored(
 ) -> "tuple[Evaluation, ExitCosts, ExitTimes | None]":
     """A network's embeddings scored, what its exits cost, and how long they take if that is asked for."""
     from dare.datasets import open_benchmark
-    from dare.evaluation import evaluate
+    from dare.evaluation.evaluate import evaluate
     from dare.gallery.errors import MismatchError
     from dare.retrieval.embeddings import Embeddings
 
@@ -59,9 +59,9 @@ def scored(
 
 def _measured(runner: "Runner", evaluation: "Evaluation", times: Path | None) -> "ExitTimes":
     """How long exits take with a search in the evaluation's gallery, one picture at a time."""
-    from dare.calibration import load_times, measure_answers
     from dare.gallery.entry import Entry
     from dare.gallery.memory import MemoryGallery
+    from dare.verification.calibration import load_times, measure_answers
 
     if times is not None:
         return load_times(times, runner)

@@ -18,9 +18,9 @@ from dare.cli.terminal import STDOUT, console, one_line, output, write_json
 from dare.files import check_writable
 
 if TYPE_CHECKING:
-    from dare.answer import Answer
     from dare.gallery.entry import Entry, Where
     from dare.gallery.lance import LanceGallery
+    from dare.identification.answer import Answer
     from dare.runners.runner import Runner
 
 
@@ -78,7 +78,7 @@ def search(
     html
         Page to write, with pictures.
     """
-    from dare.calibration import warm_up
+    from dare.verification.calibration import warm_up
 
     if not query:
         raise ValueError("give at least one picture to search for")
@@ -109,7 +109,7 @@ def search(
         if json is not None:
             write_json(json, [_figures(path, answer, runner, store) for path, answer in found])
         if html is not None:
-            from dare.search_page import write_search_page
+            from dare.pages.search_page import write_search_page
 
             write_search_page(html, found, store, runner.exit_names)
             console.print(f"page: {html}")
@@ -129,8 +129,8 @@ def _ask(
     workers: int,
 ) -> "list[tuple[Path, Answer]]":
     """Answers to the pictures that can be read."""
-    from dare.identification import answers, identify
-    from dare.images import UnreadableImageError
+    from dare.identification.identify import answers, identify
+    from dare.images.reading import UnreadableImageError
 
     def ask(path: Path) -> "Answer | UnreadableImageError":
         try:

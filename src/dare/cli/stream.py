@@ -21,13 +21,13 @@ from dare.cli.terminal import STDOUT, console, one_line, output, progress, write
 from dare.files import check_writable, replacing
 
 if TYPE_CHECKING:
-    from dare.answer import Answer
     from dare.anytime.costs import ExitCosts, ExitTimes
     from dare.anytime.policies import ExitPolicy
     from dare.datasets import Sample
     from dare.gallery.lance import LanceGallery
+    from dare.identification.answer import Answer
+    from dare.identification.streaming import StreamSummary
     from dare.runners.runner import Runner
-    from dare.streaming import StreamSummary
 
 
 def stream(
@@ -91,7 +91,7 @@ def stream(
         CSV file to write: a line per query.
     """
     from dare.datasets import open_benchmark
-    from dare.streaming import filters, summarise, themselves
+    from dare.identification.streaming import filters, summarise, themselves
 
     for path in (answers, json):
         if path not in (None, STDOUT):
@@ -151,7 +151,7 @@ def _identified(
     settings: dict[str, Any],
 ) -> "tuple[list[Answer], float]":
     """Answers to all samples, and how many seconds they took together."""
-    from dare.identification import identify_stream
+    from dare.identification.identify import identify_stream
 
     found: list[Answer] = []
     start = time.monotonic()

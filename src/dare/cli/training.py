@@ -11,7 +11,7 @@ from dare.cli.settings import Settings
 from dare.cli.terminal import console, output, progress, stop_on_signal
 
 if TYPE_CHECKING:
-    from dare.images import UnreadableImageError
+    from dare.images.reading import UnreadableImageError
     from dare.runners.runner import Runner
 
 

@@ -13,9 +13,9 @@ from dare.cli.terminal import STDOUT, one_line, output, progress, write_json
 from dare.files import check_writable
 
 if TYPE_CHECKING:
-    from dare.evaluation import Evaluation
-    from dare.retrieval.decisions import Errors
-    from dare.verification import Verifier
+    from dare.evaluation.evaluate import Evaluation
+    from dare.verification.decisions import Errors
+    from dare.verification.verify import Verifier
 
 
 def threshold(
@@ -56,9 +56,9 @@ def threshold(
     plot
         Drawing to write, of both kinds of pairs and of the errors: NAME.png and NAME.svg.
     """
-    from dare.calibration import check_known, save_verifier
     from dare.experiments.plots import new_figure
-    from dare.verification import check_settings, fit_verifier
+    from dare.verification.calibration import check_known, save_verifier
+    from dare.verification.verify import check_settings, fit_verifier
 
     check_settings(false_match_rate, prior, seed)
     for path in (out, plot):
@@ -120,10 +120,10 @@ def compare(
     prior
         How likely the two show one person before anybody looks; the one in the file if not given.
     """
-    from dare.calibration import load_verifier
-    from dare.retrieval.decisions import check_prior
     from dare.shipped.network import shipped_at
-    from dare.verification import compare as compare_pictures
+    from dare.verification.calibration import load_verifier
+    from dare.verification.decisions import check_prior
+    from dare.verification.verify import compare as compare_pictures
 
     if prior is not None:
         check_prior(prior)
@@ -171,9 +171,9 @@ def _evaluated(
 ) -> "Evaluation":
     """The queries and the gallery of a data set, embedded now or before."""
     from dare.datasets import open_benchmark
-    from dare.evaluation import evaluate
+    from dare.evaluation.evaluate import evaluate
     from dare.retrieval.embeddings import Embeddings
-    from dare.verification import check_people
+    from dare.verification.verify import check_people
 
     if (model is None) == (embeddings is None):
         raise ValueError("give either --model or --embeddings")

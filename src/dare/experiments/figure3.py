@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dare.evaluation import Evaluation
+from dare.evaluation.evaluate import Evaluation
 from dare.experiments.accuracy import Bootstrap, Measure
 from dare.experiments.query_stream import SEED
 from dare.experiments.runs import Average, Runs

@@ -5,8 +5,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from dare.evaluation import Evaluation
-from dare.ranked_lists import nearest, vectors_of
+from dare.evaluation.evaluate import Evaluation
+from dare.evaluation.ranked_lists import nearest, vectors_of
 
 Kind = Literal["early", "late", "fused", "agreed"]
 """Which stages are right where the fusion is: `early`: the first stage, not the last; `late`: the last, not the first;

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from dare.anytime.policies import RunningQuantile
 from dare.anytime.stream import replay
-from dare.evaluation import Evaluation
+from dare.evaluation.evaluate import Evaluation
+from dare.evaluation.ranked_lists import Vectors, nearest, vectors_of
 from dare.experiments.query_stream import SEED, QueryStream
-from dare.ranked_lists import Vectors, nearest, vectors_of
 
 FALLING = 0.5
 """The share of each exit is half of that of the exit before (released code). With `NETSCOPE_2018` that is a budget of

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dare.experiments.plots import GREEN, RED
-from dare.images import GREY as UNREADABLE
-from dare.images import UnreadableImageError, read_resized
+from dare.images.reading import GREY as UNREADABLE
+from dare.images.reading import UnreadableImageError, read_resized
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

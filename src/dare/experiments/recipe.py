@@ -11,9 +11,9 @@ import tomli_w
 
 from dare import missing_extra
 from dare.datasets import BENCHMARKS
-from dare.datasets.synthetic import SIZES
-from dare.datasets.synthetic import Recipe as Knobs
 from dare.experiments.published_tables import COLUMNS, published_table1
+from dare.synthetic import SIZES
+from dare.synthetic import Recipe as Knobs
 
 if TYPE_CHECKING:
     from dare.training.config import TrainConfig

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dare.anytime.costs import ExitCosts
-from dare.evaluation import Evaluation, evaluate
+from dare.evaluation.evaluate import Evaluation, evaluate
 from dare.experiments.draw_figure3 import write_figure3
 from dare.experiments.draw_figure4 import write_figure4
 from dare.experiments.draw_figure5 import write_figure5

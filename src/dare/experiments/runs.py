@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.evaluation import Evaluation
+from dare.evaluation.evaluate import Evaluation
 from dare.experiments.accuracy import MEASURES, Bootstrap, Estimate, Measure, Outcomes
 
 

@@ -14,13 +14,13 @@ from dare.anytime.costs import ExitCosts
 from dare.datasets import Benchmark, Sample, open_benchmark
 from dare.datasets.folder import pictures_below
 from dare.datasets.layout import SYNTHETIC_RECIPE
-from dare.datasets.synthetic import draw_benchmark
-from dare.embedding import embed
-from dare.evaluation import Evaluation, evaluate
+from dare.evaluation.embedding import embed
+from dare.evaluation.evaluate import Evaluation, evaluate
 from dare.experiments.recipe import DataSet, Metric, Recipe, RecipeError, Training
-from dare.images import UnreadableImageError
+from dare.images.reading import UnreadableImageError
 from dare.retrieval.embeddings import Embeddings, EmbeddingsError
 from dare.runners.runner import Runner
+from dare.synthetic import draw_benchmark
 from dare.training.alarm import TrainingStoppedError
 
 if TYPE_CHECKING:

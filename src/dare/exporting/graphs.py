@@ -42,7 +42,7 @@ def step_graphs(model: DaRe, height: int, width: int) -> Iterator[Any]:
     features = torch.zeros(2, 3, height, width)  # a batch of one would be taken as the only size there is
     for before, tap in pairwise((0, *model.taps)):
         is_last = tap == model.taps[-1]
-        part = _Part(model.steps[before:tap], is_last).eval()
+        part = _Part([*model.steps][before:tap], is_last).eval()
         with torch.no_grad(), quiet():
             program = torch.onnx.export(
                 part,

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.datasets.sample import Benchmark
-from dare.embedding import embed
-from dare.evaluation import evaluate
-from dare.images import UnreadableImageError
+from dare.evaluation.embedding import embed
+from dare.evaluation.evaluate import evaluate
+from dare.images.reading import UnreadableImageError
 from dare.runners.runner import Runner
 
 LEAST_COSINES = {"fp32": 0.9999, "bf16": 0.99}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dare.datasets import Benchmark, open_benchmark
 from dare.datasets.holdout import hold_out
-from dare.images import Preparation, prepare, read_resized
+from dare.images.reading import Preparation, prepare, read_resized
 
 CALIBRATION_PICTURES = 256
 VALIDATION_PEOPLE = 100

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dare.images import prepare, read_resized
+from dare.images.reading import prepare, read_resized
 from dare.models.checkpoints import Checkpoint
 from dare.models.dare import DaRe, Step, blocks_of
 from dare.models.timm import MapPool

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from dare.images import IMAGENET_MEAN, IMAGENET_STD
+from dare.images.reading import IMAGENET_MEAN, IMAGENET_STD
 from dare.models.alexnet import alexnet
 from dare.models.densenet import densenet121, densenet161, densenet169, densenet201
 from dare.models.lite import lite0, lite1, lite2

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dare.images import Preparation
+from dare.images.reading import Preparation
 from dare.models.checkpoints import Architecture, Checkpoint, CheckpointError
 from dare.models.dare import DaRe
 from dare.models.macs import count_macs

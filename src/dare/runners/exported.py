@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.anytime.costs import ExitCosts
-from dare.images import Preparation
+from dare.images.reading import Preparation
 from dare.retrieval.space import Space, check_space
 from dare.runners.channels_last import handed_over
 from dare.runners.runner import EXPORTED, MANIFEST

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.anytime.costs import ExitCosts
-from dare.images import Preparation
+from dare.images.reading import Preparation
 from dare.retrieval.space import Space
 from dare.runners.exported import PRECISIONS, keep_rows
 from dare.runners.graphs import ForeignError, Graph, Port

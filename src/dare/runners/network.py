@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dare.anytime.costs import ExitCosts
-from dare.images import Preparation
+from dare.images.reading import Preparation
 from dare.models.checkpoints import Checkpoint, load_checkpoint
 from dare.models.dare import DaRe
 from dare.models.macs import count_macs

@@ -6,7 +6,7 @@ from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from dare.images import IMAGENET_MEAN, IMAGENET_STD, Preparation
+from dare.images.reading import IMAGENET_MEAN, IMAGENET_STD, Preparation
 from dare.runners.graphs import ForeignError
 
 ENDING = ".preparation.json"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.anytime.costs import ExitCosts
-from dare.images import Preparation
+from dare.images.reading import Preparation
 from dare.retrieval.space import Space
 from dare.runners.shipped import shipped_engine
 from dare.shipped.network import shipped_names

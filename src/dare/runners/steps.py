@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.images import Preparation
+from dare.images.reading import Preparation
 from dare.runners.runner import Walk, row_numbers
 
 SLICES = (4, 3, 2, 1)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dare.images import Preparation
-from dare.pixels import cut, recolour
+from dare.images.pixels import cut, recolour
+from dare.images.reading import Preparation
 
 ERASED_AREA = (0.02, 0.2)
 ERASED_ASPECT = (0.3, 3.33)

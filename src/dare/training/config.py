@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from dare.images import Preparation
+from dare.images.reading import Preparation
 from dare.models.backbones import normalisation
 from dare.models.baselines import CLASSIFIED, HEADED
 from dare.models.baselines.svdnet import phases

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dare.datasets.sample import UNKNOWN
-from dare.images import Preparation
+from dare.images.reading import Preparation
 from dare.models.baselines import CLASSIFIED
 from dare.models.baselines.mscan import misplaced
 from dare.models.baselines.svdnet import restrain

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.images import UnreadableImageError, read_resized
+from dare.images.reading import UnreadableImageError, read_resized
 
 DECODING_THREADS = 4
 BLOCK = 4096  # pictures waiting to be decoded at a time: of hundreds of thousands, each would cost a kilobyte

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dare.datasets.sample import UNKNOWN
-from dare.images import Preparation
+from dare.images.reading import Preparation
 from dare.models.baselines import CLASSIFIED
 from dare.models.checkpoints import MODEL_FILE, Checkpoint, save_checkpoint
 from dare.models.devices import describe_device

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from dare.images import Preparation
+from dare.images.reading import Preparation
 
 Sizes = tuple[tuple[int, int, int], ...]
 """Height, width and for how many iterations, one after the other."""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dare.datasets.sample import UNKNOWN, Sample
 from dare.files import check_writable
-from dare.images import Preparation, UnreadableImageError
+from dare.images.reading import Preparation, UnreadableImageError
 from dare.models.checkpoints import MODEL_FILE, Checkpoint, load_checkpoint
 from dare.models.dare import DaRe
 from dare.models.devices import choose_device

@@ -1,0 +1,294 @@
+"""From samples to embeddings: read, prepare, run, in batches, resumable."""
+
+import hashlib
+import json
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dare.datasets.sample import Sample
+from dare.files import replacing
+from dare.images.reading import UnreadableImageError, prepare, read_resized, ten_crops
+from dare.retrieval.embeddings import Embeddings, EmbeddingsError, read_arrays
+from dare.retrieval.pooling import Pooling, pool, refuse_unknown
+from dare.runners.runner import Runner
+
+CHUNK = 2048  # pictures, or a few more, between two saves of an embedding that can be resumed
+READING_THREADS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Vectors:
+    """One row per image or sample: (N, D) per stage, and fused."""
+
+    stages: list[NDArray[np.float32]]
+    fused: NDArray[np.float32] | None
+
+
+def embed(
+    runner: Runner,
+    samples: Sequence[Sample],
+    *,
+    root: Path | None = None,
+    crops: int = 1,
+    pooling: Pooling = "mean",
+    batch_size: int = 64,
+    workers: int = 1,
+    resume: Path | None = None,
+    skipped: list[UnreadableImageError] | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Embeddings:
+    """Vectors of samples at every stage.
+
+    Args:
+        runner: the network.
+        samples: what to embed, each once however often it is listed; a tracklet whose network takes clips of several
+            frames has a vector per clip.
+        root: folder that the ids are relative to; by default ids are bare file names.
+        crops: 1 resizes each picture to the input; 10 takes the mean vector of five crops and their mirror
+            images, at ten times the cost.
+        pooling: how the vectors of a tracklet's images become one: "mean", or "max" of each dimension; they are not
+            scaled before or after.
+        batch_size: pictures that are run together.
+        workers: batches that are run at the same time; open the runner with as many.
+        resume: folder for finished chunks, which a later call of the same work picks up; remove it when the
+            embeddings are safe. Needs a network that was saved, so that chunks of another are never taken.
+        skipped: samples with an unreadable picture are left out and reported here; without it they are errors.
+        on_progress: called with images done and in all.
+
+    Raises:
+        UnreadableImageError: a picture cannot be used.
+        ValueError: two samples with one id, crops other than 1 and 10, another pooling, or a network that makes NaN
+            or infinity of a picture.
+    """
+    refuse_unknown(pooling)
+    if crops not in (1, 10):
+        raise ValueError(f"crops must be 1 or 10, got {crops}")
+    for name, value in (("batch_size", batch_size), ("workers", workers)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    samples = list(dict.fromkeys(samples))
+    if not samples:
+        raise ValueError("nothing to embed: no samples")
+    if resume and not runner.digest:
+        raise ValueError("resume= needs a network with a digest; save it as a checkpoint first")
+    ids = [_id(sample, root) for sample in samples]
+    _refuse_doubles(ids, samples)
+    frames = runner.preparation.frames
+    batch_size = max(1, batch_size // frames) * frames
+    total, done = sum(len(clips(sample.images, frames)) for sample in samples), 0
+    problems: list[UnreadableImageError] = []
+    chunks = []
+    for part in _parts(samples):
+        shown = [clips(sample.images, frames) for sample in part]
+        paths = [path for images in shown for path in images]
+        counts = [len(images) // frames for images in shown]
+        file = resume / f"{_fingerprint(runner, paths, crops, counts, pooling)}.npz" if resume else None
+        before = len(problems)
+        vectors = _saved(file)
+        if vectors is None:
+            of_clips = _chunk(runner, paths, crops, batch_size, workers, problems, done, total, on_progress)
+            vectors = _pooled(of_clips, counts, pooling)
+        chunks.append(vectors)
+        if problems and skipped is None:
+            raise UnreadableImageError.several(problems)
+        _refuse_nan(vectors, part)
+        if file and not file.exists() and len(problems) == before:
+            _save(file, vectors)
+        done += len(paths)
+        on_progress(done, total)
+    vectors = _joined(chunks)
+    found = Embeddings(
+        tuple(vectors.stages),
+        vectors.fused,
+        tuple(ids),
+        np.asarray([sample.person for sample in samples]),
+        np.asarray([sample.camera for sample in samples]),
+        runner.digest,
+        runner.stage_names,
+        crops,
+        pooling,
+        runner.space,
+    )
+    if not problems or skipped is None:
+        return found
+    skipped += problems
+    bad = {problem.path for problem in problems}
+    if all(bad.intersection(sample.images) for sample in samples):
+        raise UnreadableImageError(problems[0].path, f"{problems[0].reason}; and no other picture can be read either")
+    return found.rows([row for row, sample in enumerate(samples) if not bad.intersection(sample.images)])
+
+
+def clips(images: Sequence[Path], frames: int) -> list[Path]:
+    """A tracklet's images as clips of so many frames, one behind the other; each clip spans the whole tracklet.
+
+    As few clips as show every image; where images run out the last one is repeated.
+    """
+    count = -(-len(images) // frames)
+    return [images[min(place * count + clip, len(images) - 1)] for clip in range(count) for place in range(frames)]
+
+
+def _id(sample: Sample, root: Path | None) -> str:
+    path = sample.images[0]
+    return path.relative_to(root).as_posix() if root else path.name
+
+
+def _refuse_doubles(ids: Sequence[str], samples: Sequence[Sample]) -> None:
+    first: dict[str, Sample] = {}
+    for id, sample in zip(ids, samples, strict=True):
+        if id in first:
+            raise ValueError(
+                f"two pictures have one id, {id}: {first[id].images[0]} and {sample.images[0]}; "
+                "give root=, the folder that holds all of them, or rename one"
+            )
+        first[id] = sample
+
+
+def _parts(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
+    """Samples in order, until there are enough pictures; none is cut, so a part's tracklets can be pooled at once."""
+    part: list[Sample] = []
+    pictures = 0
+    for sample in samples:
+        part.append(sample)
+        pictures += len(sample.images)
+        if pictures >= CHUNK:
+            yield part
+            part, pictures = [], 0
+    if part:
+        yield part
+
+
+def _chunk(
+    runner: Runner,
+    paths: Sequence[Path],
+    crops: int,
+    batch_size: int,
+    workers: int,
+    problems: list[UnreadableImageError],
+    before: int,
+    total: int,
+    on_progress: Callable[[int, int], None],
+) -> _Vectors:
+    def run(pictures: NDArray[np.uint8]) -> _Vectors:
+        if crops == 1:
+            return _Vectors(*runner.embed(prepare(pictures, runner.preparation)))
+        cropped = ten_crops(pictures, runner.preparation.height, runner.preparation.width)
+        return _mean([_Vectors(*runner.embed(prepare(crop, runner.preparation))) for crop in cropped])
+
+    batches: list[_Vectors] = []
+    ahead: deque[tuple[int, Future[_Vectors]]] = deque()
+
+    def finish() -> None:
+        done, future = ahead.popleft()
+        batches.append(future.result())
+        on_progress(before + done, total)
+
+    with ThreadPoolExecutor(READING_THREADS) as reading, ThreadPoolExecutor(workers) as running:
+        for done, pictures in _batches(reading, runner, paths, crops, batch_size, problems):
+            ahead.append((done, running.submit(run, pictures)))
+            if len(ahead) > workers:
+                finish()
+        while ahead:
+            finish()
+    return _joined(batches)
+
+
+def _batches(
+    pool: ThreadPoolExecutor,
+    runner: Runner,
+    paths: Sequence[Path],
+    crops: int,
+    batch_size: int,
+    problems: list[UnreadableImageError],
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Pictures of a batch (B, H, W, 3), black where unreadable, read while the batch before runs."""
+    preparation = runner.preparation
+    height, width = (preparation.height, preparation.width) if crops == 1 else preparation.uncropped
+
+    def read(path: Path) -> NDArray[np.uint8] | UnreadableImageError:
+        try:
+            return read_resized(path, height, width)
+        except UnreadableImageError as problem:
+            return problem
+
+    starts = range(0, len(paths), batch_size)
+    ahead = [pool.submit(read, path) for path in paths[:batch_size]]
+    for start in starts:
+        now, following = ahead, paths[start + batch_size : start + 2 * batch_size]
+        ahead = [pool.submit(read, path) for path in following]
+        pictures = np.zeros((len(now), height, width, 3), np.uint8)
+        for row, future in enumerate(now):
+            picture = future.result()
+            if isinstance(picture, UnreadableImageError):
+                problems.append(picture)
+            else:
+                pictures[row] = picture
+        yield start + len(now), pictures
+
+
+def _mean(each: Sequence[_Vectors]) -> _Vectors:
+    """The mean over crops."""
+
+    def mean(crops: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        average: NDArray[np.float32] = np.stack(crops).mean(0, dtype=np.float32)
+        return average
+
+    stages = [mean([v.stages[n] for v in each]) for n in range(len(each[0].stages))]
+    fused = [v.fused for v in each if v.fused is not None]
+    return _Vectors(stages, mean(fused) if fused else None)
+
+
+def _joined(parts: Sequence[_Vectors]) -> _Vectors:
+    stages = [np.concatenate([part.stages[n] for part in parts]) for n in range(len(parts[0].stages))]
+    fused = [part.fused for part in parts if part.fused is not None]
+    return _Vectors(stages, np.concatenate(fused) if fused else None)
+
+
+def _pooled(vectors: _Vectors, counts: Sequence[int], pooling: Pooling) -> _Vectors:
+    """One row per sample, of one row per image or clip."""
+    stages = [pool(rows, counts, pooling) for rows in vectors.stages]
+    return _Vectors(stages, None if vectors.fused is None else pool(vectors.fused, counts, pooling))
+
+
+def _refuse_nan(vectors: _Vectors, samples: Sequence[Sample]) -> None:
+    for rows in (*vectors.stages, *([] if vectors.fused is None else [vectors.fused])):
+        finite = np.isfinite(rows).all(1)
+        if not finite.all():
+            raise ValueError(
+                f"the network makes NaN or infinity of {samples[int(finite.argmin())].images[0]} ({(~finite).sum()} of "
+                f"{len(rows)} vectors), so its training has diverged or its precision is too low; take a checkpoint "
+                "from before, or fp32"
+            )
+
+
+def _fingerprint(runner: Runner, paths: Sequence[Path], crops: int, counts: Sequence[int], pooling: Pooling) -> str:
+    """Names a chunk by the model and the files it was made from, so that a stale one is never picked up."""
+    files = [[str(path), path.stat().st_mtime_ns, path.stat().st_size] for path in paths if path.exists()]
+    work = [runner.digest, runner.precision, asdict(runner.preparation), crops, counts, pooling, files]
+    return hashlib.sha256(json.dumps(work).encode()).hexdigest()[:32]
+
+
+def _save(file: Path, vectors: _Vectors) -> None:
+    arrays = {f"stage_{n}": rows for n, rows in enumerate(vectors.stages)}
+    if vectors.fused is not None:
+        arrays["fused"] = vectors.fused
+    with replacing(file) as target:
+        np.savez(target, **arrays)  # type: ignore[arg-type]
+
+
+def _saved(file: Path | None) -> _Vectors | None:
+    """A chunk from an earlier call; None, so that it is made again, where there is none or it is damaged."""
+    if file is None or not file.exists():
+        return None
+    try:
+        arrays = read_arrays(file)
+    except EmbeddingsError:
+        file.unlink()
+        return None
+    stages = [arrays[f"stage_{n}"] for n in range(len(arrays)) if f"stage_{n}" in arrays]
+    return _Vectors(stages, arrays.get("fused"))

@@ -1,0 +1,147 @@
+"""Pictures into a gallery: embedded and added part by part, what is there already is passed over."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dare.datasets.sample import JUNK, UNKNOWN, Sample
+from dare.evaluation.embedding import embed
+from dare.gallery.entry import Entry
+from dare.gallery.store import Gallery
+from dare.identification.answer import check
+from dare.images.reading import UnreadableImageError
+from dare.runners.runner import Runner
+
+PART = 512
+"""Pictures that are added at once, and kept from then on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """What became of pictures.
+
+    Attributes:
+        added: how many were embedded and added, or replaced.
+        there: how many were in the gallery already.
+        junk: how many show nobody and were left out.
+        failed: those that cannot be read.
+        finished: False if it was stopped before the end.
+    """
+
+    added: int
+    there: int
+    junk: int
+    failed: tuple[UnreadableImageError, ...]
+    finished: bool
+
+
+def index(
+    gallery: Gallery,
+    runner: Runner,
+    samples: Sequence[Sample],
+    *,
+    root: Path,
+    prefix: str = "",
+    cameras_known: bool = True,
+    names: Mapping[int, str] | None = None,
+    replace: bool = False,
+    batch_size: int = 64,
+    workers: int = 1,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Indexed:
+    """Embed samples and add them. Each part that was added is kept; a later call goes on with the rest.
+
+    Args:
+        gallery, runner: of one model.
+        samples: people that are `UNKNOWN` become None, `JUNK` is left out.
+        root: the folder that ids are relative to.
+        prefix: put before ids, to tell apart pictures of one name from two places.
+        cameras_known: False drops the samples' camera numbers.
+        names: of people, as `Benchmark.names`.
+        replace: embed also what is there already.
+        batch_size: pictures that are run together.
+        workers: as of `dare.embed`.
+        on_progress: called with samples done and in all.
+        should_stop: asked between parts.
+
+    Raises:
+        MismatchError: the gallery is of another model.
+        ValueError: an id is there already, from another file.
+    """
+    check(runner, gallery)
+    kept = [sample for sample in samples if sample.person != JUNK]
+    failed = [problem for sample in kept if (problem := _unnameable(sample))]
+    unnameable = {problem.path for problem in failed}
+    entries = {
+        sample: _entry(sample, root, prefix, cameras_known, names or {})
+        for sample in kept
+        if sample.images[0] not in unnameable
+    }
+    there = gallery.get(entry.id for entry in entries.values())
+    if not replace:
+        _refuse_others(entries, there)
+    todo = [sample for sample, entry in entries.items() if replace or there.get(entry.id) != entry]
+    added = done = 0
+    for start in range(0, len(todo), PART):
+        if should_stop():
+            break
+        part = todo[start : start + PART]
+        settings = {"root": root, "batch_size": batch_size, "workers": workers}
+        added += _add(gallery, runner, part, [entries[sample] for sample in part], settings, failed)
+        done += len(part)
+        on_progress(done, len(todo))
+    return Indexed(added, len(entries) - len(todo), len(samples) - len(kept), tuple(failed), done == len(todo))
+
+
+def _unnameable(sample: Sample) -> UnreadableImageError | None:
+    try:
+        str(sample.images[0]).encode()
+    except UnicodeEncodeError:
+        return UnreadableImageError(sample.images[0], "its name is no UTF-8 text; rename it")
+    return None
+
+
+def _entry(sample: Sample, root: Path, prefix: str, cameras_known: bool, names: Mapping[int, str]) -> Entry:
+    path = sample.images[0]
+    return Entry(
+        prefix + path.relative_to(root).as_posix(),
+        None if sample.person == UNKNOWN else sample.person,
+        sample.camera if cameras_known else None,
+        sample.time,
+        str(path.resolve()),
+        names.get(sample.person, ""),
+    )
+
+
+def _refuse_others(entries: dict[Sample, Entry], there: dict[str, Entry]) -> None:
+    others = [entry for entry in entries.values() if there.get(entry.id, entry).picture != entry.picture]
+    if others:
+        raise ValueError(
+            f"the gallery has {others[0].id} from {there[others[0].id].picture}, not from {others[0].picture} "
+            f"({len(others)} such pictures); add these under another prefix, or replace the old ones"
+        )
+
+
+def _add(
+    gallery: Gallery,
+    runner: Runner,
+    part: Sequence[Sample],
+    entries: Sequence[Entry],
+    settings: dict[str, Any],
+    failed: list[UnreadableImageError],
+) -> int:
+    bad: list[UnreadableImageError] = []
+    try:
+        found = embed(runner, part, skipped=bad, **settings)
+    except UnreadableImageError:  # not one of them can be read
+        failed += bad
+        return 0
+    failed += bad
+    unreadable = {problem.path for problem in bad}
+    readable = [
+        entry for sample, entry in zip(part, entries, strict=True) if not unreadable.intersection(sample.images)
+    ]
+    gallery.add(found.entries(), readable)
+    return len(readable)

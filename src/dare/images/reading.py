@@ -1,0 +1,253 @@
+"""From a picture file to the array a network takes: read, check, resize, normalise, ten crops."""
+
+import io
+import stat
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from dare.images.jpeg import decode, plain_size
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+MAX_BYTES = 10_000_000
+MAX_PIXELS = 4_000_000
+MIN_SIDE = 16
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+CROP_MARGIN = 1.125
+"""Pictures are resized to this multiple before they are cropped (paper, section 5)."""
+
+GREY = (127, 127, 127)
+"""What shows through transparent pixels."""
+
+ORIENTATION = 0x0112  # the EXIF tag
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a picture of each EXIF orientation upright."""
+
+DAMAGED = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError, struct.error)
+"""What Pillow raises for damaged pixels and headers."""
+
+# Modes with 8 bits a channel that turn into RGB without loss of what matters.
+CONVERTIBLE = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX"})
+
+
+class UnreadableImageError(ValueError):
+    """A picture that cannot be used as it is; names the file and the reason."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+    @classmethod
+    def several(cls, problems: "Sequence[UnreadableImageError]") -> "UnreadableImageError":
+        """One error for many: the first, and how many more."""
+        more = f" (and {len(problems) - 1} more unreadable pictures)" if len(problems) > 1 else ""
+        advice = "; or leave such pictures out with --skip-unreadable"
+        return cls(problems[0].path, problems[0].reason + more + advice)
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """How pictures are turned into a network's input; a checkpoint carries its own.
+
+    Attributes:
+        height, width: in pixels.
+        mean, std: per RGB channel, of values in [0, 1].
+        frames: pictures of a tracklet that become one vector together; 1 for networks that take pictures one by one.
+    """
+
+    height: int = 256
+    width: int = 128
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    frames: int = 1
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.height, int) and isinstance(self.width, int)):
+            raise ValueError(f"height and width must be whole numbers, got {self.size}")
+        if len(self.mean) != 3 or len(self.std) != 3:
+            raise ValueError(f"expected mean and std of three channels, got {self.mean} and {self.std}")
+        if min(self.height, self.width) < MIN_SIDE:
+            raise ValueError(f"the input must be at least {MIN_SIDE} pixels high and wide, got {self.size}")
+        if min(self.std) <= 0:
+            raise ValueError(f"standard deviations must be positive, got {self.std}")
+        if not isinstance(self.frames, int) or self.frames < 1:
+            raise ValueError(f"frames must be a whole number of at least 1, got {self.frames}")
+
+    @property
+    def size(self) -> str:
+        return f"{self.height}x{self.width}"
+
+    @property
+    def uncropped(self) -> tuple[int, int]:
+        """Height and width before a crop: 288x144 for 256x128."""
+        return round(self.height * CROP_MARGIN), round(self.width * CROP_MARGIN)
+
+
+def read(path: Path) -> NDArray[np.uint8]:
+    """A picture as (H, W, 3) RGB, upright as its EXIF orientation says.
+
+    Grey, palette and transparent pictures are converted, transparency over mid-grey.
+
+    Raises:
+        UnreadableImageError: not a regular file, empty, truncated, not JPEG, PNG, WebP or BMP, animated, more
+            than 8 bits a channel, CMYK, under 16 pixels a side, over 4 megapixels or 10 MB.
+    """
+    data = _bytes(path)
+    size = plain_size(data)
+    if size and min(size) >= MIN_SIDE and size[0] * size[1] <= MAX_PIXELS:
+        pixels = decode(data)
+        if pixels is not None:
+            return pixels
+    # Whatever is not plain, and who is to say what is wrong with it.
+    return np.asarray(_open(path, data))
+
+
+def read_resized(path: Path, height: int, width: int) -> NDArray[np.uint8]:
+    """A picture as (height, width, 3), read as by `read`, resized by Pillow's antialiased bilinear filter."""
+    from dare.images.pixels import resize  # numba takes a while to import
+
+    return resize(read(path), height, width)
+
+
+def prepare(pictures: NDArray[np.uint8], preparation: Preparation) -> NDArray[np.float32]:
+    """Pictures of the network's size, (B, H, W, 3), as its input (B, 3, H, W)."""
+    from dare.images.pixels import normalise
+
+    return normalise(pictures, *_line(preparation))
+
+
+def unprepared(height: int, width: int) -> Preparation:
+    """The preparation that leaves pixel values as they are, whole numbers of 0 to 255."""
+    return Preparation(height, width, (0, 0, 0), (1 / 255, 1 / 255, 1 / 255))
+
+
+def from_pixels(images: NDArray[np.float32], preparation: Preparation) -> NDArray[np.float32]:
+    """Images that are `unprepared`, (B, 3, H, W), as another network's input: what `prepare` makes of such pictures.
+
+    Of the same size they are equal to the last bit; otherwise they are resized once more.
+    """
+    from dare.images.pixels import resize
+
+    height, width = preparation.height, preparation.width
+    if images.shape[2:] == (height, width):
+        scale, shift = _line(preparation)
+        if (scale == 1).all() and not shift.any():
+            return images
+        prepared: NDArray[np.float32] = images * scale[:, None, None]
+        prepared -= shift[:, None, None]
+        return prepared
+    pictures = images.clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
+    resized = np.empty((len(pictures), height, width, 3), np.uint8)
+    for row, picture in enumerate(pictures):
+        resized[row] = resize(picture, height, width)
+    return prepare(resized, preparation)
+
+
+def _line(preparation: Preparation) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Scale and shift per channel: what is prepared is a pixel's value * scale - shift."""
+    mean, std = np.asarray(preparation.mean, np.float32), np.asarray(preparation.std, np.float32)
+    return np.float32(1) / (np.float32(255) * std), mean / std
+
+
+def ten_crops(pictures: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Four corners and the centre of each picture, then of its mirror image, in torchvision's order.
+
+    Args:
+        pictures: (B, H, W, 3), H and W at least height and width.
+
+    Returns:
+        (10, B, height, width, 3).
+
+    Source: paper, section 5; Krizhevsky et al. 2012.
+    """
+    down, right = pictures.shape[1] - height, pictures.shape[2] - width
+    corners = [(0, 0), (0, right), (down, 0), (down, right), (round(down / 2), round(right / 2))]
+    sides = (pictures, pictures[:, :, ::-1])
+    return np.stack([side[:, y : y + height, x : x + width] for side in sides for y, x in corners])
+
+
+def unreadable(paths: Iterable[Path]) -> list[UnreadableImageError]:
+    """What is wrong with each picture that `read` refuses."""
+    problems = []
+    for path in paths:
+        try:
+            read(path)
+        except UnreadableImageError as problem:
+            problems.append(problem)
+    return problems
+
+
+def _open(path: Path, data: bytes) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        most = MAX_PIXELS // 10**6
+        raise UnreadableImageError(path, f"far too many pixels, at most {most} megapixels; crop it") from error
+    except (UnidentifiedImageError, *DAMAGED) as error:
+        raise UnreadableImageError(
+            path, f"not a picture in one of the formats {', '.join(FORMATS)}; remove or convert it"
+        ) from error
+    _check(path, image, data)
+    try:
+        turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
+        upright = image if turn is None else image.transpose(turn)
+        if upright.mode == "RGB":
+            upright.load()
+            return upright
+        transparent = upright.convert("RGBA")
+    except DAMAGED as error:
+        reason = str(error) or type(error).__name__
+        raise UnreadableImageError(path, f"truncated or damaged ({reason}); replace or remove it") from error
+    return Image.alpha_composite(Image.new("RGBA", transparent.size, GREY), transparent).convert("RGB")
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableImageError(path, "not a regular file; expected a picture")
+        if status.st_size > MAX_BYTES:
+            size = f"{status.st_size / 1e6:.0f} MB"
+            raise UnreadableImageError(path, f"{size} large, at most {MAX_BYTES // 10**6} MB; crop it")
+        data = path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise UnreadableImageError(path, f"cannot be read: {reason}") from error
+    if not data:
+        raise UnreadableImageError(path, "empty file; replace or remove it")
+    return data
+
+
+def _check(path: Path, image: Image.Image, data: bytes) -> None:
+    """Judge by the header, before any pixel is decoded."""
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        most = MAX_PIXELS // 10**6
+        raise UnreadableImageError(path, f"{width}x{height} pixels, at most {most} megapixels; crop it")
+    if min(width, height) < MIN_SIDE:
+        raise UnreadableImageError(path, f"{width}x{height} pixels, at least {MIN_SIDE} a side; remove it")
+    if getattr(image, "is_animated", False):
+        raise UnreadableImageError(path, "animated; save the frame you mean as a still picture")
+    # Pillow gives 16-bit colour PNGs as 8-bit "RGB" without a word; the header's byte 24 is the bit depth.
+    sixteen_bit_png = image.format == "PNG" and len(data) > 24 and data[24] == 16
+    if sixteen_bit_png or image.mode.startswith(("I", "F")):
+        raise UnreadableImageError(path, "16 bits or more a channel, expected 8; convert it")
+    if image.mode not in CONVERTIBLE:
+        raise UnreadableImageError(path, f"colour mode {image.mode}, expected RGB or grey; convert it")

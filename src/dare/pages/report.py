@@ -1,0 +1,254 @@
+"""A self-contained HTML page of an evaluation: figures and curves per exit, ranked lists, where the network looked."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import numpy as np
+from numpy.typing import NDArray
+
+from dare import __version__
+from dare.evaluation.evaluate import CMC_RANKS, Evaluation, percent
+from dare.evaluation.ranked_lists import Vectors, nearest, vectors_of
+from dare.files import replacing
+from dare.images.reading import UnreadableImageError
+from dare.pages.curves import accuracy_over_cost, match_curves
+from dare.pages.embedding_map import FEWEST, lay_out, neighbours_agree, shown_rows
+from dare.pages.histogram import pair_histogram
+from dare.pages.scatter import embedding_map, names, sample
+from dare.pages.thumbnails import overlay, thumbnail
+from dare.verification.decisions import check_rate, threshold_at
+from dare.verification.pairs import Pairs
+
+TEMPLATE = Path(__file__).with_name("report.html")
+LISTED = 5
+HISTOGRAM_BINS = 64
+
+# Which probes to show: how many that are right at the start and the end, right only at the end, wrong at the end.
+WANTED = {"easy": 2, "hard": 3, "missed": 1}
+MEANING = {
+    "easy": "right at the first exit and at the last",
+    "hard": "wrong at the first exit, right at the last",
+    "missed": "wrong at the last exit",
+}
+
+Look = Callable[[Path], Mapping[str, NDArray[np.floating]]]
+"""A picture's activation maps, (h, w) each, by the names of the evaluation's results."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """A framed thumbnail: frame is "right", "wrong", "probe" or "look"."""
+
+    data: str
+    frame: str
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class _RankedList:
+    """What one embedding makes of a probe; look is where it answers, if that is known."""
+
+    name: str
+    look: _Picture | None
+    pictures: list[_Picture]
+
+
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    kind: str
+    picture: _Picture
+    lists: list[_RankedList]
+
+
+@dataclass(frozen=True, slots=True)
+class _Histogram:
+    """The drawing of an exit; below is the share of one person's pairs below the threshold, if there is one."""
+
+    name: str
+    drawing: str
+    threshold: float | None
+    below: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Maps:
+    """Embedding maps of the exits, each a name, a drawing, and how many nearest points agree; and their legend.
+
+    An exit whose vectors are all equal has no drawing.
+    """
+
+    drawings: list[tuple[str, str | None, float]]
+    people: list[tuple[str, str]]
+    cameras: list[tuple[str, str]]
+
+
+def write_report(
+    path: str | Path,
+    evaluation: Evaluation,
+    *,
+    look: Look | None = None,
+    false_match_rate: float = 0.001,
+    embedding_maps: bool = False,
+    seed: int = 0,
+) -> None:
+    """Write the page in one piece; pictures are inside it, so mind the terms of the data set before you share it.
+
+    Args:
+        look: what gives a picture's activation maps, such as `functools.partial(dare.maps_of_picture, checkpoint)`;
+            without it the page has none.
+        false_match_rate: where the distances of pairs have their mark: the share of the pairs of two people below it.
+        embedding_maps: lay out the vectors of a few people on a plane, about two seconds an exit.
+        seed: of that.
+
+    Raises:
+        ImportError: embedding maps without scikit-learn; says what to install.
+        ValueError: a rate that is not between 0 and 1.
+    """
+    check_rate(false_match_rate)
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters["percent"] = percent
+    vectors = vectors_of(evaluation)
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        evaluation=evaluation,
+        benchmark=evaluation.benchmark,
+        costs=_costs(evaluation),
+        matches=_matches(evaluation),
+        histograms=_histograms(evaluation, vectors, false_match_rate),
+        rate=f"{100 * false_match_rate:g} %",
+        maps=_maps(evaluation, vectors, seed) if embedding_maps else None,
+        probes=_probes(evaluation, vectors, look),
+        looked=look is not None,
+        meaning=MEANING,
+        version=__version__,
+    )
+    with replacing(Path(path)) as file:
+        file.write(page.encode(errors="backslashreplace"))  # names that are no UTF-8
+
+
+def _costs(evaluation: Evaluation) -> str | None:
+    """Rank-1 and mAP over multiply-adds; None where costs are unknown."""
+    exits = [(exit, exit.macs) for exit in evaluation.exits if exit.macs is not None]
+    if not exits or not exits[0][0].scores.matched.any():
+        return None
+    most = max(macs for _, macs in exits)
+    measures = {
+        "rank-1": [100 * exit.scores.cmc(1) for exit, _ in exits],
+        "mAP": [100 * exit.scores.mean_average_precision for exit, _ in exits],
+    }
+    return accuracy_over_cost([exit.name for exit, _ in exits], [100 * macs / most for _, macs in exits], measures)
+
+
+def _matches(evaluation: Evaluation) -> str | None:
+    """Match curves; None where no query has a match."""
+    if not evaluation.exits[0].scores.matched.any():
+        return None
+    ranks = min(CMC_RANKS, len(evaluation.gallery))
+    return match_curves({exit.name: exit.scores.cmc_curve(ranks) for exit in evaluation.exits})
+
+
+def _histograms(evaluation: Evaluation, vectors: list[Vectors], rate: float) -> list[_Histogram]:
+    """One for each exit; none where there are no pairs of one of both kinds."""
+    found = []
+    for exit, (q, g) in zip(evaluation.results, vectors, strict=True):
+        if not exit.is_exit:
+            continue
+        pairs = Pairs(q, g, evaluation.query, evaluation.gallery)
+        if len(pairs.genuine) and pairs.impostors:
+            found.append(_histogram(exit.name, pairs, rate, evaluation.unit))
+    return found
+
+
+def _histogram(name: str, pairs: Pairs, rate: float, unit: str) -> _Histogram:
+    counts = pairs.counts()
+    threshold = threshold_at(pairs, counts, rate)
+    below = float((pairs.genuine < threshold).mean()) if threshold is not None else 0.0
+    edges, same, other = counts.binned(HISTOGRAM_BINS)
+    meaning = f"{100 * rate:g} % of others"
+    drawing = pair_histogram(name, edges, same, other, unit=unit, threshold=threshold, meaning=meaning)
+    return _Histogram(name, drawing, threshold, below)
+
+
+def _maps(evaluation: Evaluation, vectors: list[Vectors], seed: int) -> _Maps | None:
+    """None where too few pictures have a match."""
+    rows = shown_rows(evaluation)
+    if len(rows) < FEWEST:
+        return None
+    query, gallery, benchmark = evaluation.query, evaluation.gallery, evaluation.benchmark
+    numbers = np.concatenate([query.people[rows.query], gallery.people[rows.gallery]])
+    people = [benchmark.names.get(int(number), f"person {number}") for number in numbers]
+    seen_by = np.concatenate([query.cameras[rows.query], gallery.cameras[rows.gallery]])
+    order = np.lexsort([seen_by, numbers])
+    cameras = [f"camera {number}" if benchmark.cameras_known else "" for number in seen_by]
+    # Colours and shapes go by number, whatever the order of the rows.
+    by_camera = [cameras[place] for place in np.argsort(seen_by, kind="stable")]
+    labels = [people[place] for place in order], [cameras[place] for place in order]
+    drawings: list[tuple[str, str | None, float]] = []
+    for result, (q, g) in zip(evaluation.results, vectors, strict=True):
+        if not result.is_exit:
+            continue
+        shown = np.concatenate([q[rows.query], g[rows.gallery]])[order]
+        if (shown == shown[0]).all():
+            drawings.append((result.name, None, 0.0))
+            continue
+        places = lay_out(shown, seed)
+        agree = neighbours_agree(places, numbers[order], seen_by[order])
+        about = f"laid out by t-SNE; the nearest point of another camera is of the same person for {percent(agree)} %"
+        drawings.append((result.name, embedding_map(result.name, places, *labels, names(by_camera), about), agree))
+    return _Maps(
+        drawings,
+        [(sample("person", place), name) for place, name in enumerate(names(labels[0]))],
+        [(sample("camera", place), name) for place, name in enumerate(names(by_camera)) if name],
+    )
+
+
+def _probes(evaluation: Evaluation, vectors: list[Vectors], look: Look | None) -> list[_Probe]:
+    chosen = _chosen(evaluation)
+    rows = [row for _, row in chosen]
+    entries = [nearest(evaluation, pair, rows, LISTED) for pair in vectors]
+    probes = []
+    for number, (kind, row) in enumerate(chosen):
+        query_id = evaluation.query.ids[row]
+        path = evaluation.benchmark.root / query_id
+        looks = _looks(look, path)
+        lists = []
+        for result, found in zip(evaluation.results, entries, strict=True):
+            looked = None
+            if result.name in looks:
+                looked = _Picture(overlay(path, looks[result.name]), "look", f"where {result.name} answers")
+            pictures = [_entry(evaluation, row, entry) for entry in found[number]]
+            lists.append(_RankedList(result.name, looked, pictures))
+        probes.append(_Probe(kind, _Picture(thumbnail(path), "probe", query_id), lists))
+    return probes
+
+
+def _looks(look: Look | None, path: Path) -> Mapping[str, NDArray[np.floating]]:
+    """Nothing for a picture that can no longer be read: its thumbnail is a grey box too."""
+    try:
+        return look(path) if look else {}
+    except UnreadableImageError:
+        return {}
+
+
+def _chosen(evaluation: Evaluation) -> list[tuple[str, int]]:
+    """A few queries of each kind, spread over the query list."""
+    first, last = evaluation.exits[0].scores, evaluation.exits[-1].scores
+    kinds = {
+        "easy": (first.first_match == 0) & (last.first_match == 0),
+        "hard": (first.first_match > 0) & (last.first_match == 0),
+        "missed": last.first_match > 0,
+    }
+    chosen = []
+    for kind, rows in kinds.items():
+        found = np.flatnonzero(rows)
+        count = min(WANTED[kind], len(found))
+        chosen += [(kind, int(found[place])) for place in np.linspace(0, len(found) - 1, count).astype(int)]
+    return chosen
+
+
+def _entry(evaluation: Evaluation, row: int, entry: int) -> _Picture:
+    gallery = evaluation.gallery
+    right = gallery.people[entry] == evaluation.query.people[row]
+    data = thumbnail(evaluation.benchmark.root / gallery.ids[entry])
+    return _Picture(data, "right" if right else "wrong", gallery.ids[entry])

@@ -1,0 +1,156 @@
+"""Six cameras: where they hang, what they look at, and what they make of colour and sharpness."""
+
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from dare.synthetic.arrays import Floats
+from dare.synthetic.chance import Purpose, grain, stream
+from dare.synthetic.colours import Colour
+from dare.synthetic.figure import Light
+from dare.synthetic.recipe import Recipe
+from dare.synthetic.scenery import draw_scenery
+
+HEIGHT, WIDTH = 128, 64
+
+CURVE_STEPS = 4
+"""Entries of a tone curve per grey level, so that darkness keeps its steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What a camera is like before recipe and seed.
+
+    Attributes:
+        pitch: degrees that it looks down.
+        headings: degrees of the two ways along which people pass it; 0 comes towards the camera.
+        exposure, gamma: natural logarithms of the gain and of the exponent of the tone curve.
+        contrast, saturation: what is added to 1.
+        fog: grey levels added.
+        blur: radius in pixels.
+        shrink: how many times smaller the sensor sees a person.
+        noise: grey levels, a standard deviation.
+        quality: of its JPEG files, from 1 to 95.
+        ambient: share of the light that comes from everywhere.
+        ground, wall, horizon: of its scenery.
+    """
+
+    pitch: float
+    headings: tuple[float, float]
+    exposure: float
+    gamma: float
+    contrast: float
+    saturation: float
+    fog: float
+    blur: float
+    shrink: float
+    noise: float
+    quality: int
+    ambient: float
+    ground: Colour
+    wall: Colour
+    horizon: float
+
+
+# One row per camera, in the order of the attributes.
+SITES = (
+    Site(8, (0, 180), 0, 0, 0, 0, 0, 0, 1, 2, 90, 0.62, (150, 148, 142), (120, 130, 110), 0.42),
+    Site(14, (60, -120), -0.22, 0.12, -0.15, -0.2, 6, 0.5, 1.25, 4, 75, 0.5, (118, 122, 112), (160, 140, 120), 0.36),
+    Site(22, (-80, 100), 0.14, -0.12, 0.12, 0.15, 0, 0.3, 1, 2.5, 85, 0.45, (165, 150, 130), (100, 100, 112), 0.2),
+    Site(6, (25, -155), -0.06, 0.05, -0.25, -0.35, 22, 0.7, 1.5, 4, 65, 0.75, (110, 130, 92), (148, 152, 160), 0.45),
+    Site(17, (150, -30), 0.08, -0.05, 0.08, 0.05, 0, 0.2, 1.1, 3, 80, 0.6, (132, 134, 146), (90, 116, 84), 0.3),
+    Site(27, (-50, 130), -0.22, 0.14, -0.1, -0.15, 4, 0.9, 1.7, 7, 60, 0.55, (92, 90, 92), (120, 104, 100), 0.12),
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Camera:
+    """A camera under one recipe and seed.
+
+    Attributes:
+        pitch, headings: radians.
+        tint: gain per channel.
+        saturation: multiplies what differs from grey.
+        curve: (256 * 2 * CURVE_STEPS,), the level that each exposed level becomes.
+        spread: standard deviation of the logarithm of a frame's gain.
+        blur, shrink, noise, quality: as in `Site`, as strong as the recipe says.
+        softness: the recipe's.
+        light: what falls on people.
+        scenery: (SIDE, SIDE, 3), read only.
+    """
+
+    pitch: float
+    headings: tuple[float, float]
+    tint: Colour
+    saturation: float
+    curve: NDArray[np.uint8]
+    spread: float
+    blur: float
+    shrink: float
+    softness: float
+    noise: float
+    quality: int
+    light: Light
+    scenery: Floats
+
+    def develop(self, scene: Floats, rng: Generator) -> NDArray[np.uint8]:
+        """What the camera stores of a scene, (HEIGHT, WIDTH, 3)."""
+        gain = math.exp(rng.normal(0, self.spread))
+        tint = [gain * level * math.exp(rng.normal(0, 0.24 * self.spread)) for level in self.tint]
+        across = np.linspace(-1, 1, WIDTH, dtype=np.float32)[None, :, None] * np.float32(rng.normal(0, 0.08))
+        down = np.linspace(-1, 1, HEIGHT, dtype=np.float32)[:, None, None] * np.float32(rng.normal(0, 0.06))
+        exposed = scene * np.array(tint, np.float32) * (1 + across + down)
+        grey = ((exposed[:, :, 0] + exposed[:, :, 1] + exposed[:, :, 2]) * np.float32(1 / 3))[:, :, None]
+        exposed = grey + (exposed - grey) * np.float32(self.saturation)
+        steps = np.clip(exposed * CURVE_STEPS, 0, len(self.curve) - 1).astype(np.int16)
+        picture = self._softened(Image.fromarray(self.curve[steps]), rng)
+        noisy = np.asarray(picture, np.float32) + grain(rng, (HEIGHT, WIDTH, 3)) * np.float32(self.noise)
+        return np.clip(noisy, 0, 255).astype(np.uint8)
+
+    def _softened(self, picture: Image.Image, rng: Generator) -> Image.Image:
+        shrink = self.shrink * math.exp(rng.normal(0, 0.12 * self.softness))
+        if shrink > 1.08:
+            size = max(8, int(WIDTH / shrink)), max(16, int(HEIGHT / shrink))
+            small = picture.resize(size, Image.Resampling.BILINEAR)
+            picture = small.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+        radius = self.blur * rng.uniform(0.5, 1.3)
+        return picture.filter(ImageFilter.GaussianBlur(radius)) if radius > 0.25 else picture
+
+
+@functools.lru_cache(maxsize=len(SITES))  # scenery takes as long to draw as several people
+def open_camera(recipe: Recipe, seed: int, number: int) -> Camera:
+    """A camera by its number in file names, from 1 to 6."""
+    site, strength = SITES[number - 1], recipe.camera_strength
+    rng = stream(seed, Purpose.CAMERA, number)
+    channels = [math.exp(strength * min(max(rng.normal(0, 0.07), -0.11), 0.11)) for _ in range(3)]
+    gain = math.exp(strength * site.exposure) * 3 / sum(channels)
+    red, green, blue = (gain * channel for channel in channels)
+    side = rng.uniform(-1, 1)
+    light = (0.7 * math.sin(side), 0.55, 0.6 * math.cos(side))
+    length = math.hypot(*light)
+    return Camera(
+        pitch=math.radians(site.pitch),
+        headings=(math.radians(site.headings[0]), math.radians(site.headings[1])),
+        tint=(red, green, blue),
+        saturation=1 + strength * site.saturation,
+        curve=_curve(1 + strength * site.contrast, strength * site.fog, math.exp(strength * site.gamma)),
+        spread=0.05 * strength,
+        blur=site.blur * recipe.softness,
+        shrink=1 + (site.shrink - 1) * recipe.softness,
+        softness=recipe.softness,
+        noise=site.noise,
+        quality=site.quality,
+        light=Light((light[0] / length, light[1] / length, light[2] / length), site.ambient),
+        scenery=draw_scenery(number - 1, site.ground, site.wall, site.horizon, recipe.background_contrast, rng),
+    )
+
+
+def _curve(contrast: float, fog: float, gamma: float) -> NDArray[np.uint8]:
+    """Exposed level, in steps -> stored level: contrast around 110, fog, gamma."""
+    levels = ((step / CURVE_STEPS - 110) * contrast + 110 + fog for step in range(2 * 256 * CURVE_STEPS))
+    return np.array([int(255 * (min(max(level, 0), 255) / 255) ** gamma) for level in levels], np.uint8)

@@ -1,0 +1,237 @@
+"""Colours of what is seen of a person: cloth with its pattern, logos, openings, skin, shoes and straps.
+
+Edges of patterns are thresholds on coordinates, which is why these come from sums, products and square roots
+alone: those are the same on every machine, sines and arc tangents are not.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from dare.synthetic.arrays import Floats, Mask
+from dare.synthetic.colours import Colour, brightened
+from dare.synthetic.look import Logo, Look, Pattern
+from dare.synthetic.noise import value_noise
+from dare.synthetic.raster import Part
+from dare.synthetic.surface import Surface
+
+SLEEVE = (Part.UPPER_ARM, Part.FOREARM)
+LEG = (Part.THIGH, Part.SHIN)
+
+
+def paint(seen: Surface, look: Look) -> Floats:
+    """The colour of every visible pixel before light falls on it, (N, 3). Later layers cover earlier ones."""
+    colours = _base(look)[seen.part]
+    torso = seen.shows(Part.TORSO)
+    _paint_top(colours, seen, look, torso)
+    _paint_opening(colours, seen, look, torso)
+    for logo, facing in ((look.top.chest_logo, 1), (look.top.back_logo, -1)):
+        if logo.kind != "none":
+            _paint_logo(colours, seen, look, torso, logo, facing)
+    _paint_sleeves(colours, seen, look)
+    _paint_bottom(colours, seen, look, torso)
+    _paint_straps(colours, seen, look, torso)
+    eyes = seen.shows(Part.SKIN) & (seen.chest > 0) & (np.abs(seen.rise - 0.935) < 0.006)
+    _dye(colours, eyes, _darker(look.head.skin))
+    return colours
+
+
+def _dye(colours: Floats, where: Mask, colour: Colour) -> None:
+    colours[where] = colour
+
+
+def _darker(colour: Colour) -> Colour:
+    red, green, blue = (0.62 * level for level in colour)
+    return red, green, blue
+
+
+def _base(look: Look) -> Floats:
+    """One colour per part, (P, 3)."""
+    sleeve = look.top.sleeve_colour or look.top.colour
+    base: dict[Part, Colour] = {
+        Part.SKIN: look.head.skin,
+        Part.HAIR: look.head.hair,
+        Part.TORSO: look.top.colour,
+        Part.UPPER_ARM: sleeve,
+        Part.FOREARM: sleeve,
+        Part.HAND: look.head.skin,
+        Part.THIGH: look.bottom.colour,
+        Part.SHIN: look.bottom.colour,
+        Part.SHOE: look.bottom.shoes,
+        Part.SKIRT: look.bottom.colour,
+        Part.COAT: look.top.colour,
+        Part.HOOD: sleeve,
+        Part.HAT: look.head.hat,
+        Part.BAG: look.bag.colour,
+        Part.BAG_POCKET: look.bag.pocket_colour,
+    }
+    return np.array([base[part] for part in Part], np.float32)
+
+
+def _paint_top(colours: Floats, seen: Surface, look: Look, torso: Mask) -> None:
+    pattern = look.top.pattern
+    if pattern.kind == "plain":
+        return
+    cloth = torso | seen.shows(Part.COAT)
+    arms = np.zeros_like(torso)
+    if look.top.sleeve_colour is None and pattern.kind not in ("band", "yoke"):
+        arms = seen.shows(*SLEEVE)
+        cloth |= arms
+    around = _angle(seen.x[cloth], seen.chest[cloth]) * np.float32(0.085 * look.body.stature)
+    around = np.where(arms[cloth], seen.z[cloth], around)
+    if pattern.kind == "band":
+        band = np.abs(seen.rise[cloth] - pattern.level) < 0.8 * pattern.width
+        colours[cloth] = np.where(band[:, None], np.array(pattern.band_colour, np.float32), colours[cloth])
+        return
+    light = PATTERN_SHAPES[pattern.kind](around, seen.y[cloth], look.body.stature, pattern)
+    dark_tone, light_tone = np.array(pattern.tones, np.float32)
+    colours[cloth] = np.where(light[:, None], light_tone, dark_tone)
+
+
+def _angle(x: Floats, z: Floats) -> Floats:
+    """The direction of (x, z) in radians from z, right to 0.004: the arc tangent from exact operations only.
+
+    Source: Rajan et al., "Efficient Approximations for the Arctangent Function", IEEE Signal Processing
+    Magazine, 2006, equation 9.
+    """
+    wide, deep = np.abs(x), np.abs(z)
+    steep = wide > deep
+    ratio = np.minimum(wide, deep) / (np.maximum(wide, deep) + np.float32(1e-9))
+    octant = ratio * (np.float32(np.pi / 4 + 0.273) - np.float32(0.273) * ratio)
+    quadrant = np.where(steep, np.float32(np.pi / 2) - octant, octant)
+    result: Floats = np.copysign(np.where(z < 0, np.float32(np.pi) - quadrant, quadrant), x)
+    return result
+
+
+def _stripes(coordinate: Floats, period: float, phase: float = 0.0) -> Mask:
+    return _within_period(coordinate, period, phase) < 0.5
+
+
+def _within_period(coordinate: Floats, period: float, phase: float) -> Floats:
+    """From 0 to 1 within each period."""
+    turns = coordinate * np.float32(1 / period) + np.float32(phase)
+    result: Floats = turns - np.floor(turns)
+    return result
+
+
+def _checks(around: Floats, y: Floats, stature: float, pattern: Pattern) -> Mask:
+    return _stripes(around, pattern.period, pattern.phase) ^ _stripes(y, pattern.period, pattern.phase)
+
+
+def _dots(around: Floats, y: Floats, stature: float, pattern: Pattern) -> Mask:
+    across = _within_period(around, pattern.period, pattern.phase) - 0.5
+    down = _within_period(y, pattern.period, pattern.phase) - 0.5
+    half_the_area: Mask = across * across + down * down < 0.5 / np.pi
+    return half_the_area
+
+
+def _camouflage(around: Floats, y: Floats, stature: float, pattern: Pattern) -> Mask:
+    scale = np.float32(1.1 / pattern.period)
+    patches: Mask = value_noise(around * scale + 50, y * scale + 50, pattern.seed) > 0.5
+    return patches
+
+
+# Where the lighter of the two tones is, about half of the cloth: (metres around, metres up, stature, pattern).
+PATTERN_SHAPES: dict[str, Callable[[Floats, Floats, float, Pattern], Mask]] = {
+    "stripes across": lambda around, y, stature, p: _stripes(y, p.period, p.phase),
+    "wide stripes": lambda around, y, stature, p: _stripes(y, 0.24, p.phase),
+    "stripes down": lambda around, y, stature, p: _stripes(around, 0.8 * p.period, p.phase),
+    "diagonals": lambda around, y, stature, p: _stripes(around + y, p.period, p.phase),
+    "checks": _checks,
+    "dots": _dots,
+    "camouflage": _camouflage,
+    "yoke": lambda around, y, stature, p: y > (p.level + 0.02) * stature,
+}
+
+
+def _paint_opening(colours: Floats, seen: Surface, look: Look, torso: Mask) -> None:
+    top = look.top
+    if top.opening == "closed":
+        return
+    front = torso & (seen.chest > 0)
+    aside = np.abs(seen.x)
+    if top.opening == "open":
+        half_width = 0.55 * top.opening_width * look.body.stature * (1.2 * seen.rise)
+        _dye(colours, front & (aside < half_width), top.inner_colour)
+    elif top.opening == "zip":
+        _dye(colours, front & (aside < 0.011), brightened(top.colour, 70))
+    else:
+        spots = _within_period(seen.y, 0.09, 0.0) < 0.39
+        _dye(colours, front & (aside < 0.013) & spots, brightened(top.colour, -70))
+
+
+def _paint_logo(colours: Floats, seen: Surface, look: Look, torso: Mask, logo: Logo, facing: int) -> None:
+    x = (seen.x * facing - logo.sideways * look.body.stature / 1.7) * (1 / logo.half_size)
+    y = (seen.rise - logo.height) * (look.body.stature / logo.half_size)
+    _dye(colours, torso & LOGO_SHAPES[logo.kind](x, y) & (seen.z * facing > 0), logo.colour)
+
+
+# Within about one unit around the middle, y upwards.
+LOGO_SHAPES: dict[str, Callable[[Floats, Floats], Mask]] = {
+    "square": lambda x, y: (np.abs(x) < 0.9) & (np.abs(y) < 0.9),
+    "disc": lambda x, y: x * x + y * y < 1,
+    "cross": lambda x, y: ((np.abs(x) < 0.35) & (np.abs(y) < 1.1)) | ((np.abs(y) < 0.35) & (np.abs(x) < 1.1)),
+    "bars": lambda x, y: (np.abs(x) < 1.3) & (np.abs(y) < 1.0) & (_within_period(y, 1 / 1.5, 0.0) < 0.55),
+    "triangle": lambda x, y: (y > -0.8) & (np.abs(x) < 0.6 * (1 - y)),
+}
+
+
+def _paint_sleeves(colours: Floats, seen: Surface, look: Look) -> None:
+    upper, fore = seen.shows(Part.UPPER_ARM), seen.shows(Part.FOREARM)
+    top = look.top
+    if top.sleeves == "short":
+        _dye(colours, (upper & (seen.along > 0.62)) | fore, look.head.skin)
+    elif top.sleeves == "none":
+        _dye(colours, (upper & (seen.along > 0.08)) | fore, look.head.skin)
+    elif top.sleeves == "three-quarter":
+        _dye(colours, fore & (seen.along > 0.35), look.head.skin)
+    elif top.cuff_colour is not None:
+        _dye(colours, fore & (seen.along > 0.72), top.cuff_colour)
+
+
+def _paint_bottom(colours: Floats, seen: Surface, look: Look, torso: Mask) -> None:
+    bottom = look.bottom
+    legs, thigh, shin = seen.shows(*LEG), seen.shows(Part.THIGH), seen.shows(Part.SHIN)
+    seat = torso & (seen.rise < look.top.hem) & (not look.top.coat)
+    _dye(colours, seat, bottom.colour)
+    _paint_bottom_pattern(colours, seen, look, legs | seat | seen.shows(Part.SKIRT), legs)
+    if bottom.side_stripe is not None and bottom.kind in ("trousers", "cropped"):
+        _dye(colours, legs & (np.abs(seen.normal_sideways) > 0.8), bottom.side_stripe)
+    bare = look.head.skin if bottom.tights is None or bottom.kind != "skirt" else bottom.tights
+    if bottom.kind == "shorts":
+        _dye(colours, shin | (thigh & (seen.along > 0.8)), bare)
+    elif bottom.kind == "skirt":
+        _dye(colours, legs, bare)
+    elif bottom.kind == "cropped":
+        _dye(colours, shin & (seen.along > 0.55), bare)
+    if bottom.kind != "trousers":
+        _dye(colours, shin & (seen.along > 0.86), bottom.socks)
+    if bottom.soles is not None:
+        _dye(colours, seen.shows(Part.SHOE) & (seen.normal_y > 0.55), bottom.soles)
+
+
+def _paint_bottom_pattern(colours: Floats, seen: Surface, look: Look, cloth: Mask, legs: Mask) -> None:
+    pattern = look.bottom.pattern
+    dark_tone, light_tone = np.array(look.bottom.tones, np.float32)
+    if pattern in ("checks", "stripes down"):
+        around = _angle(seen.x[cloth], seen.z[cloth]) * np.float32(0.08 * look.body.stature)
+        light = _stripes(np.where(legs[cloth], seen.z[cloth], around), 0.05, 0.3)
+        if pattern == "checks":
+            light ^= _stripes(seen.y[cloth], 0.09)
+        colours[cloth] = np.where(light[:, None], light_tone, dark_tone)
+    elif pattern == "faded":
+        # Palest on the thighs, darkest at the ankles.
+        paler = 22 * np.cos((seen.rise[cloth] - np.float32(0.37)) * 11)
+        colours[cloth] += paler[:, None]
+    elif pattern == "knee patch":
+        _dye(colours, legs & (np.abs(seen.rise - 0.265) < 0.03), look.bottom.tones[1])
+
+
+def _paint_straps(colours: Floats, seen: Surface, look: Look, torso: Mask) -> None:
+    bag, stature = look.bag, look.body.stature
+    if bag.kind == "backpack":
+        straps = (np.abs(np.abs(seen.x) - 0.048 * stature) < 0.016) & (seen.rise > 0.63)
+        _dye(colours, torso & straps & (seen.chest > 0), bag.colour)
+    elif bag.kind == "shoulder bag":
+        across = np.abs(seen.x * bag.side + (seen.rise - 0.66) * (0.55 * stature)) < 0.022
+        _dye(colours, torso & across, bag.colour)

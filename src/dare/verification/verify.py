@@ -1,0 +1,361 @@
+"""Is this the same person? A threshold for a rate of false matches and a calibrated probability, at every exit.
+
+`fit_verifier` finds them on half of a data set's people, drawn by chance, and says how they do on the other half.
+`Verifier.same_person` answers for two vectors, `compare` for two pictures.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dare.datasets.sample import DISTRACTOR, JUNK
+from dare.evaluation.evaluate import Distance, Evaluation
+from dare.gallery.errors import MismatchError
+from dare.identification.answer import Picture, prepared
+from dare.images.reading import prepare, read_resized, ten_crops
+from dare.retrieval.distances import normalised
+from dare.retrieval.embeddings import Embeddings
+from dare.retrieval.pooling import Pooling
+from dare.retrieval.space import Space, check_space, entry_exit
+from dare.runners.runner import Runner
+from dare.verification.decisions import (
+    RULE_OF_THREE,
+    Calibration,
+    Curve,
+    Errors,
+    Threshold,
+    check_prior,
+    check_rate,
+    errors_at,
+    find_threshold,
+)
+from dare.verification.pairs import Pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether two pictures show one person.
+
+    Attributes:
+        same: whether they are nearer than the threshold.
+        probability: that they show one person, given the prior.
+        distance, threshold: what was compared.
+        exit: at which, counted from 0.
+        prior: how likely one person was before anybody looked.
+    """
+
+    same: bool
+    probability: float
+    distance: float
+    threshold: float
+    exit: int
+    prior: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExitVerifier:
+    """What was found at one exit.
+
+    Attributes:
+        name: of the exit.
+        dimensions: of its vectors.
+        threshold: for the rate of false matches that was asked for.
+        calibration: from distances to probabilities.
+        fitted: what the threshold gets wrong on the people it was found on.
+        measured: what it gets wrong on the others. This is what to expect.
+        calibration_error: expected calibration error on the others, at the verifier's prior.
+        curve: both rates of errors at all thresholds, on the others.
+    """
+
+    name: str
+    dimensions: int
+    threshold: Threshold
+    calibration: Calibration
+    fitted: Errors
+    measured: Errors
+    calibration_error: float
+    curve: Curve
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.dimensions, int) or self.dimensions < 1 or not 0 <= self.calibration_error <= 1:
+            raise ValueError(
+                f"expected at least one dimension and a calibration error from 0 to 1, got {self.dimensions} and "
+                f"{self.calibration_error}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """Says whether two vectors of a network show one person.
+
+    Attributes:
+        model: digest of the network; other networks' vectors have other distances.
+        exits: an `ExitVerifier` each.
+        false_match_rate: that the thresholds are for.
+        prior: how likely two pictures show one person before anybody looks, unless a question says otherwise.
+        distance: "euclidean"; with "cosine", Euclidean distances of vectors scaled to length 1.
+        crops: per picture, of which vectors are means.
+        tracklets: how tracklets became the vectors, "mean", "max" or "unknown"; "" for vectors of single pictures.
+        about: how it was found, for people to read.
+        space: of the vectors: "own" if both of a pair are of one exit; "shared" if the second one, as a gallery keeps
+            it, is of the last exit, whatever the exit of the first.
+    """
+
+    model: str
+    exits: tuple[ExitVerifier, ...]
+    false_match_rate: float
+    prior: float
+    distance: Distance
+    crops: int
+    tracklets: str
+    about: dict[str, Any]
+    space: Space = "own"
+
+    def __post_init__(self) -> None:
+        if not self.exits:
+            raise ValueError("a verifier needs at least one exit")
+        if self.distance not in get_args(Distance):
+            raise ValueError(f"distance must be one of {', '.join(get_args(Distance))}, got {self.distance!r}")
+        if self.crops not in (1, 10):
+            raise ValueError(f"vectors are of 1 crop or the mean of 10, got {self.crops}")
+        if self.tracklets not in ("", "unknown", *get_args(Pooling)):
+            raise ValueError(f"tracklets are pooled by mean or max, in an unknown way or not, got {self.tracklets!r}")
+        check_rate(self.false_match_rate)
+        check_prior(self.prior)
+        check_space(self.space, [at.dimensions for at in self.exits])
+
+    def same_person(
+        self,
+        first: NDArray[np.floating],
+        second: NDArray[np.floating],
+        exit: int = -1,
+        *,
+        prior: float | None = None,
+    ) -> Verdict:
+        """Whether two vectors (D,) show one person.
+
+        Args:
+            first, second: of the exits that `exits_of_pair` names.
+            exit: counted from 0; the last by default.
+            prior: how likely that is before anybody looks; by default the verifier's.
+
+        Raises:
+            ValueError: vectors of another size, or not of finite real numbers; an unknown exit.
+        """
+        number = self.exit_number(exit)
+        at, prior = self.exits[number], self.prior if prior is None else prior
+        vectors = [np.asarray(vector).ravel() for vector in (first, second)]
+        expected = f"expected two vectors of {at.dimensions} finite numbers, as {at.name} gives, got"
+        if any(len(vector) != at.dimensions for vector in vectors):
+            raise ValueError(f"{expected} {len(vectors[0])} and {len(vectors[1])}")
+        if any(np.iscomplexobj(vector) or not np.isfinite(vector).all() for vector in vectors):
+            raise ValueError(f"{expected} NaN, infinity or complex numbers")
+        pair = np.stack(vectors).astype(np.float64)
+        if self.distance == "cosine":
+            pair = normalised(pair).astype(np.float64)
+        distance = float(np.float32(np.linalg.norm(pair[0] - pair[1])))
+        probability = float(at.calibration.probability(distance, prior))
+        return Verdict(distance < at.threshold.distance, probability, distance, at.threshold.distance, number, prior)
+
+    def exit_number(self, exit: int) -> int:
+        """An exit counted from 0, or from -1 backwards, counted from 0."""
+        if not -len(self.exits) <= exit < len(self.exits):
+            raise ValueError(f"there are {len(self.exits)} exits, counted from 0, got {exit}")
+        return exit % len(self.exits)
+
+    def exits_of_pair(self, exit: int) -> tuple[int, int]:
+        """Of which exits the two vectors are, counted from 0: of the one asked for, the second in a shared space of the
+        last one."""
+        number = self.exit_number(exit)
+        return number, entry_exit(self.space, number, len(self.exits))
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the figures should know."""
+        notes = []
+        wanted = RULE_OF_THREE / self.false_match_rate
+        couples = min(min(at.fitted.couples, at.measured.couples) for at in self.exits)
+        if couples < wanted:
+            notes.append(
+                f"a rate of {self.false_match_rate:g} wants impostor pairs of {wanted:,.0f} couples of people (rule of "
+                f"three), and here are {couples:,}; mind how wide the intervals are"
+            )
+        for at in self.exits:
+            rate = at.measured.false_match
+            if not rate.low <= self.false_match_rate <= rate.high:
+                notes.append(f"{at.name}: on the other people {rate} % are false matches, not what was asked for")
+        return notes
+
+
+def fit_verifier(
+    evaluation: Evaluation,
+    *,
+    false_match_rate: float = 0.001,
+    prior: float = 0.5,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Verifier:
+    """Find thresholds and calibrations on half of a benchmark's people, and measure them on the other half.
+
+    Pairs are those of queries and gallery entries that scoring compares: not junk, not one person at one camera;
+    distractors are strangers. Query people are halved by chance, and so are people of the gallery alone and
+    distractors; pairs across the halves are not used. Where exits share a space, an entry's vector is of the last exit.
+
+    Args:
+        evaluation: of the network's own distances: no learnt metric, no re-ranking, no multi-query.
+        false_match_rate: the share of impostor pairs that may be taken for one person.
+        prior: how likely two pictures show one person before anybody looks.
+        seed: of the halves and of the bootstrap.
+        on_progress: called with exits done and in all.
+
+    Raises:
+        ValueError: fewer than four people among the queries, too few impostor pairs for the rate, no genuine pairs.
+    """
+    check_settings(false_match_rate, prior, seed)
+    for given, what in (
+        (evaluation.metric, "a learnt metric"),
+        (evaluation.rerank, "re-ranking"),
+        (evaluation.multi_query, "multi-query"),
+    ):
+        if given:
+            raise ValueError(
+                f"thresholds are of a network's own vectors, two at a time, got an evaluation by {what}; leave it out"
+            )
+    sides = _halves(evaluation.query, evaluation.gallery, seed)
+    names = [result.name for result in evaluation.exits]
+    exits = []
+    for number, name in enumerate(names):
+        known, others = (_pairs(query, gallery, number, evaluation.distance) for query, gallery in sides)
+        counts, other_counts = known.counts(), others.counts()
+        threshold = find_threshold(known, counts, false_match_rate, seed)
+        calibration = Calibration.of(counts, known.genuine_people, known.impostor_couples)
+        fitted, measured = (
+            errors_at(pairs, pairs_counts, threshold.distance, seed)
+            for pairs, pairs_counts in ((known, counts), (others, other_counts))
+        )
+        error, curve = calibration.error(other_counts, prior), Curve.of(other_counts)
+        size = evaluation.query.exits()[number].shape[1]
+        exits.append(ExitVerifier(name, size, threshold, calibration, fitted, measured, error, curve))
+        on_progress(number + 1, len(names))
+    return Verifier(
+        evaluation.query.model,
+        tuple(exits),
+        false_match_rate,
+        prior,
+        evaluation.distance,
+        evaluation.query.crops,
+        evaluation.tracklets,
+        {
+            "data": evaluation.benchmark.name,
+            "seed": seed,
+            "people": exits[0].fitted.people,
+            "other_people": exits[0].measured.people,
+        },
+        evaluation.query.space,
+    )
+
+
+def check_settings(false_match_rate: float, prior: float, seed: int) -> None:
+    """Raise the ValueError of `fit_verifier` before any work is done."""
+    check_rate(false_match_rate)
+    check_prior(prior)
+    if seed < 0:
+        raise ValueError(f"a seed is at least 0, got {seed}")
+
+
+def check_people(asked: ArrayLike) -> NDArray[np.integer]:
+    """Who is among people asked for, each once; raises the ValueError of `fit_verifier` if they are too few."""
+    people = np.setdiff1d(asked, [JUNK])
+    if len(people) < 4:
+        raise ValueError(
+            f"thresholds are found on half of the people, so queries need at least four, got {len(people)}"
+        )
+    return people
+
+
+def compare(
+    first: Picture, second: Picture, runner: Runner, verifier: Verifier, *, exit: int = -1, prior: float | None = None
+) -> Verdict:
+    """Whether two pictures show one person; the network runs as far as the exit and no further.
+
+    Where exits share a space the first picture is looked at as a query, which leaves at the exit, and the second one as
+    an entry of a gallery, which goes through the whole network.
+
+    Args:
+        exit: counted from 0; the last by default.
+        prior: as in `Verifier.same_person`.
+
+    Raises:
+        MismatchError: the verifier is for another network, or for tracklets.
+        UnreadableImageError: a picture cannot be read.
+    """
+    if not verifier.model or runner.digest != verifier.model:
+        raise MismatchError(
+            f"the thresholds are for model {verifier.model[:12] or 'unknown'}, this is model "
+            f"{runner.digest[:12] or 'unknown'}; find thresholds for this one with dare threshold"
+        )
+    if len(verifier.exits) != len(runner.exit_names):
+        raise MismatchError(f"thresholds of {len(verifier.exits)} exits, the network has {len(runner.exit_names)}")
+    if verifier.tracklets:
+        raise MismatchError(
+            f"the thresholds are for tracklets (pooling: {verifier.tracklets}), whose vectors lie nearer than those of "
+            "single pictures; give the tracklets' vectors to Verifier.same_person, or find thresholds for pictures"
+        )
+    pair = verifier.exits_of_pair(exit)
+    if prior is not None:
+        check_prior(prior)
+    vectors = [
+        np.mean([next(islice(runner.exits(batch), number, None))[0] for batch in _crops(picture, runner, verifier)], 0)
+        for picture, number in zip((first, second), pair, strict=True)
+    ]
+    at = verifier.exits[pair[0]]
+    if len(vectors[0]) != at.dimensions:
+        raise MismatchError(
+            f"the thresholds are for vectors of {at.dimensions} numbers at {at.name}, the network gives "
+            f"{len(vectors[0])}; find them again with dare threshold"
+        )
+    return verifier.same_person(vectors[0], vectors[1], pair[0], prior=prior)
+
+
+def _crops(picture: Picture, runner: Runner, verifier: Verifier) -> list[NDArray[np.float32]]:
+    """A picture as the network takes it, (1, 3, H, W), or its ten crops."""
+    if verifier.crops == 1:
+        return [prepared(picture, runner)[None]]
+    if isinstance(picture, np.ndarray):
+        raise ValueError(
+            f"vectors are means over {verifier.crops} crops, which a prepared picture lacks; give its file"
+        )
+    size = runner.preparation
+    pixels = read_resized(Path(picture), *size.uncropped)[None]
+    return [prepare(crop, size) for crop in ten_crops(pixels, size.height, size.width)]
+
+
+def _halves(query: Embeddings, gallery: Embeddings, seed: int) -> list[tuple[Embeddings, Embeddings]]:
+    """Query and gallery rows of two halves of the people."""
+    asked = check_people(query.people)
+    random = np.random.default_rng(seed)
+    chosen = _half(asked, random)
+    alone = _half(np.setdiff1d(gallery.people, [*asked, JUNK, DISTRACTOR]), random)
+    in_first = np.isin(gallery.people, [*chosen, *alone])
+    if DISTRACTOR not in asked:
+        in_first[_half(np.flatnonzero(gallery.people == DISTRACTOR), random)] = True
+    asked_in_first = np.isin(query.people, chosen)
+    return [
+        (query.rows(np.flatnonzero(asked_in_first == side)), gallery.rows(np.flatnonzero(in_first == side)))
+        for side in (True, False)
+    ]
+
+
+def _half(values: NDArray[np.integer], random: np.random.Generator) -> NDArray[np.integer]:
+    return random.permutation(values)[: len(values) // 2]
+
+
+def _pairs(query: Embeddings, gallery: Embeddings, exit: int, distance: Distance) -> Pairs:
+    q, g = query.exits_against(gallery)[exit]
+    vectors = (normalised(q), normalised(g)) if distance == "cosine" else (q, g)
+    return Pairs(*vectors, query, gallery)

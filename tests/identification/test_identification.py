@@ -1,0 +1,331 @@
+"""From pictures to answers: exits live and in replay, deadlines on a clock of our own, what cannot be answered."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import save_picture
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dare import (
+    Chance,
+    DaRe,
+    Embeddings,
+    Entry,
+    ExitCosts,
+    ExitPolicy,
+    ExitTimes,
+    Labels,
+    MemoryGallery,
+    Preparation,
+    RunningQuantile,
+    Sample,
+    Steered,
+    Thresholds,
+    Where,
+    answers,
+    embed,
+    geometric_shares,
+    identify,
+    identify_stream,
+    open_runner,
+    replay,
+)
+from dare.anytime.nearest import Allowed, nearest_two
+from dare.gallery.errors import MismatchError
+from dare.identification.answer import DeadlineTooShortError
+from dare.images.reading import UnreadableImageError
+from dare.models.checkpoints import Architecture, Checkpoint, save_checkpoint
+from dare.models.macs import count_macs
+from dare.retrieval.space import Space
+from dare.runners.runner import Runner, Walk
+
+QUERIES, GALLERY = 30, 40
+
+
+Filled = tuple[MemoryGallery, Labels, Labels, list[np.ndarray]]
+"""A gallery, the labels of queries and entries, and the queries' vectors per exit."""
+
+
+def make_runner(folder: Path, space: Space = "own") -> Runner:
+    """A network of random weights, so that its exits share a space is only said."""
+    import torch
+
+    torch.manual_seed(3)
+    architecture = Architecture("slim", embedding_dim=8)
+    model: DaRe = architecture.build()
+    with torch.no_grad():
+        for _ in range(40):
+            model.train()(torch.randn(32, 3, 64, 32))  # so that vectors have a size
+    path = folder / "model.safetensors"
+    save_checkpoint(path, Checkpoint(model, architecture, Preparation(64, 32), count_macs(model, 64, 32), space=space))
+    return open_runner(path)
+
+
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    return make_runner(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("pictures")
+    return [save_picture(folder / f"{number}.jpg", number) for number in range(QUERIES + GALLERY)]
+
+
+@pytest.fixture(scope="module")
+def filled(runner: Runner, pictures: list[Path]) -> Filled:
+    gallery, *labels, found = fill(runner, pictures)
+    return gallery, *labels, [vectors[:QUERIES] for vectors in found.exits()]
+
+
+def fill(runner: Runner, pictures: list[Path]) -> tuple[MemoryGallery, Labels, Labels, Embeddings]:
+    """A gallery, the labels of queries and entries, and the vectors of both."""
+    random = np.random.default_rng(0)
+    people, cameras = random.integers(0, 8, len(pictures)), random.integers(1, 4, len(pictures))
+    found = embed(runner, [Sample((p,), 0, 0) for p in pictures])
+    gallery = MemoryGallery(runner.digest, [rows.shape[1] for rows in found.exits()], runner.space)
+    rows = slice(QUERIES, None)
+    entries = [Entry(p.name, int(who), int(where)) for p, who, where in zip(pictures, people, cameras, strict=True)]
+    gallery.add([vectors[rows] for vectors in found.entries()], entries[rows])
+    query, entry = Labels(people[:QUERIES], cameras[:QUERIES]), Labels(people[rows], cameras[rows])
+    return gallery, query, entry, found
+
+
+@pytest.fixture(scope="module", params=["own", "shared"])
+def network(
+    request: pytest.FixtureRequest, pictures: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Runner, MemoryGallery, Labels, Labels, Embeddings]:
+    runner = make_runner(tmp_path_factory.mktemp(request.param), request.param)
+    return runner, *fill(runner, pictures)
+
+
+def restricted(allowed: Allowed, query: Labels, number: int) -> Where | None:
+    person, camera = int(query.people[number]), int(query.cameras[number])
+    filters = {"paper": Where(not_seen=(person, camera)), "other-cameras": Where(not_cameras=(camera,)), "all": None}
+    return filters[allowed]
+
+
+@pytest.mark.parametrize("allowed", ["paper", "other-cameras", "all"])
+@pytest.mark.parametrize("confidence", ["margin", "nearness"])
+@pytest.mark.parametrize("micro_batch", [1, 4])
+@pytest.mark.parametrize("policy", ["quantile", "chance", "thresholds", "steered"])
+def test_live_and_replay_take_the_same_exits(
+    network: tuple[Runner, MemoryGallery, Labels, Labels, Embeddings],
+    pictures: list[Path],
+    policy: str,
+    micro_batch: int,
+    confidence: str,
+    allowed: Allowed,
+) -> None:
+    if policy == "steered" and micro_batch > 1:
+        return  # it steers by who has left, which is known later in a batch
+    runner, gallery, query, entry, found = network
+    vectors, entries = ([rows[part] for rows in found.exits()] for part in (slice(QUERIES), slice(QUERIES, None)))
+    against = [entries[exit if gallery.space == "own" else 3] for exit in range(4)]
+    two = [nearest_two(q, g, query, entry, allowed) for q, g in zip(vectors, against, strict=True)]
+    stored = np.stack([getattr(t, confidence) for t in two])
+    shares = geometric_shares(runner.costs, 0.6 * runner.costs.macs[-1])
+
+    def build() -> ExitPolicy:
+        if policy == "thresholds":
+            return Thresholds.learnt(stored, shares)
+        if policy == "steered":
+            return Steered(runner.costs, 0.6 * runner.costs.macs[-1])
+        return RunningQuantile(shares) if policy == "quantile" else Chance(shares, seed=3)
+
+    live = list(
+        identify_stream(
+            pictures[:QUERIES],
+            runner,
+            gallery,
+            build(),
+            micro_batch=micro_batch,
+            where=lambda number: restricted(allowed, query, number),
+            confidence=confidence,  # type: ignore[arg-type]
+        )
+    )
+    expected = replay(stored, build())
+    assert [answer.exit for answer in live] == expected.tolist()
+    assert len(set(expected.tolist())) == 4
+    assert all(answer.seconds > 0 for answer in live)
+    for number, answer in enumerate(live):
+        assert answer.macs == runner.costs.macs[answer.exit]
+        assert answer.confidence == pytest.approx(stored[answer.exit, number], rel=1e-3, abs=1e-5)
+        np.testing.assert_allclose(answer.vector, vectors[answer.exit][number], rtol=1e-3, atol=1e-5)
+
+
+def test_answers_come_one_per_exit_and_not_asking_is_stopping(
+    runner: Runner, pictures: list[Path], filled: Filled
+) -> None:
+    gallery = filled[0]
+    found = list(answers(pictures[0], runner, gallery, count=3))
+    assert [answer.exit for answer in found] == [0, 1, 2, 3]
+    assert [answer.macs for answer in found] == list(runner.costs.macs)
+    seconds = [answer.seconds for answer in found]
+    assert seconds == sorted(seconds)
+    for answer in found:
+        assert answer.hits.ids.shape == (1, 3)
+        expected = gallery.search(answer.exit, answer.vector[None], 3)
+        assert answer.hits.ids.tolist() == expected.ids.tolist()
+    with pytest.raises(ValueError, match="4 exits"):
+        next(answers(pictures[0], runner, gallery, times=ExitTimes((0.1, 0.2), (0.1, 0.2), (0.1, 0.1), 0.1, "two")))
+    (third, *_) = answers(pictures[0], runner, gallery, first=2)
+    assert third.exit == 2
+    best = identify(pictures[0], runner, gallery, count=3)
+    assert (best.exit, best.deadline_met) == (3, True)
+    assert identify(pictures[0], runner, gallery, policy=Thresholds([-np.inf] * 3)).exit == 0
+
+
+def test_a_picture_that_cannot_be_read_is_reported_and_the_stream_goes_on(
+    runner: Runner, pictures: list[Path], filled: Filled, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    for stream in ([pictures[0], broken, pictures[1]], [broken, broken], [broken]):
+        found = list(identify_stream(stream, runner, filled[0], Thresholds([np.inf] * 3), micro_batch=2))
+        assert [answer.exit for answer in found] == [-1 if path == broken else 3 for path in stream]
+        for path, answer in zip(stream, found, strict=True):
+            assert ("broken.jpg" in answer.problem) == (path == broken)
+            assert answer.hits.ids.shape[1] == (0 if path == broken else 10)
+    with pytest.raises(UnreadableImageError, match=r"broken\.jpg"):
+        identify(broken, runner, filled[0])
+
+
+def test_an_empty_gallery_and_one_that_allows_nothing_give_empty_lists(
+    runner: Runner, pictures: list[Path], filled: Filled
+) -> None:
+    empty = MemoryGallery(runner.digest, filled[0].dimensions)
+    for gallery, where in ((empty, None), (filled[0], Where(people=(77,)))):
+        for confidence in ("margin", "nearness"):
+            answer = identify(pictures[0], runner, gallery, where=where, confidence=confidence)  # type: ignore[arg-type]
+            assert answer.hits.ids.shape == (1, 0)
+            assert np.isnan(answer.confidence)
+        streamed = list(identify_stream(pictures[:3], runner, gallery, RunningQuantile([1, 0, 0, 0]), where=where))
+        assert [answer.hits.ids.shape for answer in streamed] == [(1, 0)] * 3
+
+
+def test_the_margin_looks_deeper_than_a_list_of_one_person(runner: Runner, filled: Filled) -> None:
+    size = filled[0].dimensions[0]
+    gallery = MemoryGallery(runner.digest, filled[0].dimensions)
+    near = [np.ones((200, d)) + np.arange(200)[:, None] * 1e-3 for d in filled[0].dimensions]
+    gallery.add(near, [Entry(str(n), 1) for n in range(200)])
+    from dare.identification.answer import look_up
+
+    query = np.ones((1, size), np.float32)
+    assert look_up(gallery, 0, query, 2, [None], "margin")[0][1] == np.inf
+    gallery.add([np.ones((1, d)) * 3 for d in filled[0].dimensions], [Entry("other", 2)])
+    hits, sure = look_up(gallery, 0, query, 2, [None], "margin")[0]
+    assert sure == pytest.approx(2 * size**0.5)
+    assert hits.ids.tolist() == [["0", "1"]]
+    with pytest.raises(ValueError, match="confidence must be one of margin, nearness"):
+        look_up(gallery, 0, query, 2, [None], "certainty")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("deadline", [0, -1, float("nan"), float("inf"), 1e308])
+def test_a_deadline_that_is_no_time_is_refused(
+    runner: Runner,
+    pictures: list[Path],
+    filled: Filled,
+    deadline: float,
+) -> None:
+    with pytest.raises(ValueError, match="a deadline is a positive number of seconds"):
+        identify(pictures[0], runner, filled[0], deadline=deadline)
+    with pytest.raises(ValueError, match="a deadline is a positive number of seconds"):
+        next(answers(pictures[0], runner, filled[0], deadline=deadline))
+
+
+def test_a_gallery_of_another_model_is_refused(runner: Runner, pictures: list[Path]) -> None:
+    other = MemoryGallery("f" * 64, (8, 8, 8, 8))
+    with pytest.raises(MismatchError, match="model ffffffffffff, the runner is model"):
+        identify(pictures[0], runner, other)
+    with pytest.raises(MismatchError, match="a space that is own, the gallery was made for one that is shared"):
+        identify(pictures[0], runner, MemoryGallery(runner.digest, (8,) * 4, "shared"))
+    with pytest.raises(MismatchError, match="index again"):
+        identify_stream(pictures, runner, other, Thresholds([0, 0, 0]))
+    with pytest.raises(ValueError, match="micro_batch must be at least 1"):
+        identify_stream(pictures, runner, MemoryGallery(runner.digest, (8,) * 4), Thresholds([0, 0, 0]), micro_batch=0)
+
+
+class SlowRunner:
+    """Four exits of three blocks each on a clock of its own; a block takes as long as it is told to."""
+
+    digest, precision, space, description = "", "fp32", "own", "slow"
+    exit_names = stage_names = ("a", "b", "c", "d")
+    preparation = Preparation(16, 16)
+    costs = ExitCosts((1, 2, 3, 4), "made up")
+
+    def __init__(self, blocks: Sequence[float]) -> None:
+        self.blocks, self.now, self.polls = blocks, 0.0, 0
+
+    def clock(self) -> float:
+        return self.now
+
+    def walk(self, images: np.ndarray) -> Walk:
+        runner, left = self, iter(range(12))
+
+        class Slow:
+            def exit(self, stop: Callable[[], bool] | None = None) -> np.ndarray | None:
+                for _ in range(3):
+                    if stop is not None and stop():
+                        return None
+                    runner.now += runner.blocks[next(left)]
+                return np.ones((len(images), 2), np.float32)
+
+            def keep(self, rows: Sequence[int]) -> None: ...
+
+        return Slow()
+
+    def exits(self, images: np.ndarray, stop: Callable[[], bool] | None = None) -> Iterator[np.ndarray]:
+        walk = self.walk(images)
+        while (vectors := walk.exit(stop)) is not None:
+            yield vectors
+
+    def embed(self, images: np.ndarray) -> tuple[list[np.ndarray], None]:
+        return list(self.exits(images)), None
+
+    @property
+    def finished(self) -> list[float]:
+        return np.cumsum(self.blocks)[2::3].tolist()
+
+
+IMAGE = np.zeros((3, 16, 16), np.float32)
+block_times = st.lists(st.floats(0.001, 1), min_size=12, max_size=12)
+
+
+@given(block_times, st.floats(0.001, 14), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_the_answer_is_the_deepest_finished_in_time_and_overshoots_by_less_than_a_block(
+    blocks: list[float], deadline: float, predicts: bool
+) -> None:
+    runner = SlowRunner(blocks)
+    gallery = MemoryGallery("", (2, 2, 2, 2))
+    steps = tuple(float(sum(blocks[3 * exit : 3 * exit + 3])) for exit in range(4))
+    finished = tuple(np.cumsum(steps).tolist())
+    times = ExitTimes(finished, finished, steps, max(blocks), "made up") if predicts else None
+    in_time = [exit for exit, at in enumerate(finished) if at <= deadline]
+    if not in_time:
+        with pytest.raises(DeadlineTooShortError, match="allow a late answer"):
+            identify(IMAGE, runner, gallery, deadline=deadline, times=times, clock=runner.clock)
+        assert runner.now == (0 if predicts else pytest.approx(finished[0]))
+        runner = SlowRunner(blocks)
+        late = identify(IMAGE, runner, gallery, deadline=deadline, times=times, clock=runner.clock, allow_late=True)
+        assert (late.exit, late.deadline_met) == (0, False)
+        return
+    best = identify(IMAGE, runner, gallery, deadline=deadline, times=times, clock=runner.clock)
+    if predicts:
+        assert abs(best.exit - in_time[-1]) <= (abs(finished[in_time[-1]] - deadline) < 1e-9)
+        assert runner.now <= deadline + 1e-9
+    else:
+        assert best.exit == in_time[-1]
+        assert runner.now <= deadline + max(blocks)
+    assert best.deadline_met
+    assert best.seconds == pytest.approx(finished[best.exit])
+
+
+def test_the_first_exit_is_never_given_up() -> None:
+    runner = SlowRunner([1.0] * 12)
+    found = list(answers(IMAGE, runner, MemoryGallery("", (2, 2, 2, 2)), deadline=0.5, clock=runner.clock))
+    assert [(answer.exit, answer.deadline_met) for answer in found] == [(0, False)]

@@ -13,7 +13,7 @@ from dare.gallery.entry import Entry, Where
 from dare.gallery.errors import MismatchError
 from dare.gallery.memory import MemoryGallery
 from dare.gallery.store import Gallery, create_gallery
-from dare.retrieval.space import Space
+from dare.retrieval.distances import Space
 
 MODEL = "a" * 64
 DIMENSIONS = (3, 5)

@@ -33,13 +33,13 @@ from dare import (
     open_runner,
     replay,
 )
-from dare.anytime.nearest import Allowed, nearest_two
+from dare.anytime.confidence import Allowed, nearest_two
 from dare.gallery.errors import MismatchError
 from dare.identification.answer import DeadlineTooShortError
 from dare.images.reading import UnreadableImageError
 from dare.models.checkpoints import Architecture, Checkpoint, save_checkpoint
 from dare.models.macs import count_macs
-from dare.retrieval.space import Space
+from dare.retrieval.distances import Space
 from dare.runners.runner import Runner, Walk
 
 QUERIES, GALLERY = 30, 40

@@ -14,10 +14,10 @@ from dare.evaluation.evaluate import Evaluation, evaluate
 from dare.gallery.errors import MismatchError
 from dare.identification.answer import prepared
 from dare.images.reading import Preparation, UnreadableImageError
+from dare.retrieval.distances import Space
 from dare.retrieval.embeddings import Embeddings
 from dare.retrieval.metrics import kissme
 from dare.retrieval.reranking import Reranking
-from dare.retrieval.space import Space
 from dare.verification.calibration import MeasurementError, load_verifier, save_verifier
 from dare.verification.decisions import Calibration, Curve, Errors, Rate, Threshold
 from dare.verification.verify import ExitVerifier, Verifier, compare, fit_verifier

@@ -62,8 +62,7 @@ def to_mat(root: Root, embeddings: Path, out: Path, /, *, split: Splits = None, 
     """
     from dare.datasets import open_benchmark
     from dare.retrieval.embeddings import Embeddings
-    from dare.retrieval.mat_features import write_mat_features
-    from dare.retrieval.mat_files import FUSION, file_name
+    from dare.retrieval.mat_features import FUSION, file_name, write_mat_features
 
     check_writable(out / file_name("query", FUSION))
     benchmark = open_benchmark(root, layout)

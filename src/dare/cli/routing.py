@@ -9,8 +9,8 @@ from dare.cli import quantities
 from dare.cli.calibration import exit_times
 
 if TYPE_CHECKING:
+    from dare.anytime.confidence import Allowed
     from dare.anytime.costs import ExitCosts, ExitTimes
-    from dare.anytime.nearest import Allowed
     from dare.anytime.policies import ExitPolicy
     from dare.gallery.lance import LanceGallery
     from dare.identification.answer import Confidence

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from dare.datasets.sample import Sample
 from dare.files import replacing
 from dare.images.reading import UnreadableImageError, prepare, read_resized, ten_crops
-from dare.retrieval.embeddings import Embeddings, EmbeddingsError, read_arrays
-from dare.retrieval.pooling import Pooling, pool, refuse_unknown
+from dare.retrieval.embeddings import Embeddings, EmbeddingsError, Pooling, pool, read_arrays, refuse_unknown
 from dare.runners.runner import Runner
 
 CHUNK = 2048  # pictures, or a few more, between two saves of an embedding that can be resumed

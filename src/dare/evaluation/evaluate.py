@@ -13,12 +13,10 @@ from dare.datasets.multi_query import multi_query as asking_together
 from dare.datasets.sample import Benchmark, says_nothing
 from dare.evaluation.learnt_distances import Learner, mapped, tested_too, training_vectors
 from dare.retrieval.distances import normalised
-from dare.retrieval.embeddings import Embeddings, EmbeddingsError
+from dare.retrieval.embeddings import Embeddings, EmbeddingsError, Pooling, refuse_unknown
 from dare.retrieval.labels import Labels
-from dare.retrieval.pooling import Pooling, refuse_unknown
 from dare.retrieval.reranking import Reranking, score_reranked
-from dare.retrieval.scores import Rule, Scores
-from dare.retrieval.scoring import score_vectors
+from dare.retrieval.scoring import Rule, Scores, score_vectors
 
 Distance = Literal["euclidean", "cosine"]
 

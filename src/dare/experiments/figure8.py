@@ -6,8 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.anytime.policies import RunningQuantile
-from dare.anytime.stream import replay
+from dare.anytime.policies import RunningQuantile, replay
 from dare.evaluation.evaluate import Evaluation
 from dare.evaluation.ranked_lists import Vectors, nearest, vectors_of
 from dare.experiments.query_stream import SEED, QueryStream

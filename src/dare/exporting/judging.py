@@ -20,7 +20,7 @@ from dare.exporting.parity import (
     too_inexact,
 )
 from dare.exporting.step_files import Progress, StepFiles
-from dare.retrieval.space import entry_exit
+from dare.retrieval.distances import entry_exit
 from dare.runners.eager import EagerRunner
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from dare.gallery.entry import Entry
 from dare.gallery.errors import MismatchError
 from dare.gallery.store import Gallery
-from dare.retrieval.space import entry_exit, entry_sizes
+from dare.retrieval.distances import entry_exit, entry_sizes
 
 LONGEST_SQUARE = float(np.finfo(np.float32).max) / 16
 """Of a vector's squared length: sums of squares and products stay finite below."""

@@ -10,7 +10,7 @@ from dare.gallery import folder
 from dare.gallery.lance import LanceGallery
 from dare.gallery.table import plain_errors, schema
 from dare.gallery.uninterrupted import to_the_end
-from dare.retrieval.space import Space
+from dare.retrieval.distances import Space
 
 
 def create(

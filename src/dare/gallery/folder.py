@@ -13,7 +13,7 @@ from typing import Any
 from dare.files import replacing, sync_folder
 from dare.gallery.errors import GalleryError, GalleryLockedError, UnknownGalleryError
 from dare.locks import FolderLock
-from dare.retrieval.space import Space, entry_sizes
+from dare.retrieval.distances import Space, entry_sizes
 
 FORMAT = 2
 """Written for galleries with a space, which only a shared one has: versions that know nothing of it read the others."""

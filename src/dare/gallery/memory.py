@@ -12,7 +12,7 @@ from dare.gallery.entry import Entry, Where, many
 from dare.gallery.exact import search_rows
 from dare.gallery.store import GalleryLabels, Hits
 from dare.gallery.vectors import Vectors
-from dare.retrieval.space import Space, entry_sizes
+from dare.retrieval.distances import Space, entry_sizes
 
 
 class MemoryGallery:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dare.gallery.entry import Entry, Where
 from dare.gallery.errors import GalleryError
-from dare.retrieval.space import Space
+from dare.retrieval.distances import Space
 
 
 @dataclass(frozen=True, slots=True)

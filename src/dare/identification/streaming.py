@@ -8,8 +8,8 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from dare.anytime.confidence import Allowed
 from dare.anytime.costs import ExitCosts
-from dare.anytime.nearest import Allowed
 from dare.datasets.sample import Sample
 from dare.gallery.entry import Where
 from dare.gallery.store import Gallery

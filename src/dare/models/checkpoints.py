@@ -23,7 +23,7 @@ from dare.models.backbones import build_backbone
 from dare.models.baselines import BASELINES, HEADED, TRACKLETS
 from dare.models.dare import DaRe
 from dare.models.weights import load_strictly
-from dare.retrieval.space import Space, check_space
+from dare.retrieval.distances import Space, check_space
 from dare.shipped.network import located
 
 FORMAT = 1

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dare.anytime.costs import ExitCosts
 from dare.images.reading import from_pixels, unprepared
-from dare.retrieval.space import Space
+from dare.retrieval.distances import Space
 from dare.runners.runner import Runner, Walk, row_numbers
 from dare.runners.steps import as_input
 

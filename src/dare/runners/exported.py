@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dare.anytime.costs import ExitCosts
 from dare.images.reading import Preparation
-from dare.retrieval.space import Space, check_space
+from dare.retrieval.distances import Space, check_space
 from dare.runners.channels_last import handed_over
 from dare.runners.runner import EXPORTED, MANIFEST
 from dare.runners.steps import Steps, StepWalk, Stop, Vectors, as_input, exits, to_front

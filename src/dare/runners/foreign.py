@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dare.anytime.costs import ExitCosts
 from dare.images.reading import Preparation
-from dare.retrieval.space import Space
+from dare.retrieval.distances import Space
 from dare.runners.exported import PRECISIONS, keep_rows
 from dare.runners.graphs import ForeignError, Graph, Port
 from dare.runners.preparations import ForeignPreparation, preparation_of

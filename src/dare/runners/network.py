@@ -13,7 +13,7 @@ from dare.images.reading import Preparation
 from dare.models.checkpoints import Checkpoint, load_checkpoint
 from dare.models.dare import DaRe
 from dare.models.macs import count_macs
-from dare.retrieval.space import Space
+from dare.retrieval.distances import Space
 
 
 @dataclass(frozen=True, slots=True)

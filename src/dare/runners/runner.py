@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dare.anytime.costs import ExitCosts
 from dare.images.reading import Preparation
-from dare.retrieval.space import Space
+from dare.retrieval.distances import Space
 from dare.runners.shipped import shipped_engine
 from dare.shipped.network import shipped_names
 

@@ -11,7 +11,7 @@ from dare.models.backbones import normalisation
 from dare.models.baselines import CLASSIFIED, HEADED
 from dare.models.baselines.svdnet import phases
 from dare.models.checkpoints import DARE, Architecture, load_checkpoint
-from dare.retrieval.space import Space
+from dare.retrieval.distances import Space
 from dare.training.augment import Augmentation
 from dare.training.sizes import Sizes, Stretch, check_sizes, parse_sizes, rescaled, stretches
 from dare.training.terms import TERMS

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.anytime.budgets import conditional
+from dare.anytime.confidence import Allowed
 from dare.anytime.costs import ExitTimes
-from dare.anytime.nearest import Allowed
 from dare.files import replacing
 from dare.gallery.entry import Where
 from dare.gallery.store import Gallery

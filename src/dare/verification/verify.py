@@ -18,10 +18,8 @@ from dare.evaluation.evaluate import Distance, Evaluation
 from dare.gallery.errors import MismatchError
 from dare.identification.answer import Picture, prepared
 from dare.images.reading import prepare, read_resized, ten_crops
-from dare.retrieval.distances import normalised
-from dare.retrieval.embeddings import Embeddings
-from dare.retrieval.pooling import Pooling
-from dare.retrieval.space import Space, check_space, entry_exit
+from dare.retrieval.distances import Space, check_space, entry_exit, normalised
+from dare.retrieval.embeddings import Embeddings, Pooling
 from dare.runners.runner import Runner
 from dare.verification.decisions import (
     RULE_OF_THREE,

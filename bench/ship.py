@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from dare import Benchmark, Runner, embed, evaluate, export, fit_verifier, load_checkpoint, open_benchmark, open_runner
+from dare.anytime.records import PlanFile, save_plan
 from dare.cli import quantities
 from dare.cli.terminal import progress
 from dare.evaluation.evaluate import Evaluation
@@ -36,7 +37,7 @@ from dare.models.checkpoints import Checkpoint, save_checkpoint
 from dare.retrieval.scoring import score_vectors
 from dare.runners.timing import measure_together
 from dare.shipped.card import MODEL, PLAN, THRESHOLDS, Accuracy, Card, Engine, file_digests, write_card
-from dare.verification.calibration import PlanFile, save_plan, save_verifier
+from dare.verification.verifier import save_verifier
 
 MOST_BYTES = 30_000_000
 REPEATS = 100

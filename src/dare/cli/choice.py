@@ -50,9 +50,9 @@ def choose_exits(
     seed
         Of the bootstrap.
     """
+    from dare.anytime.records import PlanFile, save_plan
     from dare.experiments.choice import choose_exits as choose
     from dare.experiments.query_stream import Confidence, query_stream
-    from dare.verification.calibration import PlanFile, save_plan
 
     if out is not None:
         check_writable(out)

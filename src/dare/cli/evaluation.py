@@ -10,9 +10,9 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from dare import __version__
-from dare.cli.embedding import run_network
 from dare.cli.options import Layout, Models, MultiQuery, Root, Running, RunningOptions
 from dare.cli.reranking import RerankOptions
+from dare.cli.scored import vectors_of
 from dare.cli.terminal import console, one_line, output, write_json
 from dare.files import check_writable
 
@@ -76,7 +76,6 @@ def evaluate(
     from dare.datasets import multi_query as asking_together
     from dare.datasets import open_benchmark
     from dare.evaluation.evaluate import evaluate as evaluate_embeddings
-    from dare.retrieval.embeddings import Embeddings
     from dare.verification.decisions import check_rate
 
     if (model is None) == (embeddings is None):
@@ -95,13 +94,8 @@ def evaluate(
     if multi_query:
         benchmark = asking_together(benchmark)
     samples = (*benchmark.query, *benchmark.gallery, *(benchmark.train if learner else ()))
-    if model is not None:
-        vectors, costs = run_network(benchmark, samples, running.open(model), running)
-    else:
-        if running != Running(skip_unreadable=running.skip_unreadable):
-            raise ValueError("options of running a network belong to --model, not to --embeddings; leave them out")
-        vectors, costs = Embeddings.load(str(embeddings)), None
-    left_out = vectors.lacking(benchmark.identify(samples)) if running.skip_unreadable else []
+    runner = None if model is None else running.open(model)
+    vectors, costs, left_out = vectors_of(benchmark, samples, runner, embeddings, running)
     result = evaluate_embeddings(
         vectors,
         benchmark,

@@ -144,6 +144,7 @@ def open_with_network(gallery: Path, model: "Sequence[Path] | None", engine: Eng
     """A gallery and the network that its vectors came from."""
     from dare.gallery.errors import MismatchError
     from dare.gallery.lance import LanceGallery
+    from dare.retrieval.distances import another_model
 
     store = LanceGallery(gallery)
     try:
@@ -154,10 +155,8 @@ def open_with_network(gallery: Path, model: "Sequence[Path] | None", engine: Eng
             raise FileNotFoundError(f"the gallery's network is not at {where} any more; say where it is with --model")
         runner = engine.open(paths)
         if runner.digest != store.model:
-            raise MismatchError(
-                f"the gallery holds vectors of model {store.model[:12]}, {paths[0]} is model {runner.digest[:12]}; "
-                "give the network that the gallery was made with"
-            )
+            advice = f"give the network that the gallery was made with, not {paths[0]}"
+            raise MismatchError(another_model("the gallery holds vectors", store.model, runner.digest, advice))
     except BaseException:
         store.close()
         raise

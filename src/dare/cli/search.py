@@ -78,7 +78,7 @@ def search(
     html
         Page to write, with pictures.
     """
-    from dare.verification.calibration import warm_up
+    from dare.identification.answer import warm_up
 
     if not query:
         raise ValueError("give at least one picture to search for")

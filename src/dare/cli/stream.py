@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dare.datasets import Sample
     from dare.gallery.lance import LanceGallery
     from dare.identification.answer import Answer
-    from dare.identification.streaming import StreamSummary
+    from dare.identification.summary import StreamSummary
     from dare.runners.runner import Runner
 
 
@@ -91,7 +91,7 @@ def stream(
         CSV file to write: a line per query.
     """
     from dare.datasets import open_benchmark
-    from dare.identification.streaming import filters, summarise, themselves
+    from dare.identification.summary import filters, summarise, themselves
 
     for path in (answers, json):
         if path not in (None, STDOUT):
@@ -151,7 +151,7 @@ def _identified(
     settings: dict[str, Any],
 ) -> "tuple[list[Answer], float]":
     """Answers to all samples, and how many seconds they took together."""
-    from dare.identification.identify import identify_stream
+    from dare.identification.stream import identify_stream
 
     found: list[Answer] = []
     start = time.monotonic()

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from dare.experiments.plots import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, new_figure, tidy, write_figure
-from dare.verification.verify import Verifier
+from dare.verification.verifier import Verifier
 
 COLOURS = (ORANGE, GREEN, PURPLE, BLUE, BLACK)
 BINS = 60

@@ -18,6 +18,7 @@ from dare.evaluation.embedding import embed
 from dare.evaluation.evaluate import Evaluation, evaluate
 from dare.experiments.recipe import DataSet, Metric, Recipe, RecipeError, Training
 from dare.images.reading import UnreadableImageError
+from dare.retrieval.distances import another_model
 from dare.retrieval.embeddings import Embeddings, EmbeddingsError
 from dare.runners.runner import Runner
 from dare.synthetic import draw_benchmark
@@ -294,10 +295,8 @@ class Workplace:
             raise NotMeasuredError(str(error)) from error
         networks = run.training.checkpoints.get(run.data.name)
         if networks and found.model != (digest := _load(self.checkpoint(run)).digest):
-            raise NotMeasuredError(
-                f"{path} holds vectors of model {found.model[:12] or 'unknown'}, and {networks[run.number]} is "
-                f"{digest[:12]}"
-            )
+            advice = f"give vectors of {networks[run.number]}"
+            raise NotMeasuredError(another_model(f"{path} holds vectors", found.model, digest, advice))
         if found.crops == crops:
             return found
         if networks:

@@ -7,6 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def another_model(what: str, model: str, given: str, advice: str) -> str:
+    """The sentence for what belongs to one network and meets another one.
+
+    Args:
+        what: subject and verb, such as "the gallery holds vectors".
+        model, given: digests of the network that it belongs to and of the one that came; "" where it is unknown.
+        advice: what to do.
+    """
+    return f"{what} of model {model[:12] or 'unknown'}, this is model {given[:12] or 'unknown'}; {advice}"
+
+
 def squared_euclidean(query: NDArray[np.floating], gallery: NDArray[np.floating]) -> NDArray[np.float32]:
     """(Q, D), (G, D) -> (Q, G). Never negative; computed by a matrix product, so rounded to float32."""
     q, g = np.asarray(query, np.float32), np.asarray(gallery, np.float32)

@@ -9,11 +9,14 @@ says so. Where the bootstrap has too few errors to draw from, the exact binomial
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic.dataclasses import dataclass
 
+from dare.anytime.records import STRICT
 from dare.verification.pairs import Counts, Pairs, lower_bits, value_at
 
 RESAMPLES = 1000
@@ -25,7 +28,29 @@ CURVE_POINTS = 120
 LEAST_PRIOR = 1e-12  # one person in more than have ever lived; nearer to 0 or 1 a float64 says nothing else any more
 
 
-@dataclass(frozen=True, slots=True)
+ARRAYS = ConfigDict(**STRICT, arbitrary_types_allowed=True)
+
+
+def _numbers(values: Any) -> NDArray[np.float64]:
+    array = np.asarray(values)
+    if array.ndim != 1 or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+        raise ValueError("expected a list of finite numbers")
+    return array.astype(np.float64)
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Distance = Annotated[float, Field(ge=0)]
+Array = Annotated[NDArray[np.float64], BeforeValidator(_numbers), PlainSerializer(lambda array: array.tolist())]
+# Curves are for drawing: six digits will do.
+RoundedArray = Annotated[
+    NDArray[np.float64],
+    BeforeValidator(_numbers),
+    PlainSerializer(lambda array: [float(f"{value:.6g}") for value in array]),
+]
+
+
+@dataclass(frozen=True, config=STRICT)
 class Rate:
     """A share of pairs.
 
@@ -35,14 +60,16 @@ class Rate:
         pairs: how many it is a share of.
     """
 
-    value: float
-    low: float
-    high: float
-    pairs: int
+    value: Share
+    low: Share
+    high: Share
+    pairs: Count
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.low <= self.value <= self.high <= 1 or self.pairs < 1:
-            raise ValueError(f"a rate lies in its interval, from 0 to 1, and is of at least one pair, got {self!r}")
+    @model_validator(mode="after")
+    def _lies_in_its_interval(self) -> "Rate":
+        if not self.low <= self.value <= self.high:
+            raise ValueError(f"a rate lies in its interval, got {self.value} in {self.low} to {self.high}")
+        return self
 
     def __str__(self) -> str:
         digits = max(1, 2 - math.floor(math.log10(100 * self.high))) if self.high > 0 else 1
@@ -50,8 +77,8 @@ class Rate:
         return f"{100 * self.value:.{digits}f} [{low}, {high}]"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Calibration:
+@dataclass(frozen=True, eq=False, config=ARRAYS)
+class LikelihoodRatios:
     """What a distance says of two pictures: how much likelier it is among genuine pairs than among impostors.
 
     The ratio does not depend on how many of either there were, so that any prior can be put to it.
@@ -61,22 +88,21 @@ class Calibration:
         log_likelihood_ratios: (K,), not increasing; linear between the distances, constant beyond them.
     """
 
-    distances: NDArray[np.float64]
-    log_likelihood_ratios: NDArray[np.float64]
+    distances: Array
+    log_likelihood_ratios: Array
 
-    def __post_init__(self) -> None:
-        distances, ratios = (np.asarray(a, np.float64) for a in (self.distances, self.log_likelihood_ratios))
-        if distances.ndim != 1 or distances.shape != ratios.shape or not len(distances):
-            raise ValueError(f"expected as many ratios as distances, got shapes {distances.shape} and {ratios.shape}")
-        if not (np.isfinite(distances).all() and np.isfinite(ratios).all()):
-            raise ValueError("distances and ratios of a calibration are finite, got NaN or infinity")
-        if (np.diff(distances) <= 0).any() or (np.diff(ratios) > 0).any():
-            raise ValueError("distances of a calibration increase, and their ratios do not")
-        object.__setattr__(self, "distances", distances)
-        object.__setattr__(self, "log_likelihood_ratios", ratios)
+    @model_validator(mode="after")
+    def _falls(self) -> "LikelihoodRatios":
+        if not len(self.distances) or self.distances.shape != self.log_likelihood_ratios.shape:
+            raise ValueError(
+                f"expected as many ratios as distances, got {len(self.log_likelihood_ratios)} and {len(self.distances)}"
+            )
+        if (np.diff(self.distances) <= 0).any() or (np.diff(self.log_likelihood_ratios) > 0).any():
+            raise ValueError("expected distances that increase, and ratios that don't")
+        return self
 
     @classmethod
-    def of(cls, counts: Counts, people: int, couples: int) -> "Calibration":
+    def of(cls, counts: Counts, people: int, couples: int) -> "LikelihoodRatios":
         """Isotonic regression: the best fit that does not rise, which is the slope of the ROC curve's convex hull
         (Fawcett & Niculescu-Mizil, "PAV and the ROC convex hull", 2007).
 
@@ -123,7 +149,7 @@ class Calibration:
         return float(np.abs(missed).sum())
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False, config=ARRAYS)
 class Curve:
     """Both rates of errors at every threshold: a DET curve, and the distributions of both kinds of pairs.
 
@@ -132,20 +158,16 @@ class Curve:
         false_match, false_non_match: (T,), rates there.
     """
 
-    distances: NDArray[np.float64]
-    false_match: NDArray[np.float64]
-    false_non_match: NDArray[np.float64]
+    distances: RoundedArray
+    false_match: RoundedArray
+    false_non_match: RoundedArray
 
-    def __post_init__(self) -> None:
-        for name in ("distances", "false_match", "false_non_match"):
-            object.__setattr__(self, name, np.asarray(getattr(self, name), np.float64))
-        if self.distances.ndim != 1 or not (
-            self.distances.shape == self.false_match.shape == self.false_non_match.shape
-        ):
-            raise ValueError("expected both rates at each distance of a curve")
-        rates = np.stack([self.false_match, self.false_non_match])
-        if not (np.isfinite(self.distances).all() and (rates >= 0).all() and (rates <= 1).all()):
-            raise ValueError("distances of a curve are finite, and its rates from 0 to 1")
+    @model_validator(mode="after")
+    def _has_rates(self) -> "Curve":
+        rates = (self.false_match, self.false_non_match)
+        if any(each.shape != self.distances.shape or (each < 0).any() or (each > 1).any() for each in rates):
+            raise ValueError("expected both rates, from 0 to 1, at each distance of a curve")
+        return self
 
     @classmethod
     def of(cls, counts: Counts) -> "Curve":
@@ -155,7 +177,7 @@ class Curve:
         return cls(counts.ends[ends], below[0][ends], 1 - below[1][ends])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, config=STRICT)
 class Errors:
     """What a threshold gets wrong.
 
@@ -169,17 +191,13 @@ class Errors:
 
     false_match: Rate
     false_non_match: Rate
-    equal_error: float
-    people: int
-    couples: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.equal_error <= 1 or self.people < 1 or self.couples < 1:
-            raise ValueError(f"expected an equal error from 0 to 1, people and couples of them, got {self!r}")
+    equal_error: Share
+    people: Count
+    couples: Count
 
 
-@dataclass(frozen=True, slots=True)
-class Threshold:
+@dataclass(frozen=True, config=STRICT)
+class MatchThreshold:
     """Where to draw the line; a pair is said to match if its distance is below.
 
     Attributes:
@@ -188,13 +206,15 @@ class Threshold:
             (Woodruff, "Confidence intervals for medians and other position measures", 1952).
     """
 
-    distance: float
-    low: float
-    high: float
+    distance: Distance
+    low: Distance
+    high: Distance
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.low <= self.distance <= self.high < math.inf:
-            raise ValueError(f"a threshold is a finite distance in its interval, got {self!r}")
+    @model_validator(mode="after")
+    def _lies_in_its_interval(self) -> "MatchThreshold":
+        if not self.low <= self.distance <= self.high:
+            raise ValueError(f"a threshold lies in its interval, got {self.distance} in {self.low} to {self.high}")
+        return self
 
 
 def threshold_at(pairs: Pairs, counts: Counts, false_match_rate: float) -> float | None:
@@ -210,7 +230,7 @@ def threshold_at(pairs: Pairs, counts: Counts, false_match_rate: float) -> float
     return float(pairs.ranked([allowed], counts)[0]) if allowed >= RULE_OF_THREE else None
 
 
-def find_threshold(pairs: Pairs, counts: Counts, false_match_rate: float, seed: int) -> Threshold:
+def find_threshold(pairs: Pairs, counts: Counts, false_match_rate: float, seed: int) -> MatchThreshold:
     """The threshold for a rate of false matches, with its interval.
 
     Args:
@@ -232,7 +252,7 @@ def find_threshold(pairs: Pairs, counts: Counts, false_match_rate: float, seed: 
     rate = _false_match(pairs, distance, seed)
     ranks = [min(pairs.impostors - 1, math.floor(end * pairs.impostors)) for end in (rate.low, rate.high)]
     low, high = map(float, pairs.ranked(ranks, counts))
-    return Threshold(distance, min(low, distance), max(high, distance))
+    return MatchThreshold(distance, min(low, distance), max(high, distance))
 
 
 def errors_at(pairs: Pairs, counts: Counts, threshold: float, seed: int) -> Errors:
@@ -323,18 +343,10 @@ def _resamples(units: int, seed: int) -> Iterator[NDArray[np.float64]]:
 def _rate(wrong: int, trials: int, groups: int, resampled: NDArray[np.float64]) -> Rate:
     """A rate with its interval: what resampling says, but never less than so many independent trials would; where all
     trials went one way, than so many independent groups of trials would."""
+    from scipy.stats import binomtest  # slow to import, and Clopper & Pearson's interval (1934) by default
+
     known = resampled[~np.isnan(resampled)]
     low, high = np.quantile(known, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]) if len(known) else (0.0, 1.0)
     one_way = wrong in (0, trials)
-    exact = clopper_pearson(groups if wrong else 0, groups) if one_way else clopper_pearson(wrong, trials)
-    return Rate(wrong / trials, float(min(low, exact[0])), float(max(high, exact[1])), trials)
-
-
-def clopper_pearson(wrong: int, trials: int) -> tuple[float, float]:
-    """The exact 95 % interval of a rate, from independent trials (Clopper & Pearson 1934)."""
-    from scipy.special import betaincinv
-
-    tail = (1 - CONFIDENCE) / 2
-    low = float(betaincinv(wrong, trials - wrong + 1, tail)) if wrong else 0.0
-    high = float(betaincinv(wrong + 1, trials - wrong, 1 - tail)) if wrong < trials else 1.0
-    return low, high
+    exact = binomtest(*((groups if wrong else 0, groups) if one_way else (wrong, trials))).proportion_ci(CONFIDENCE)
+    return Rate(wrong / trials, float(min(low, exact.low)), float(max(high, exact.high)), trials)

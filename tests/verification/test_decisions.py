@@ -9,18 +9,9 @@ from scipy.optimize import brentq
 from scipy.stats import binomtest, chi2
 
 from dare.retrieval.labels import Labels
-from dare.verification.decisions import (
-    Curve,
-    Errors,
-    LikelihoodRatios,
-    MatchThreshold,
-    Rate,
-    equal_error_rate,
-    errors_at,
-    find_threshold,
-    threshold_at,
-)
+from dare.verification.decisions import equal_error_rate, errors_at, find_threshold, threshold_at
 from dare.verification.pairs import Pairs
+from dare.verification.rates import Curve, Errors, LikelihoodRatios, MatchThreshold, Rate
 
 SIZE = 4
 NEAR, FAR = math.sqrt(2) * 0.5, math.sqrt(2) * math.sqrt(1 + 0.5**2)
@@ -238,7 +229,7 @@ def test_what_cannot_have_been_measured_is_refused() -> None:
     for ends in ((math.nan, 0, 1), (-1, -2, 1), (1, 2, 3), (1, 0, math.inf)):
         with pytest.raises(ValueError, match="Threshold"):
             MatchThreshold(*ends)
-    with pytest.raises(ValueError, match="equal_error"):
+    with pytest.raises(ValueError, match="Errors"):
         Errors(rate, rate, 1.1, 1, 1)
     with pytest.raises(ValueError, match="rates, from 0 to 1"):
         Curve(np.array([1.0]), np.array([2.0]), np.array([0.0]))

@@ -19,7 +19,7 @@ from dare.retrieval.distances import Space
 from dare.retrieval.embeddings import Embeddings
 from dare.retrieval.metrics import kissme
 from dare.retrieval.reranking import Reranking
-from dare.verification.decisions import Curve, Errors, LikelihoodRatios, MatchThreshold, Rate
+from dare.verification.rates import Curve, Errors, LikelihoodRatios, MatchThreshold, Rate
 from dare.verification.verifier import ExitVerifier, Verifier, load_verifier, save_verifier
 from dare.verification.verify import compare, fit_verifier
 

@@ -27,7 +27,7 @@ from dare.schema import said
 
 T = TypeVar("T")
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, validate_by_name=True, validate_by_alias=True)
 

@@ -76,7 +76,7 @@ def evaluate(
     from dare.datasets import multi_query as asking_together
     from dare.datasets import open_benchmark
     from dare.evaluation.evaluate import evaluate as evaluate_embeddings
-    from dare.verification.decisions import check_rate
+    from dare.verification.rates import check_rate
 
     if (model is None) == (embeddings is None):
         raise ValueError("give either --model or --embeddings")

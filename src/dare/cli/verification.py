@@ -14,7 +14,7 @@ from dare.files import check_writable
 
 if TYPE_CHECKING:
     from dare.evaluation.evaluate import Evaluation
-    from dare.verification.decisions import Errors
+    from dare.verification.rates import Errors
     from dare.verification.verifier import Verifier
 
 
@@ -121,7 +121,7 @@ def compare(
         How likely the two show one person before anybody looks; the one in the file if not given.
     """
     from dare.shipped.network import shipped_at
-    from dare.verification.decisions import check_prior
+    from dare.verification.rates import check_prior
     from dare.verification.verifier import load_verifier
     from dare.verification.verify import compare as compare_pictures
 

@@ -12,9 +12,10 @@ import numpy as np
 
 from dare.anytime.costs import ExitTimes
 from dare.anytime.policies import Deadline, ExitPolicy
+from dare.anytime.records import Confidence
 from dare.gallery.entry import Where
 from dare.gallery.store import Gallery
-from dare.identification.answer import Answer, Confidence, DeadlineTooShortError, Picture, check, look_up, prepared
+from dare.identification.answer import Answer, DeadlineTooShortError, Picture, check, look_up, prepared
 from dare.runners.runner import Runner
 
 

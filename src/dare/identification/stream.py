@@ -12,9 +12,10 @@ from itertools import islice
 import numpy as np
 
 from dare.anytime.policies import ExitPolicy
+from dare.anytime.records import Confidence
 from dare.gallery.entry import Where
 from dare.gallery.store import Gallery
-from dare.identification.answer import Answer, Confidence, Picture, check, look_up, prepared
+from dare.identification.answer import Answer, Picture, check, look_up, prepared
 from dare.images.reading import UnreadableImageError
 from dare.runners.runner import Runner
 

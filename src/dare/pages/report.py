@@ -18,8 +18,9 @@ from dare.pages.embedding_map import FEWEST, lay_out, neighbours_agree, shown_ro
 from dare.pages.histogram import pair_histogram
 from dare.pages.scatter import embedding_map, names, sample
 from dare.pages.thumbnails import overlay, thumbnail
-from dare.verification.decisions import check_rate, threshold_at
+from dare.verification.decisions import threshold_at
 from dare.verification.pairs import Pairs
+from dare.verification.rates import check_rate
 
 TEMPLATE = Path(__file__).with_name("report.html")
 LISTED = 5

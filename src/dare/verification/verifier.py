@@ -14,7 +14,7 @@ from dare.evaluation.evaluate import Distance
 from dare.retrieval.distances import Space, another_model, check_space, entry_exit, normalised
 from dare.shipped.card import THRESHOLDS
 from dare.shipped.network import shipped_at
-from dare.verification.decisions import (
+from dare.verification.rates import (
     LEAST_PRIOR,
     RULE_OF_THREE,
     Count,

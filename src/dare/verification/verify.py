@@ -7,6 +7,7 @@
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,15 +20,9 @@ from dare.images.reading import prepare, read_resized, ten_crops
 from dare.retrieval.distances import another_model, normalised
 from dare.retrieval.embeddings import Embeddings
 from dare.runners.runner import Runner
-from dare.verification.decisions import (
-    Curve,
-    LikelihoodRatios,
-    check_prior,
-    check_rate,
-    errors_at,
-    find_threshold,
-)
+from dare.verification.decisions import errors_at, find_threshold
 from dare.verification.pairs import Pairs
+from dare.verification.rates import Curve, LikelihoodRatios, check_prior, check_rate
 from dare.verification.verifier import ExitVerifier, Verdict, Verifier
 
 
@@ -87,8 +82,8 @@ def fit_verifier(
         false_match_rate,
         prior,
         evaluation.distance,
-        evaluation.query.crops,
-        evaluation.tracklets,
+        cast(Literal[1, 10], evaluation.query.crops),
+        cast(Literal["", "unknown", "mean", "max"], evaluation.tracklets),
         {
             "data": evaluation.benchmark.name,
             "seed": seed,

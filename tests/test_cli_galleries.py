@@ -122,7 +122,7 @@ def test_a_first_indexing_that_fails_leaves_no_gallery_and_one_cut_short_can_be_
 def test_who_cannot_write_is_told_before_anything_is_embedded(
     capsys: pytest.CaptureFixture[str], market: Path, gallery: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dare import indexing
+    from dare.identification import indexing
 
     def never(*_: object, **__: object) -> None:
         raise AssertionError("embedded in vain")
@@ -152,7 +152,7 @@ def test_named_people_are_shown_by_name_and_queries_do_not_find_themselves_witho
     assert streamed["rank1"] == pytest.approx(evaluated["rank1"])
     assert streamed["mAP"] == pytest.approx(evaluated["mAP"])
     _, out, _ = run(capsys, "stream", tmp_path / "g", "--queries", tmp_path / "p", "--mean-macs", "9G")
-    assert "9 queries are entries of the gallery, and are not compared with themselves" in out
+    assert "9 queries are entries of the gallery, and aren't compared with themselves" in out
 
 
 def test_file_names_never_break_a_line(capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path) -> None:
@@ -281,10 +281,10 @@ def test_times_are_measured_kept_and_used(
     times.write_text(times.read_text().replace(json.loads(times.read_text())["model"], "f" * 64))
     status, _, err = run(capsys, "search", indexed, query(market), "--deadline", "9s", "--times", times)
     assert status == 2
-    assert "is of model ffffffffffff" in err
+    assert "holds times of model ffffffffffff" in err
     times.write_text("{")
     status, _, err = run(capsys, "search", indexed, query(market), "--deadline", "9s", "--times", times)
-    assert "is not what dare calibrate writes" in err
+    assert "isn't JSON, or it is damaged; write it again with dare calibrate" in err
 
 
 def test_who_is_forgotten_is_gone(capsys: pytest.CaptureFixture[str], market: Path, gallery: Path) -> None:

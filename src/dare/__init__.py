@@ -30,6 +30,7 @@ _HOME = {
     "Gallery": "dare.gallery.store",
     "Hits": "dare.gallery.store",
     "Labels": "dare.retrieval.labels",
+    "LikelihoodRatios": "dare.verification.rates",
     "MatchThreshold": "dare.verification.rates",
     "Metric": "dare.retrieval.metrics",
     "MemoryGallery": "dare.gallery.memory",

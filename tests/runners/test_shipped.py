@@ -10,9 +10,8 @@ from exports import images, same
 from shipping import ship_slim
 
 from dare import load_checkpoint, open_runner
-from dare.runners import shipped
-from dare.runners.runner import engine_of
-from dare.runners.shipped import MOST_LOSS, processor_flags, shipped_engine
+from dare.runners import opening
+from dare.runners.opening import MOST_LOSS, engine_of, processor_flags, shipped_engine
 from dare.shipped.card import MODEL, Engine, ShippedError, read_card, write_card
 
 ALL = {"torch", "onnxruntime", "openvino"}
@@ -32,8 +31,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[set[str], set[str]], N
     """Takes what is installed, and the processor's instructions."""
 
     def be(packages: set[str], flags: set[str]) -> None:
-        monkeypatch.setattr(shipped, "is_installed", lambda runner: shipped.PACKAGES[runner] in packages)
-        monkeypatch.setattr(shipped, "processor_flags", lambda: frozenset(flags))
+        monkeypatch.setattr(opening, "is_installed", lambda runner: opening.PACKAGES[runner] in packages)
+        monkeypatch.setattr(opening, "processor_flags", lambda: frozenset(flags))
 
     return be
 

@@ -96,7 +96,7 @@ def export(
         parity = Parity(f"{min(len(images), COMPARED_PICTURES)} {compared}", scored, exits)
         manifest = files.manifest(precision, chosen, asdict(parity))
         files.keep_only(manifest)
-        return manifest
+        return read_manifest(folder)
 
 
 def _check_place(out: Path) -> None:

@@ -221,7 +221,7 @@ def open_export(folder: Path, engine: Literal["onnx", "openvino"], precision: st
     if manifest.engine != engine:
         raise ExportError(f"{folder} was exported for {manifest.engine}, not for {engine}; leave the runner out")
     if precision in PRECISIONS[engine] and "int8" not in (precision, manifest.precision):
-        manifest = replace(manifest, precision=precision)  # type: ignore[arg-type]  # the same files do for both
+        manifest = replace(manifest, precision=precision)  # the same files do for both
     if precision not in (None, manifest.precision):
         raise ValueError(
             f"{folder} was exported in {manifest.precision}, got precision {precision!r}; "

@@ -91,8 +91,8 @@ class StepFiles:
         tools = (*self._engine.tools, *(self._engine.int8_tools if chosen else ()))
         manifest = Manifest(
             format=1,
-            engine=self._format,
-            precision=precision,
+            engine=self._format,  # type: ignore[arg-type]  # checked as it is made
+            precision=precision,  # type: ignore[arg-type]
             preparation=network.preparation,
             digest=network.digest,
             costs=network.costs,

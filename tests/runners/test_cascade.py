@@ -17,6 +17,7 @@ from dare.runners.cascade import cascade_of
 from dare.runners.eager import open_eager
 from dare.runners.preparations import FAMILIES
 from dare.runners.runner import Runner, Steps, StepWalk
+from dare.runners.timing import TURN, WARM_UP
 
 
 def network(dimension: int, seed: int = 0, **settings: object) -> Checkpoint:
@@ -205,7 +206,9 @@ def test_what_makes_no_cascade_is_refused() -> None:
 def test_times_are_middles_and_slow_ends_of_what_the_clock_said(parts: list[Checkpoint]) -> None:
     now = 0.0
     runner = open_runner(parts[:1], "eager")
-    waits = iter([*(0.0 for _ in range(5)), *np.random.default_rng(0).permutation(101) / 100])
+    timed = np.random.default_rng(0).permutation(101) / 100
+    turns = [wait for at in range(0, 101, TURN) for wait in (0.0, *timed[at : at + TURN])]
+    waits = iter([*(0.0 for _ in range(WARM_UP)), *turns])
 
     def search(exit: int, vectors: np.ndarray) -> None:
         nonlocal now

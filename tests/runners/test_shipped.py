@@ -87,7 +87,6 @@ def test_a_runner_a_precision_or_a_device_narrow_the_choice(
     assert chosen(folder, "eager", "bf16") == ("eager", "bf16", MODEL)
     assert chosen(folder, precision="fp32") == ("openvino", "fp32", "openvino")
     assert chosen(folder, device="cuda") == ("eager", "fp32", MODEL)
-    assert chosen(folder, "captured", device="cuda:1") == ("captured", "fp32", MODEL)
     for runner, precision in ((None, "int8"), ("onnx", "bf16")):
         with pytest.raises(ShippedError, match=r"was not shipped for (int8|onnx in bf16); choose openvino in bf16"):
             chosen(folder, runner, precision)

@@ -15,7 +15,7 @@ import torch
 from dare.datasets import open_benchmark
 from dare.evaluation.embedding import embed
 from dare.evaluation.evaluate import evaluate
-from dare.runners.runner import open_runner
+from dare.runners.opening import open_runner
 from dare.synthetic import SIZES, draw_benchmark
 from dare.training.config import PRESETS
 from dare.training.train import train

@@ -47,9 +47,8 @@ WITHOUT_TORCH = {
 TORCH = {"torch", "torchvision", "timm"}
 # Serving exported steps and networks of others must not need those of torch.
 FREE_OF_MODELS = {
-    f"runners/{name}.py"
-    for name in ("runner", "shipped", "steps", "timing", "worker", "workers", "cascade", "exported", "onnx", "openvino")
-} | {f"runners/{name}.py" for name in ("foreign", "graphs", "preparations")}
+    f"runners/{path.name}" for path in (PACKAGE / "runners").glob("*.py") if path.stem not in ("eager", "prepacked")
+}
 # The command catches its errors before torch is loaded.
 PLAIN = {"training/alarm.py"}
 

@@ -85,7 +85,7 @@ _HOME = {
     "nearness": "dare.anytime.confidence",
     "open_benchmark": "dare.datasets",
     "open_gallery": "dare.gallery.store",
-    "open_runner": "dare.runners.runner",
+    "open_runner": "dare.runners.opening",
     "read_mat_features": "dare.retrieval.mat_features",
     "replay": "dare.anytime.policies",
     "save_verifier": "dare.verification.verifier",

@@ -24,7 +24,7 @@ from dare.experiments.table2 import Count, table2
 from dare.experiments.workplace import Means, NotMeasuredError, StoppedError, Workplace
 from dare.models.checkpoints import load_checkpoint, save_checkpoint
 from dare.retrieval.embeddings import Embeddings
-from dare.runners.eager import EagerRunner
+from dare.runners.eager import open_eager
 from dare.training.alarm import TrainingStoppedError
 from dare.training.state import STATE_FILE
 
@@ -71,7 +71,7 @@ class Work:
         return load_recipe(path)
 
     def means(self, **more: Any) -> Means:
-        return Means(**{"open": lambda path: EagerRunner(load_checkpoint(path)), **self.options, **more})
+        return Means(**{"open": lambda path: open_eager(load_checkpoint(path)), **self.options, **more})
 
     def workplace(self, **more: Any) -> Workplace:
         return Workplace(self.recipe, self.folder / "out", self.means(**more))

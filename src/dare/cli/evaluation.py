@@ -149,7 +149,8 @@ def _learner(metric: str | None, dimensions: int | None) -> "Learner | None":
 
 def _look(model: "Sequence[Path] | None", running: Running) -> "Look | None":
     """What gives pictures' activation maps; None without a network of torch."""
-    from dare.runners.runner import EXPORTED, engines_of
+    from dare.runners.exported import EXPORTED
+    from dare.runners.opening import engines_of
 
     if model is None or engines_of(model, running.runner, running.device, running.precision) & set(EXPORTED):
         return None

@@ -54,7 +54,7 @@ def _add_exits(table: Table, network: "ShippedNetwork") -> None:
 
 def _engine_here(network: "ShippedNetwork") -> "Engine | None":
     """What runs it on this machine if nothing else is asked for; None where no engine is installed."""
-    from dare.runners.shipped import shipped_engine
+    from dare.runners.opening import shipped_engine
 
     try:
         found = shipped_engine(network.folder, None, None, "cpu")

@@ -65,11 +65,11 @@ class Engine:
     """What a network is run by."""
 
     runner: Annotated[
-        Literal["eager", "prepacked", "captured", "onnx", "openvino"] | None,
+        Literal["eager", "prepacked", "onnx", "openvino"] | None,
         Parameter(
-            help="eager is torch as it is; prepacked, folded and fused for the CPU, is the default there; captured "
-            "launches whole steps on a GPU; onnx and openvino run what `dare export` wrote and networks of others, and "
-            "are the default for these. A shipped network takes the fastest that is installed."
+            help="eager is torch as it is; prepacked, folded and fused for the CPU, is the default there; onnx and "
+            "openvino run what `dare export` wrote and networks of others, and are the default for these. A shipped "
+            "network takes the fastest that is installed."
         ),
     ] = None
     precision: Annotated[
@@ -86,7 +86,8 @@ class Engine:
 
     def open(self, model: "Path | Sequence[Path]") -> "Runner":
         """Make a network, or a cascade of several, ready to run."""
-        from dare.runners.runner import EXPORTED, engines_of, open_runner
+        from dare.runners.exported import EXPORTED
+        from dare.runners.opening import engines_of, open_runner
 
         for name, value in (("threads", self.threads), ("workers", self.workers)):
             if value < 1:

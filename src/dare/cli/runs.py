@@ -142,7 +142,7 @@ def _configs(paths: Sequence[Path], wanted: bool) -> "list[Mapping[str, Any]]":
         ValueError: one says of itself that it was trained the other way.
     """
     from dare.models.checkpoints import load_checkpoint
-    from dare.runners.runner import MANIFEST
+    from dare.runners.exported import MANIFEST
 
     trained = [(path, load_checkpoint(path).training) for path in paths if not (path / MANIFEST).exists()]
     configs = [(path, training["config"]) for path, training in trained if "config" in training]

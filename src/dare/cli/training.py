@@ -126,7 +126,7 @@ def train(
 
 def _open_teacher(path: Path) -> "Runner":
     """In bfloat16 where OpenVINO runs it: a quarter of the time, and far finer than a network follows."""
-    from dare.runners.runner import open_runner
+    from dare.runners.opening import open_runner
 
     return open_runner(path, precision="bf16" if path.suffix == ".xml" else None)
 

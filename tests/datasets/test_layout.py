@@ -7,9 +7,8 @@ import pytest
 from conftest import make_market, save_picture
 from layouts import make_cuhk03, make_dukemtmc, make_mars, make_msmt17
 
-from dare.datasets import open_benchmark
+from dare.datasets import layout_of, open_benchmark
 from dare.datasets.folder import label_number
-from dare.datasets.layout import layout_of
 
 
 @pytest.mark.parametrize("boxes", ["detected", "labeled"])

@@ -56,7 +56,7 @@ def synthetic(
             out,
             size,
             seed=seed,
-            recipe=replace(SIZES[size], **knobs),
+            knobs=replace(SIZES[size], **knobs),
             processes=processes,
             on_progress=lambda done, total: show("drawing", done, total),
         )

@@ -12,10 +12,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.datasets.listed import stills
 from dare.datasets.market import TRAIN, in_folders
-from dare.datasets.matlab import positions, read_mat, texts, whole_numbers
-from dare.datasets.published import Published
+from dare.datasets.published import Published, positions, read_mat, stills, texts, whole_numbers
 from dare.datasets.sample import Benchmark
 
 Boxes = Literal["detected", "labeled"]

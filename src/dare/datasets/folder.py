@@ -5,14 +5,20 @@ pictures either lie in a folder per person, or have names that begin with the pe
 `0002_000451.jpg`. A camera is read from `_c1_` or `c1_` in a picture's own name, for all pictures or for none.
 """
 
+import csv
 import hashlib
+import math
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from dare.datasets.manifest import SPLITS, Row, rows_of_csv
 from dare.datasets.market import IMAGE_SUFFIXES, some
 from dare.datasets.sample import JUNK, UNKNOWN, Benchmark, Sample
+
+SPLITS = ("train", "query", "gallery")
 
 PERSON_IN_NAME = re.compile(r"(-?\d+)_")
 CAMERA_IN_NAME = re.compile(r"(?:^|_)c(\d+)(?:s\d+)?(?=[_.])")
@@ -23,6 +29,17 @@ WITHOUT_CAMERAS = (
     "are excluded, nothing else; accuracy is higher than across cameras"
 )
 ALL_IN_ALL = "no train/, query/ or gallery/: every picture serves as training picture, query and gallery entry"
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A picture as it is listed; None is what is not said of it."""
+
+    path: Path
+    person: str | None
+    camera: str | None
+    split: str | None
+    time: float | None = None
 
 
 def folder(root: str | Path, *, unlabelled: bool = False) -> Benchmark:
@@ -43,7 +60,7 @@ def folder(root: str | Path, *, unlabelled: bool = False) -> Benchmark:
     if path.is_dir():
         base, (rows, notes) = path, _rows_of_folder(path, unlabelled)
     elif path.is_file() and path.suffix.lower() == ".csv":
-        base, rows, notes = path.parent, rows_of_csv(path, unlabelled), []
+        base, rows, notes = path.parent, _rows_of_csv(path, unlabelled), []
     else:
         raise FileNotFoundError(f"expected a folder of pictures or a .csv file, found neither at {path}")
     people = _numbered(row.person for row in rows if row.person is not None)
@@ -81,9 +98,9 @@ def pictures_below(root: str | Path) -> list[Path]:
     return found
 
 
-def _rows_of_folder(root: Path, unlabelled: bool) -> tuple[list[Row], list[str]]:
+def _rows_of_folder(root: Path, unlabelled: bool) -> tuple[list[_Row], list[str]]:
     splits = [split for split in SPLITS if (root / split).is_dir()]
-    rows: list[Row] = []
+    rows: list[_Row] = []
     strangers: list[str] = []
     for split in splits or (None,):
         top = root / split if split else root
@@ -92,7 +109,7 @@ def _rows_of_folder(root: Path, unlabelled: bool) -> tuple[list[Row], list[str]]
                 strangers.append(path.relative_to(root).as_posix())
                 continue
             camera = CAMERA_IN_NAME.search(path.name)
-            rows.append(Row(path, _person(path, top, unlabelled), camera[1] if camera else None, split))
+            rows.append(_Row(path, _person(path, top, unlabelled), camera[1] if camera else None, split))
     if not rows:
         raise FileNotFoundError(
             f"no pictures in {root}; expected a folder per person, names like 0002_c1_000451.jpg, "
@@ -129,7 +146,7 @@ def _person(path: Path, top: Path, unlabelled: bool) -> str | None:
     return match[1] if match else None
 
 
-def _cameras(rows: Sequence[Row]) -> dict[str, int] | None:
+def _cameras(rows: Sequence[_Row]) -> dict[str, int] | None:
     """Camera label -> number; None where no picture has one."""
     without = [row.path for row in rows if row.camera is None]
     if len(without) == len(rows):
@@ -171,3 +188,80 @@ def label_number(label: str) -> int:
     if WHOLE_NUMBER.fullmatch(label):
         return int(label)
     return 2**48 + int.from_bytes(hashlib.sha256(label.encode(errors="surrogateescape")).digest()[:6])
+
+
+def _rows_of_csv(path: Path, unlabelled: bool) -> list[_Row]:
+    """The pictures that a CSV file lists, whose paths are relative to it.
+
+    Args:
+        unlabelled: whether a picture needs no person.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns = reader.fieldnames or []
+            lines = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} cannot be read as a CSV file in UTF-8 ({error}); save it as one") from error
+    if not {"image", *([] if unlabelled else ["person"])} <= set(columns):
+        raise ValueError(
+            f"{path} needs the columns image and person (camera, time and split are optional), "
+            f"its first line has {', '.join(columns) or 'nothing'}"
+        )
+    rows = [_row(path, number, line, unlabelled) for number, line in enumerate(lines, start=2)]
+    if not rows:
+        raise ValueError(f"{path} lists no pictures")
+    seen: dict[tuple[Path, str | None], int] = {}
+    labels: dict[Path, tuple[int, str | None, str | None]] = {}
+    for number, row in enumerate(rows, start=2):
+        first, *known = labels.setdefault(row.path, (number, row.person, row.camera))
+        if known != [row.person, row.camera]:
+            raise ValueError(
+                f"{path}, lines {first} and {number}: {row.path.name} has two people or two cameras; correct one"
+            )
+        for split in [row.split] if row.split else SPLITS:
+            if (row.path, split) in seen:
+                raise ValueError(
+                    f"{path} lists {row.path.name} twice, in lines {seen[row.path, split]} and {number}; remove one"
+                )
+            seen[row.path, split] = number
+    return rows
+
+
+def _row(path: Path, number: int, line: dict[str, str | None], unlabelled: bool) -> _Row:
+    columns = ("image", "person", "camera", "split", "time")
+    image, person, camera, split, time = ((line.get(name) or "").strip() for name in columns)
+    if not image or not (person or unlabelled):
+        raise ValueError(f"{path}, line {number}: expected an image and a person, got {image!r} and {person!r}")
+    if split and split not in SPLITS:
+        raise ValueError(f"{path}, line {number}: split must be {', '.join(SPLITS)} or empty, got {split!r}")
+    file = Path(os.path.normpath(path.parent / image))
+    if not file.is_relative_to(path.parent):
+        raise ValueError(f"{path}, line {number}: {image} must lie in the CSV file's folder, or below it")
+    if not file.is_file():
+        raise FileNotFoundError(f"{path}, line {number}: no picture at {file}")
+    try:
+        seconds = seconds_since_1970(time) if time else None
+    except ValueError as error:
+        raise ValueError(f"{path}, line {number}: {error}") from None
+    return _Row(file, person or None, camera or None, split or None, seconds)
+
+
+def seconds_since_1970(time: str) -> float:
+    """A time as people write it; without a zone it is UTC.
+
+    Raises:
+        ValueError: it is neither a number of seconds nor like 2024-05-31T14:00:00+02:00.
+    """
+    try:
+        seconds = float(time)
+    except ValueError:
+        try:
+            moment = datetime.fromisoformat(time)
+        except ValueError:
+            seconds = math.nan
+        else:
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if not math.isfinite(seconds):
+        raise ValueError(f"a time is seconds since 1970 or like 2024-05-31T14:00:00+02:00, got {time!r}")
+    return seconds

@@ -9,8 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from dare.datasets.listed import stills
-from dare.datasets.published import Published
+from dare.datasets.published import Published, stills
 from dare.datasets.sample import Benchmark, Sample
 
 VERSIONS = {"V1": ("train", "test"), "V2": ("mask_train_v2", "mask_test_v2")}

@@ -1,9 +1,18 @@
-"""How many samples and people a data set has as it was published."""
+"""What the authors of a data set published: its counts, and the lists of its splits as text or MATLAB files."""
 
-from collections.abc import Mapping, Sequence
+import os
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dare.datasets.sample import JUNK, Sample
+
+LARGEST = 2.0**53  # beyond it MATLAB's numbers are no longer all whole ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +45,125 @@ class Published:
             elif people is not None and there != people:
                 notes.append(f"{name} has {there} people, {self.title} as published {people}")
         return notes
+
+
+def stills(folder: Path, rows: Iterable[tuple[str, int, int]], source: Path) -> tuple[Sample, ...]:
+    """A sample per picture, ordered by file name.
+
+    Args:
+        folder: that the names are relative to.
+        rows: name, with forward slashes, person and camera of each picture.
+        source: the file that lists them, which errors name.
+
+    Raises:
+        FileNotFoundError: a picture is not there.
+        ValueError: there is none, one is listed twice, or one lies elsewhere.
+    """
+    labels: dict[str, tuple[int, int]] = {}
+    for name, person, camera in rows:
+        if name.startswith("/") or ".." in name.split("/"):
+            raise ValueError(f"{source} lists {name}, which is not in {folder}; take the official file")
+        if name in labels:
+            raise ValueError(f"{source} lists {name} twice; take the official file")
+        labels[name] = person, camera
+    if not labels:
+        raise ValueError(f"{source} lists no pictures for {folder.name}; take the official file")
+    if missing := not_there(folder, list(labels)):
+        raise FileNotFoundError(
+            f"{len(missing)} of the {len(labels)} pictures that {source.name} lists are not in {folder}, "
+            f"the first of them {missing[0]}; unpack the data set again"
+        )
+    return tuple(Sample((folder / name,), *labels[name]) for name in sorted(labels))
+
+
+def not_there(folder: Path, names: Sequence[str]) -> list[str]:
+    """Which of these names below a folder are no files there, in order; lists folders instead of asking for each."""
+    by_folder: dict[str, set[str]] = {}
+    for name in names:
+        parent, _, file = name.rpartition("/")
+        by_folder.setdefault(parent, set()).add(file)
+    for parent, files in by_folder.items():
+        files.difference_update(_listing(folder / parent))
+    return [name for name in names if name.rpartition("/")[2] in by_folder[name.rpartition("/")[0]]]
+
+
+def _listing(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def read_mat(path: Path, *names: str, advice: str) -> dict[str, NDArray[Any]]:
+    """Variables of a .mat file by their names, each in MATLAB's shape.
+
+    Args:
+        advice: what to do where the file is not there or cannot be used; ends the errors.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no .mat file, or one of version 7.3, is damaged, lacks a variable, or has a sparse one.
+    """
+    from scipy.io import loadmat  # slow to import, and most data sets need none of it
+
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path.name} in {path.parent}; {advice}")
+    try:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # for a variable that it cannot read
+            found = loadmat(file)
+    except NotImplementedError as error:
+        raise ValueError(f"{path} is a MATLAB file of version 7.3, expected an older one; save it with -v7") from error
+    except Exception as error:  # scipy raises many kinds; all mean that the file cannot be used
+        raise ValueError(f"{path} is no MATLAB file, or it is damaged; {advice}") from error
+    if missing := [name for name in names if name not in found]:
+        there = ", ".join(name for name in found if not name.startswith("__")) or "nothing"
+        raise ValueError(f"{path} has no variable {', '.join(missing)}, found {there}; {advice}")
+    for name in names:
+        if not isinstance(found[name], np.ndarray):
+            raise ValueError(f"{path}: expected {name} as a full array, got {type(found[name]).__name__}; {advice}")
+    return {name: found[name] for name in names}
+
+
+def texts(path: Path, name: str, cells: NDArray[Any]) -> list[str]:
+    """What is written in a variable's cells.
+
+    Raises:
+        ValueError: a cell holds no text.
+    """
+    written = [cell.item() if isinstance(cell, np.ndarray) and cell.size == 1 else cell for cell in cells.ravel()]
+    if not all(isinstance(text, str) and text for text in written):
+        raise ValueError(f"{path}: expected a text in every cell of {name}; take the official file")
+    return written
+
+
+def whole_numbers(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.int64]:
+    """A variable's values as int64, in the shape they have.
+
+    Raises:
+        ValueError: not all of them are whole numbers.
+    """
+    numbers = values.dtype.kind in "iuf"
+    if not numbers or not ((np.abs(values) < LARGEST) & (values == np.trunc(values))).all():
+        raise ValueError(f"{path}: expected whole numbers in {name}, got {values.dtype}; take the official file")
+    return values.astype(np.int64)
+
+
+def positions(path: Path, name: str, values: NDArray[Any], count: int) -> NDArray[np.int64]:
+    """A variable's values as distinct places in a list of `count`; MATLAB counts from 1, these count from 0.
+
+    Raises:
+        ValueError: no value, one outside the list, or one twice.
+    """
+    places = whole_numbers(path, name, values).ravel() - 1
+    if not len(places):
+        raise ValueError(f"{path}: {name} is empty, so there is nothing in that split; take the official file")
+    if places.min() < 0 or places.max() >= count:
+        worst = (places.max() if places.max() >= count else places.min()) + 1
+        raise ValueError(
+            f"{path}: {name} has the index {worst}, expected 1 to {count}; the files are of different versions"
+        )
+    if len(np.unique(places)) < len(places):
+        raise ValueError(f"{path}: {name} has an index twice; take the official file")
+    return places

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.datasets.matlab import read_mat
+from dare.datasets.published import read_mat
 from dare.retrieval.embeddings import EmbeddingsError
 
 SPLITS = {"train": "train", "query": "query", "gallery": "test"}

@@ -1,4 +1,4 @@
-"""What is measured: labelled pictures and the splits of their protocol."""
+"""What is measured: labelled pictures and their protocol's splits, read from the layout that a folder has."""
 
 import os
 import re
@@ -44,12 +44,12 @@ FRAME_IN_NAME = re.compile(r"\d{4}_c\d_f\d{7}\.")  # of DukeMTMC-reID; Market-15
 
 
 def open_benchmark(root: str | Path, layout: str | None = None, *, unlabelled: bool = False) -> Benchmark:
-    """Read a data set, by the layout its folder has unless one is named.
+    """Read a data set.
 
     Args:
         root: a folder, or the CSV file of a user's own pictures.
-        layout: a name in `BENCHMARKS`.
-        unlabelled: whether pictures of a user need no person, for galleries and streams; without one it is `UNKNOWN`.
+        layout: a name in `BENCHMARKS`; told from the folder's content if not given.
+        unlabelled: whether a user's own pictures may lack a person, for galleries and streams; they are `UNKNOWN`.
     """
     path = Path(root)
     if layout is not None and layout not in BENCHMARKS:
@@ -59,7 +59,7 @@ def open_benchmark(root: str | Path, layout: str | None = None, *, unlabelled: b
 
 
 def layout_of(path: Path) -> str:
-    """A name in `BENCHMARKS`; one part of a layout is enough, its reader then says which others are missing.
+    """The name in `BENCHMARKS` of a folder's layout. One part of it is enough; the reader says which are missing.
 
     Raises:
         ValueError: the folder holds CUHK03 with both kinds of boxes, or is one above published data sets.
@@ -74,7 +74,7 @@ def layout_of(path: Path) -> str:
     below = [name for name in _read_as_people(path) if _published(path / name)] if found in ([], ["msmt17"]) else []
     if below and (not found or set(below) - set(INSIDE)):  # MSMT17 may lie in a folder of its own
         raise ValueError(
-            f"{path} is no data set, it holds {' and '.join(f'{name}/' for name in below)}; give {path / below[0]}, or "
+            f"{path} isn't a data set, it holds {' and '.join(f'{name}/' for name in below)}; give {path / below[0]}, or "
             "--layout folder to read all pictures below as a folder per person"
         )
     return found[0] if found else "folder"

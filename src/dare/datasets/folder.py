@@ -33,7 +33,7 @@ ALL_IN_ALL = "no train/, query/ or gallery/: every picture serves as training pi
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A picture as it is listed; None is what is not said of it."""
+    """A picture as it is listed; None where nothing is said."""
 
     path: Path
     person: str | None
@@ -50,7 +50,7 @@ def folder(root: str | Path, *, unlabelled: bool = False) -> Benchmark:
     three). Labels that are not whole numbers become large numbers made from the label, the same in every data set.
 
     Args:
-        unlabelled: whether a picture needs no person; without one it is `UNKNOWN`.
+        unlabelled: whether pictures may lack a person, who then is `UNKNOWN`.
 
     Raises:
         FileNotFoundError: nothing there, no pictures, or a listed picture is missing.
@@ -86,7 +86,7 @@ def folder(root: str | Path, *, unlabelled: bool = False) -> Benchmark:
 
 
 def pictures_below(root: str | Path) -> list[Path]:
-    """All pictures below a folder in order of their names, whoever they show.
+    """All pictures below a folder, ordered by name, whoever they show.
 
     Raises:
         FileNotFoundError: no such folder, or no pictures in it.
@@ -122,7 +122,7 @@ def _rows_of_folder(root: Path, unlabelled: bool) -> tuple[list[_Row], list[str]
 
 
 def _files(top: Path, seen: frozenset[Path] = frozenset()) -> Iterator[Path]:
-    """All files below a folder in order of their names, hidden ones left out; links to folders are followed once."""
+    """All files below a folder that aren't hidden, ordered by name; links to folders are followed once."""
     here = top.resolve()
     for path in sorted(top.iterdir()):
         if path.name.startswith("."):
@@ -134,27 +134,27 @@ def _files(top: Path, seen: frozenset[Path] = frozenset()) -> Iterator[Path]:
 
 
 def _person(path: Path, top: Path, unlabelled: bool) -> str | None:
-    """The folder per person if the picture lies in one, else what its name begins with."""
+    """The name of the person's folder if the picture lies in one, else what its own name begins with."""
     parts = path.relative_to(top).parts
     if len(parts) > 1:
         return parts[0]
     match = PERSON_IN_NAME.match(path.name)
     if not match and not unlabelled:
         raise ValueError(
-            f"cannot tell who is on {path}; expected a folder per person, a name like 0002_000451.jpg, or a CSV file"
+            f"can't tell who {path} shows; expected a folder per person, a name like 0002_000451.jpg, or a CSV file"
         )
     return match[1] if match else None
 
 
 def _cameras(rows: Sequence[_Row]) -> dict[str, int] | None:
-    """Camera label -> number; None where no picture has one."""
+    """Camera label -> number; None if no picture has one."""
     without = [row.path for row in rows if row.camera is None]
     if len(without) == len(rows):
         return None
     if without:
         raise ValueError(
-            f"{len(rows) - len(without)} pictures have a camera number and {len(without)} have none, "
-            f"the first of them {without[0]}; give all of them one, or none"
+            f"{len(rows) - len(without)} pictures have a camera number and {len(without)} don't, "
+            f"such as {without[0]}; give camera numbers to all of them or to none"
         )
     return _numbered(row.camera or "" for row in rows)
 
@@ -175,7 +175,7 @@ def _numbered(labels: Iterable[str]) -> dict[str, int]:
     for label in sorted(set(labels)):
         number = label_number(label)
         if number in numbers:
-            raise ValueError(f"the labels {numbers[number]} and {label} are one number; write them alike")
+            raise ValueError(f"the labels {numbers[number]} and {label} are the same number; write them alike")
         numbers[number] = label
     return {label: number for number, label in numbers.items()}
 
@@ -183,7 +183,7 @@ def _numbered(labels: Iterable[str]) -> dict[str, int]:
 def label_number(label: str) -> int:
     """The number of a person's or a camera's label: the whole number it is, or 2^48 to 2^49 made from its SHA-256.
 
-    It depends on the label alone, so that people of one gallery stay who they are, whatever else is read.
+    It depends on the label alone, so people keep their numbers in a gallery, whatever else is read.
     """
     if WHOLE_NUMBER.fullmatch(label):
         return int(label)
@@ -191,10 +191,10 @@ def label_number(label: str) -> int:
 
 
 def _rows_of_csv(path: Path, unlabelled: bool) -> list[_Row]:
-    """The pictures that a CSV file lists, whose paths are relative to it.
+    """The pictures that a CSV file lists by paths relative to it.
 
     Args:
-        unlabelled: whether a picture needs no person.
+        unlabelled: whether pictures may lack a person.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -202,7 +202,7 @@ def _rows_of_csv(path: Path, unlabelled: bool) -> list[_Row]:
             columns = reader.fieldnames or []
             lines = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} cannot be read as a CSV file in UTF-8 ({error}); save it as one") from error
+        raise ValueError(f"{path} isn't a CSV file in UTF-8 ({error}); save it as one") from error
     if not {"image", *([] if unlabelled else ["person"])} <= set(columns):
         raise ValueError(
             f"{path} needs the columns image and person (camera, time and split are optional), "
@@ -217,7 +217,7 @@ def _rows_of_csv(path: Path, unlabelled: bool) -> list[_Row]:
         first, *known = labels.setdefault(row.path, (number, row.person, row.camera))
         if known != [row.person, row.camera]:
             raise ValueError(
-                f"{path}, lines {first} and {number}: {row.path.name} has two people or two cameras; correct one"
+                f"{path}, lines {first} and {number}: {row.path.name} is listed with two people or two cameras; correct one"
             )
         for split in [row.split] if row.split else SPLITS:
             if (row.path, split) in seen:
@@ -248,7 +248,7 @@ def _row(path: Path, number: int, line: dict[str, str | None], unlabelled: bool)
 
 
 def seconds_since_1970(time: str) -> float:
-    """A time as people write it; without a zone it is UTC.
+    """The time that a text says; UTC if it names no zone.
 
     Raises:
         ValueError: it is neither a number of seconds nor like 2024-05-31T14:00:00+02:00.

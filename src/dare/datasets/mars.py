@@ -30,7 +30,7 @@ def mars(root: str | Path) -> Benchmark:
 
     Raises:
         FileNotFoundError: a folder, a file or a frame is missing.
-        ValueError: the lists do not fit each other.
+        ValueError: the lists contradict each other.
     """
     root = Path(root)
     missing = [f"{name}/" for name in (INFO, BBOX_TRAIN, BBOX_TEST) if not (root / name).is_dir()]
@@ -73,7 +73,7 @@ def _tracklets(root: Path, split: str) -> list[Sample]:
 
 
 def _read_tracks(source: Path, variable: str, names_file: Path) -> tuple[NDArray[np.int64], list[str]]:
-    """First and last frame, person and camera of each tracklet, (T, 4), and the names of all frames.
+    """First frame, last frame, person and camera of each tracklet, (T, 4), and the names of all frames.
 
     Args:
         source: a .mat file; `variable` in it counts frames from 1, the last one included.
@@ -81,7 +81,7 @@ def _read_tracks(source: Path, variable: str, names_file: Path) -> tuple[NDArray
 
     Raises:
         FileNotFoundError: one of them is missing.
-        ValueError: they do not fit each other.
+        ValueError: they don't belong together.
     """
     tracks = whole_numbers(source, variable, read_mat(source, variable, advice=OFFICIAL)[variable])
     if tracks.ndim != 2 or tracks.shape[1] != 4 or not len(tracks):
@@ -91,7 +91,7 @@ def _read_tracks(source: Path, variable: str, names_file: Path) -> tuple[NDArray
         )
     if not names_file.is_file():
         raise FileNotFoundError(f"no {names_file.name} in {names_file.parent}; {OFFICIAL}")
-    # The official file's lines end in \r\n; bytes that cannot be read make a name that does not fit.
+    # The official file's lines end in \r\n; bytes that aren't text make a name that doesn't match.
     names = names_file.read_text(encoding="utf-8-sig", errors="replace").split()
     if wrong := _misfit(tracks, names):
         raise ValueError(f"{source}: {wrong}; {names_file.name} is of another version, take both from one place")
@@ -99,7 +99,7 @@ def _read_tracks(source: Path, variable: str, names_file: Path) -> tuple[NDArray
 
 
 def _misfit(tracks: NDArray[np.int64], names: Sequence[str]) -> str:
-    """Why tracklets and names cannot belong together, or ""."""
+    """Why tracklets and names don't belong together, or ""."""
     count = 0
     for number, (first, last, person, camera) in enumerate(tracks.tolist(), start=1):
         if not 1 <= first <= last <= len(names):

@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 
 from dare.datasets.sample import JUNK, Sample
 
-LARGEST = 2.0**53  # beyond it MATLAB's numbers are no longer all whole ones
+LARGEST = 2.0**53  # beyond it, not every whole number has a double
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The counts of a data set, to be compared with what was found.
+    """The published counts of a data set, to compare with what was found.
 
     Attributes:
         title: the data set's own name.
         samples: train, query and gallery, junk and distractors included.
-        people: who are trained on, and who are asked for.
-        unit: of the samples.
+        people: numbers of training people and of query people.
+        unit: what a sample is called.
     """
 
     title: str
@@ -32,10 +32,10 @@ class Published:
     unit: str = "images"
 
     def differences(self, splits: Mapping[str, Sequence[Sample]]) -> list[str]:
-        """A note on each split that differs: in its samples or, with as many of them, in its people.
+        """A note on each split that differs in its number of samples or else of people.
 
         Args:
-            splits: train, query and gallery, by what the data set calls them.
+            splits: train, query and gallery, by the data set's own names.
         """
         notes = []
         for (name, found), samples, people in zip(splits.items(), self.samples, (*self.people, None), strict=True):
@@ -51,13 +51,13 @@ def stills(folder: Path, rows: Iterable[tuple[str, int, int]], source: Path) -> 
     """A sample per picture, ordered by file name.
 
     Args:
-        folder: that the names are relative to.
-        rows: name, with forward slashes, person and camera of each picture.
-        source: the file that lists them, which errors name.
+        folder: where the names start.
+        rows: name (with forward slashes), person and camera of each picture.
+        source: the file that lists them, named in errors.
 
     Raises:
-        FileNotFoundError: a picture is not there.
-        ValueError: there is none, one is listed twice, or one lies elsewhere.
+        FileNotFoundError: a picture is missing.
+        ValueError: the list is empty, or names a picture twice or outside the folder.
     """
     labels: dict[str, tuple[int, int]] = {}
     for name, person, camera in rows:
@@ -77,7 +77,7 @@ def stills(folder: Path, rows: Iterable[tuple[str, int, int]], source: Path) -> 
 
 
 def not_there(folder: Path, names: Sequence[str]) -> list[str]:
-    """Which of these names below a folder are no files there, in order; lists folders instead of asking for each."""
+    """The names that don't exist below a folder, in order; lists each folder once instead of asking for each file."""
     by_folder: dict[str, set[str]] = {}
     for name in names:
         parent, _, file = name.rpartition("/")
@@ -99,11 +99,11 @@ def read_mat(path: Path, *names: str, advice: str) -> dict[str, NDArray[Any]]:
     """Variables of a .mat file by their names, each in MATLAB's shape.
 
     Args:
-        advice: what to do where the file is not there or cannot be used; ends the errors.
+        advice: ends every error; what to do if the file is missing or can't be used.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no .mat file, or one of version 7.3, is damaged, lacks a variable, or has a sparse one.
+        ValueError: it isn't a .mat file, is one of version 7.3, is damaged, or a variable is missing or sparse.
     """
     from scipy.io import loadmat  # slow to import, and most data sets need none of it
 
@@ -111,12 +111,12 @@ def read_mat(path: Path, *names: str, advice: str) -> dict[str, NDArray[Any]]:
         raise FileNotFoundError(f"no {path.name} in {path.parent}; {advice}")
     try:
         with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # for a variable that it cannot read
+            warnings.simplefilter("error", UserWarning)  # for a variable that it can't read
             found = loadmat(file)
     except NotImplementedError as error:
         raise ValueError(f"{path} is a MATLAB file of version 7.3, expected an older one; save it with -v7") from error
-    except Exception as error:  # scipy raises many kinds; all mean that the file cannot be used
-        raise ValueError(f"{path} is no MATLAB file, or it is damaged; {advice}") from error
+    except Exception as error:  # SciPy raises many kinds; all mean that the file can't be used
+        raise ValueError(f"{path} isn't a MATLAB file, or is damaged; {advice}") from error
     if missing := [name for name in names if name not in found]:
         there = ", ".join(name for name in found if not name.startswith("__")) or "nothing"
         raise ValueError(f"{path} has no variable {', '.join(missing)}, found {there}; {advice}")
@@ -127,10 +127,10 @@ def read_mat(path: Path, *names: str, advice: str) -> dict[str, NDArray[Any]]:
 
 
 def texts(path: Path, name: str, cells: NDArray[Any]) -> list[str]:
-    """What is written in a variable's cells.
+    """The texts in a variable's cells.
 
     Raises:
-        ValueError: a cell holds no text.
+        ValueError: a cell holds something else.
     """
     written = [cell.item() if isinstance(cell, np.ndarray) and cell.size == 1 else cell for cell in cells.ravel()]
     if not all(isinstance(text, str) and text for text in written):
@@ -139,10 +139,10 @@ def texts(path: Path, name: str, cells: NDArray[Any]) -> list[str]:
 
 
 def whole_numbers(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.int64]:
-    """A variable's values as int64, in the shape they have.
+    """A variable's values as int64, in their own shape.
 
     Raises:
-        ValueError: not all of them are whole numbers.
+        ValueError: a value isn't a whole number.
     """
     numbers = values.dtype.kind in "iuf"
     if not numbers or not ((np.abs(values) < LARGEST) & (values == np.trunc(values))).all():
@@ -151,10 +151,10 @@ def whole_numbers(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.int
 
 
 def positions(path: Path, name: str, values: NDArray[Any], count: int) -> NDArray[np.int64]:
-    """A variable's values as distinct places in a list of `count`; MATLAB counts from 1, these count from 0.
+    """A variable's values as distinct indices into a list of `count`, from 0 where MATLAB counts from 1.
 
     Raises:
-        ValueError: no value, one outside the list, or one twice.
+        ValueError: there is no value, one is outside the list, or one comes twice.
     """
     places = whole_numbers(path, name, values).ravel() - 1
     if not len(places):

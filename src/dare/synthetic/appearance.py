@@ -1,4 +1,4 @@
-"""Drawing by lot who somebody is: build, clothes, hair and bag.
+"""Drawing people at random: build, clothes, hair and bag.
 
 Easy people wear a vivid outfit that hardly anybody else has. Hard people wear one of a few common pairs of
 colours and differ in what deeper stages can see: patterns, logos, sleeves, hems, bags, hair, build and gait.
@@ -101,7 +101,7 @@ BAG_COLOURS = {
 
 @functools.lru_cache(maxsize=64)  # a person's pictures are drawn one after the other
 def draw_look(knobs: Knobs, seed: int, person: int) -> Look:
-    """The look of a person, labelled or not; depends on nothing but the arguments."""
+    """The look of a person, labelled or not; it depends on the arguments alone."""
     rng = stream(seed, Purpose.LOOK, person)
     easy = happens(rng, knobs.easy_share)
     if easy:

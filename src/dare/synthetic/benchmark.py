@@ -1,4 +1,4 @@
-"""A whole benchmark: which pictures it consists of and what they are called, drawn into files."""
+"""A whole benchmark: its pictures and their names, drawn into files."""
 
 import dataclasses
 import itertools
@@ -77,16 +77,16 @@ def draw_benchmark(
         size: a name in `SIZES`.
         seed: from 0; another seed gives other people and other scenery.
         knobs: where they are not those of the size.
-        processes: how many draw at once, all available cores by default. They are spawned, so a script must
-            call this below `if __name__ == "__main__":`, or with one process.
-        on_progress: told how many pictures are done, out of how many.
+        processes: how many draw at once; all available cores by default. They are spawned, so a script must
+            call this below `if __name__ == "__main__":`, or use one process.
+        on_progress: called with the number of pictures done and their total.
 
     Returns:
         How many pictures were written.
 
     Raises:
-        FileExistsError: there is something at `root` already.
-        ValueError: an unknown size, or a seed or number of processes that cannot be.
+        FileExistsError: `root` exists and isn't an empty folder.
+        ValueError: an unknown size, an invalid seed or number of processes.
     """
     if size not in SIZES:
         raise ValueError(f"size must be one of {', '.join(SIZES)}, got {size!r}; choose one of them")
@@ -120,7 +120,7 @@ def draw_benchmark(
 
 
 def _draw_all(pictures: Sequence[Picture], knobs: Knobs, seed: int, folder: Path, processes: int) -> Iterator[int]:
-    """Draw one person's pictures after the other's, yielding how many there were."""
+    """Draw person by person, yielding the number of pictures of each."""
     jobs = [tuple(group) for _, group in itertools.groupby(pictures, key=lambda picture: picture.person)]
     if processes == 1:
         for job in jobs:
@@ -219,7 +219,7 @@ def itinerary(knobs: Knobs, seed: int, person: int) -> tuple[tuple[int, int], ..
 
 
 # Names follow Market-1501: person, camera, sequence, six digits of time, box. Times are 100 apart from person to
-# person and 11 apart from frame to frame. Sequences 2 and 3 hold what is nobody's, lest two names meet.
+# person and 11 apart from frame to frame. Sequences 2 and 3 hold distractors, so that no two names are equal.
 
 
 def _passage(first: str, others: str, person: int, camera: int, frames: int) -> Iterator[Picture]:

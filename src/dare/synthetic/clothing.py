@@ -55,7 +55,7 @@ class Surface:
 def surface(
     canvas: Canvas, visible: Mask, view: View, look: Look, lift: float, forward: float, phase: float
 ) -> Surface:
-    """What the canvas holds where something is visible; lift of the body and lean of its shoulders in metres."""
+    """The visible pixels of a canvas; `lift` of the body and `forward` of its shoulders are in metres."""
     rows, columns = np.nonzero(visible)
     scale = 1 / view.pixels_per_metre
     right = (columns.astype(np.float32) + np.float32(0.5 - view.ground[0])) * np.float32(scale)

@@ -1,4 +1,4 @@
-"""One detection box: a person before a piece of scenery, with whatever else got into the picture."""
+"""One detection box: a person in front of a piece of scenery, with whatever else got into the picture."""
 
 import math
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ def draw_picture(knobs: Knobs, seed: int, person: int, camera: int, frame: int) 
 def draw_person(
     knobs: Knobs, seed: int, person: int, camera: int, frame: int, *, badly_placed: bool = False
 ) -> NDArray[np.uint8]:
-    """`draw_picture` without its checks; a badly placed box shows half a person, or hardly anything."""
+    """`draw_picture` without its checks; a badly placed box shows half a person, or hardly anyone."""
     device, look = open_camera(knobs, seed, camera), draw_look(knobs, seed, person)
     passage = stream(seed, Purpose.PASSAGE, person, camera)
     heading = device.headings[int(passage.integers(2))] + passage.normal(0, 0.3)

@@ -26,7 +26,7 @@ def test_labels_and_splits_come_from_the_matlab_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"camId": np.full((20, 1), 2)}, "expected the camera that its name has in third place"),
+        ({"camId": np.full((20, 1), 2)}, "expected the camera in third place of its name"),
         ({"labels": np.ones((20, 1))}, "person 1 is both trained on and tested"),
         ({"labels": np.full((20, 1), 1e300)}, "expected whole numbers in labels"),
     ],

@@ -49,7 +49,7 @@ def open_benchmark(root: str | Path, layout: str | None = None, *, unlabelled: b
     Args:
         root: a folder, or the CSV file of a user's own pictures.
         layout: a name in `BENCHMARKS`; told from the folder's content if not given.
-        unlabelled: whether a user's own pictures may lack a person, for galleries and streams; they are `UNKNOWN`.
+        unlabelled: whether a user's own pictures may lack a person, who then is `UNKNOWN`: for galleries and streams.
     """
     path = Path(root)
     if layout is not None and layout not in BENCHMARKS:
@@ -59,7 +59,7 @@ def open_benchmark(root: str | Path, layout: str | None = None, *, unlabelled: b
 
 
 def layout_of(path: Path) -> str:
-    """The name in `BENCHMARKS` of a folder's layout. One part of it is enough; the reader says which are missing.
+    """A folder's layout, as a name in `BENCHMARKS`. One part of it is enough; the reader says what is missing.
 
     Raises:
         ValueError: the folder holds CUHK03 with both kinds of boxes, or is one above published data sets.
@@ -74,8 +74,8 @@ def layout_of(path: Path) -> str:
     below = [name for name in _read_as_people(path) if _published(path / name)] if found in ([], ["msmt17"]) else []
     if below and (not found or set(below) - set(INSIDE)):  # MSMT17 may lie in a folder of its own
         raise ValueError(
-            f"{path} isn't a data set, it holds {' and '.join(f'{name}/' for name in below)}; give {path / below[0]}, or "
-            "--layout folder to read all pictures below as a folder per person"
+            f"{path} isn't a data set, it holds {' and '.join(f'{name}/' for name in below)}; give {path / below[0]}, "
+            "or --layout folder to read all pictures below as a folder per person"
         )
     return found[0] if found else "folder"
 

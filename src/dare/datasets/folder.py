@@ -217,7 +217,7 @@ def _rows_of_csv(path: Path, unlabelled: bool) -> list[_Row]:
         first, *known = labels.setdefault(row.path, (number, row.person, row.camera))
         if known != [row.person, row.camera]:
             raise ValueError(
-                f"{path}, lines {first} and {number}: {row.path.name} is listed with two people or two cameras; correct one"
+                f"{path}, lines {first} and {number}: {row.path.name} has two people or two cameras; correct one"
             )
         for split in [row.split] if row.split else SPLITS:
             if (row.path, split) in seen:

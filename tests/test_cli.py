@@ -314,8 +314,8 @@ def test_one_camera_alone_cannot_be_scored_and_the_reason_is_said(
         (["data", "hold-out", "ROOT", "OUT/e.npz", "--people", "5"], "5 of 6 training people cannot be held out"),
         (["data", "hold-out", "ROOT", "OUT/e.npz", "--people", "2"], "expected the name of a .csv file"),
         (["data", "hold-out", "ROOT", "OUT/e.csv", "--people", "2"], "must lie in a folder above the pictures"),
-        (["evaluate", "ROOT", "--model", "MODEL", "--report", "ROOT"], "is a folder; expected a file to write"),
-        (["evaluate", "ROOT", "--model", "MODEL", "--json", "MODEL/model.safetensors/a.json"], "is no folder"),
+        (["evaluate", "ROOT", "--model", "MODEL", "--report", "ROOT"], "is a folder; expected the name of a file"),
+        (["evaluate", "ROOT", "--model", "MODEL", "--json", "MODEL/model.safetensors/a.json"], "is not a folder"),
     ],
 )
 def test_what_a_user_can_mend_is_one_line_and_leaves_nothing(

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "dare"
 
 # From the bottom up. Names in one row do not import each other.
 ROWS = [
-    {"files", "locks", "schema"},
+    {"files", "schema"},
     {"datasets"},
     {"images"},
     {"synthetic"},
@@ -29,7 +29,6 @@ LEVEL = {name: level for level, row in enumerate(ROWS) for name in row}
 
 WITHOUT_TORCH = {
     "files",
-    "locks",
     "schema",
     "datasets",
     "images",

@@ -16,7 +16,7 @@ from conftest import TINY, make_market
 import dare.experiments.workplace as place
 import dare.training.train as trainer
 from dare.anytime.costs import ExitCosts
-from dare.datasets.layout import SYNTHETIC_RECIPE
+from dare.datasets import SYNTHETIC_RECIPE
 from dare.experiments.recipe import Recipe, RecipeError, load_recipe
 from dare.experiments.reproduction import FolderBusyError, Output, reproduce
 from dare.experiments.table1 import Cell, table1

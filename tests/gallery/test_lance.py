@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from gallery import crash_writer
 
+from dare.files import FolderLock
 from dare.gallery import folder
 from dare.gallery import rows as rows_module
 from dare.gallery import writer as writer_module
@@ -25,7 +26,6 @@ from dare.gallery.entry import Entry
 from dare.gallery.errors import GalleryChangedError, GalleryError, GalleryLockedError, UnknownGalleryError
 from dare.gallery.lance import LanceGallery
 from dare.gallery.store import create_gallery, open_gallery
-from dare.locks import FolderLock
 
 MODEL = "a" * 64
 DIMENSIONS = (32, 16)

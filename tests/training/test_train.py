@@ -24,7 +24,7 @@ from dare.models.checkpoints import (
     read_tensors,
     write_tensors,
 )
-from dare.synthetic import Recipe, draw_benchmark
+from dare.synthetic import Knobs, draw_benchmark
 from dare.training import alarm
 from dare.training.alarm import TrainingStoppedError
 from dare.training.augment import Augmentation
@@ -308,8 +308,8 @@ def test_settings_find_their_place_and_wrong_ones_are_refused() -> None:
 @pytest.mark.heavy
 def test_a_plateau_near_ln_2_is_no_collapse(tmp_path: Path) -> None:
     """From random weights the loss sits near ln 2 and the scale shrinks for hundreds of iterations, and recovers."""
-    recipe = Recipe(train_people=40, test_people=2, easy_share=0.2, camera_strength=1.0)
-    draw_benchmark(tmp_path / "data", recipe=recipe, processes=1)
+    recipe = Knobs(train_people=40, test_people=2, easy_share=0.2, camera_strength=1.0)
+    draw_benchmark(tmp_path / "data", knobs=recipe, processes=1)
     config = configure(PRESETS["demo"], {"iterations": 500, "learning_rate": 2e-3, "ease_in": 0.0, "log_every": 1})
     train(read_synthetic(tmp_path / "data").train, tmp_path / "run", config)
     with (tmp_path / "run" / "metrics.csv").open() as file:

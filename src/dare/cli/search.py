@@ -181,7 +181,7 @@ def _where(
 
 
 def _moment(text: str) -> float:
-    from dare.datasets.manifest import seconds_since_1970
+    from dare.datasets.folder import seconds_since_1970
 
     if re.fullmatch(r"\d{4}", text):
         raise ValueError(f"{text} would be read as seconds since 1970; for the year write {text}-01-01")

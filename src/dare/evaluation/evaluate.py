@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.anytime.costs import ExitCosts
-from dare.datasets.multi_query import multi_query as asking_together
+from dare.datasets.market import multi_query as asking_together
 from dare.datasets.sample import Benchmark, says_nothing
 from dare.evaluation.learnt_distances import Learner, mapped, tested_too, training_vectors
 from dare.retrieval.distances import normalised

@@ -12,8 +12,7 @@ import tomli_w
 from dare import missing_extra
 from dare.datasets import BENCHMARKS
 from dare.experiments.published_tables import COLUMNS, published_table1
-from dare.synthetic import SIZES
-from dare.synthetic import Recipe as Knobs
+from dare.synthetic import SIZES, Knobs
 
 if TYPE_CHECKING:
     from dare.training.config import TrainConfig

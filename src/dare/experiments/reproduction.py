@@ -21,8 +21,7 @@ from dare.experiments.query_stream import SEED
 from dare.experiments.recipe import FIGURES, Recipe
 from dare.experiments.recipe_figures import TITLES, draw
 from dare.experiments.workplace import Means, NotMeasuredError, Run, Workplace
-from dare.files import replacing
-from dare.locks import FolderLock
+from dare.files import FolderLock, replacing
 
 PAGE, RECIPE = "index.html", "recipe.toml"
 MARK, LOCK, HOLDER = "reproduction.json", "reproduction.lock", "reproduction.pid"

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from dare import missing_extra
 from dare.anytime.costs import ExitCosts
-from dare.datasets import Benchmark, Sample, open_benchmark
+from dare.datasets import SYNTHETIC_RECIPE, Benchmark, Sample, open_benchmark
 from dare.datasets.folder import pictures_below
-from dare.datasets.layout import SYNTHETIC_RECIPE
 from dare.evaluation.embedding import embed
 from dare.evaluation.evaluate import Evaluation, evaluate
 from dare.experiments.recipe import DataSet, Metric, Recipe, RecipeError, Training
@@ -162,7 +161,7 @@ class Workplace:
             self._show(f"drawing {data.name}", done, total)
 
         start = time.monotonic()
-        count = draw_benchmark(folder, data.draw or "tiny", seed=data.seed, recipe=data.drawn, on_progress=on_progress)
+        count = draw_benchmark(folder, data.draw or "tiny", seed=data.seed, knobs=data.drawn, on_progress=on_progress)
         self.means.on_finished(f"{data.name}: drew {count} pictures, {time.monotonic() - start:.0f} s")
 
     def checkpoint(self, run: Run) -> Path:

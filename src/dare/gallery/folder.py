@@ -10,9 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dare.files import replacing, sync_folder
+from dare.files import FolderLock, replacing, sync_folder
 from dare.gallery.errors import GalleryError, GalleryLockedError, UnknownGalleryError
-from dare.locks import FolderLock
 from dare.retrieval.distances import Space, entry_sizes
 
 FORMAT = 2

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.datasets.matlab import read_mat
+from dare.datasets.published import read_mat
 from dare.datasets.sample import Benchmark, Sample
 from dare.files import replacing_folder
 from dare.retrieval.embeddings import Embeddings, EmbeddingsError

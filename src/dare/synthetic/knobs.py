@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 CAMERAS = 6
 
@@ -10,8 +11,12 @@ MOST_PEOPLE = 9_999
 """Person labels have four digits in file names."""
 
 
+def _within(low: float, high: float) -> Mapping[str, float]:
+    return {"low": low, "high": high}
+
+
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class Knobs:
     """Every knob of a drawn benchmark. Shares and rates are from 0 to 1 unless said otherwise.
 
     Attributes:
@@ -33,29 +38,30 @@ class Recipe:
         bystander_rate: pictures with a second person in front or behind.
     """
 
-    train_people: int
-    test_people: int
-    distractor_people: int = 5
-    background_boxes: int = 20
-    junk_rate: float = 0.2
-    least_cameras: int = 3
-    most_cameras: int = CAMERAS
-    least_frames: int = 2
-    most_frames: int = 5
-    easy_share: float = 0.5
-    outfits: int = 6
-    outfit_noise: float = 5.0
-    detail: float = 1.0
-    camera_strength: float = 0.6
-    background_contrast: float = 1.0
-    softness: float = 0.5
-    box_error: float = 0.6
-    occluder_rate: float = 0.06
-    bystander_rate: float = 0.04
+    train_people: int = field(metadata=_within(1, MOST_PEOPLE))
+    test_people: int = field(metadata=_within(1, MOST_PEOPLE))
+    distractor_people: int = field(default=5, metadata=_within(0, MOST_PEOPLE))
+    background_boxes: int = field(default=20, metadata=_within(0, MOST_PEOPLE))
+    junk_rate: float = field(default=0.2, metadata=_within(0, 5))
+    # Two cameras and two frames are the least with which every query has a match in another camera.
+    least_cameras: int = field(default=3, metadata=_within(2, CAMERAS))
+    most_cameras: int = field(default=CAMERAS, metadata=_within(2, CAMERAS))
+    least_frames: int = field(default=2, metadata=_within(2, 9))
+    most_frames: int = field(default=5, metadata=_within(2, 9))
+    easy_share: float = field(default=0.5, metadata=_within(0, 1))
+    outfits: int = field(default=6, metadata=_within(1, 10))
+    outfit_noise: float = field(default=5.0, metadata=_within(0, 50))
+    detail: float = field(default=1.0, metadata=_within(0, 2))
+    camera_strength: float = field(default=0.6, metadata=_within(0, 2))
+    background_contrast: float = field(default=1.0, metadata=_within(0, 2))
+    softness: float = field(default=0.5, metadata=_within(0, 2))
+    box_error: float = field(default=0.6, metadata=_within(0, 2))
+    occluder_rate: float = field(default=0.06, metadata=_within(0, 1))
+    bystander_rate: float = field(default=0.04, metadata=_within(0, 1))
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            _check(field.name, getattr(self, field.name), *RANGES[field.name], whole=field.type is int)
+        for knob in dataclasses.fields(self):
+            _check(knob.name, getattr(self, knob.name), **knob.metadata, whole=knob.type is int)
         for least, most in (("least_cameras", "most_cameras"), ("least_frames", "most_frames")):
             if getattr(self, least) > getattr(self, most):
                 raise ValueError(
@@ -76,33 +82,9 @@ def _check(name: str, value: float, low: float, high: float, *, whole: bool) -> 
         raise ValueError(f"{name} must be {kind} from {low} to {high}, got {value!r}; change {name}")
 
 
-# Two cameras and two frames are the least with which every query has a match in another camera.
-RANGES: dict[str, tuple[float, float]] = {
-    "train_people": (1, MOST_PEOPLE),
-    "test_people": (1, MOST_PEOPLE),
-    "distractor_people": (0, MOST_PEOPLE),
-    "background_boxes": (0, MOST_PEOPLE),
-    "junk_rate": (0, 5),
-    "least_cameras": (2, CAMERAS),
-    "most_cameras": (2, CAMERAS),
-    "least_frames": (2, 9),
-    "most_frames": (2, 9),
-    "easy_share": (0, 1),
-    "outfits": (1, 10),
-    "outfit_noise": (0, 50),
-    "detail": (0, 2),
-    "camera_strength": (0, 2),
-    "background_contrast": (0, 2),
-    "softness": (0, 2),
-    "box_error": (0, 2),
-    "occluder_rate": (0, 1),
-    "bystander_rate": (0, 1),
-}
-"""The least and the greatest value of each knob."""
-
-SIZES: dict[str, Recipe] = {
-    "tiny": Recipe(train_people=100, test_people=50),
-    "small": Recipe(
+SIZES: dict[str, Knobs] = {
+    "tiny": Knobs(train_people=100, test_people=50),
+    "small": Knobs(
         train_people=250,
         test_people=150,
         distractor_people=15,
@@ -117,7 +99,7 @@ SIZES: dict[str, Recipe] = {
     ),
     # As many people as Market-1501 has, about as many queries and training pictures, and of the 19,732 gallery
     # pictures, junk and distractors about as many.
-    "standard": Recipe(
+    "standard": Knobs(
         train_people=751,
         test_people=750,
         distractor_people=120,
@@ -133,4 +115,4 @@ SIZES: dict[str, Recipe] = {
         bystander_rate=0.06,
     ),
 }
-"""Name -> recipe. `tiny` is for demonstrations and tests, `standard` has the size of Market-1501."""
+"""Name -> knobs. `tiny` is for demonstrations and tests, `standard` has the size of Market-1501."""

@@ -22,7 +22,8 @@ os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"  # set 
 import numpy as np
 
 from dare.gallery.entry import Entry, Where
-from dare.gallery.store import Gallery, create_gallery, open_gallery
+from dare.gallery.opening import create_gallery, open_gallery
+from dare.gallery.store import Gallery
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "gallery"))
 import crash_writer

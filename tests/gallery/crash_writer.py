@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from dare.gallery.entry import Entry
-from dare.gallery.store import Gallery, create_gallery, open_gallery
+from dare.gallery.opening import create_gallery, open_gallery
+from dare.gallery.store import Gallery
 
 DIMENSIONS = (16, 8)
 BATCH, PEOPLE = 40, 12

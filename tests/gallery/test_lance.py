@@ -20,11 +20,11 @@ from gallery import crash_writer
 
 from dare.gallery import folder
 from dare.gallery import rows as rows_module
-from dare.gallery import writer as writer_module
+from dare.gallery import table as table_module
 from dare.gallery.entry import Entry
-from dare.gallery.errors import GalleryChangedError, GalleryError, GalleryLockedError, UnknownGalleryError
 from dare.gallery.lance import LanceGallery
-from dare.gallery.store import create_gallery, open_gallery
+from dare.gallery.opening import create_gallery, open_gallery
+from dare.gallery.store import GalleryChangedError, GalleryError, GalleryLockedError, UnknownGalleryError
 from dare.locks import FolderLock
 
 MODEL = "a" * 64
@@ -108,19 +108,19 @@ def test_the_gallery_of_a_network_with_one_space_says_so_and_is_smaller(tmp_path
     assert own.keys() == {"format", "model", "dimensions", "model_path", "names", "table"}
     assert own["format"] == 1
     assert (shared["format"], shared["space"]) == (2, "shared")
-    columns = folder.connect(tmp_path / "shared").open_table(shared["table"]).schema.names
+    columns = table_module.connect(tmp_path / "shared").open_table(shared["table"]).schema.names
     assert [name for name in columns if name.startswith("exit")] == ["exit_3"]
 
 
 def test_nothing_of_lancedb_is_loaded_before_a_gallery_is_opened() -> None:
-    code = "import sys, dare, dare.gallery.store; assert 'lancedb' not in sys.modules"
+    code = "import sys, dare, dare.gallery.opening; assert 'lancedb' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_only_one_writes_and_the_lock_ends_with_its_holder(path: Path, reader: LanceGallery) -> None:
     vector = vectors(1)
     code = (
-        "import sys; from dare.gallery.store import Entry, open_gallery; import numpy as np\n"
+        "import sys; from dare import Entry, open_gallery; import numpy as np\n"
         "gallery = open_gallery(sys.argv[1])\n"
         f"for line in sys.stdin:\n  gallery.add([np.ones((1, d)) for d in {DIMENSIONS}], [Entry(line)])\n"
         "  print('added', flush=True)"
@@ -303,8 +303,8 @@ def test_what_a_killed_one_left_is_swept_by_the_next_writer_not_by_readers(path:
 def test_many_small_changes_are_joined_and_readers_stay_right(
     path: Path, writer: LanceGallery, reader: LanceGallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer_module, "MANY_COMMITS", 8)
-    monkeypatch.setattr(writer_module, "KEPT_FOR", timedelta(0))  # worse for readers than it ever is
+    monkeypatch.setattr(table_module, "MANY_COMMITS", 8)
+    monkeypatch.setattr(table_module, "KEPT_FOR", timedelta(0))  # worse for readers than it ever is
     rows = vectors(40)
     for number in range(40):
         writer.add([part[number : number + 1] for part in rows], entries(1, number))
@@ -377,22 +377,24 @@ def test_a_gallery_that_is_not_there_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda text: "", "is damaged"),
-        (lambda text: text[:40], "is damaged"),
-        (lambda text: "[]", "is damaged"),
-        (lambda text: '{"format": 1}', "is damaged: 'dimensions' is missing"),
-        (lambda text: text.replace('"format": 1', '"format": "1"'), "expected a format number"),
+        (lambda text: "", "gallery.json isn't valid JSON"),
+        (lambda text: text[:40], "gallery.json isn't valid JSON"),
+        (lambda text: "[]", "gallery.json: expected an object"),
+        (lambda text: "[" * 100_000, "gallery.json isn't valid JSON"),
+        (lambda text: '{"format": 1}', "expected model, which is missing; add it"),
+        (lambda text: text.replace('"format": 1', '"format": "1"'), "format: expected a valid integer, got '1'"),
         (lambda text: text.replace('"format": 1', '"format": 3'), "has format 3.*up to 2; update dare"),
-        (lambda text: text.replace('"format": 1', '"format": 0'), "expected a format number"),
-        (lambda text: json.dumps(json.loads(text) | {"space": "both"}), "own or shared, got 'both'"),
+        (lambda text: text.replace('"format": 1', '"format": 3, "new": 1'), "has format 3.*up to 2; update dare"),
+        (lambda text: text.replace('"format": 1', '"format": 0'), "format: expected greater than or equal to 1, got 0"),
+        (lambda text: text.replace('"format": 1', '"format": 1, "new": 1'), "new is unknown; leave it out"),
+        (lambda text: json.dumps(json.loads(text) | {"space": "both"}), "space: expected 'own' or 'shared', got 'both'"),
         (lambda text: json.dumps(json.loads(text) | {"space": "shared"}), "only if their vectors have one size"),
-        (lambda text: text.replace('"format": 1', '"format": -1'), "expected a format number"),
-        (lambda text: json.dumps(json.loads(text) | {"names": "ab"}), "expected lists, got names"),
-        (lambda text: json.dumps(json.loads(text) | {"model_path": "run"}), "expected lists, got model_path"),
-        (lambda text: json.dumps(json.loads(text) | {"names": ["early", 2]}), "names to be text"),
-        (lambda text: "[" * 100_000, "is damaged"),
+        (lambda text: json.dumps(json.loads(text) | {"names": "ab"}), "names: expected a valid array, got 'ab'"),
+        (lambda text: json.dumps(json.loads(text) | {"model_path": "run"}), "model_path: expected a valid array"),
+        (lambda text: json.dumps(json.loads(text) | {"names": ["early", 2]}), "names.1: expected a valid string, got 2"),
         (lambda text: text.replace("32", "31"), "has other columns"),
-        (lambda text: text.replace("32", "0"), "positive number of dimensions"),
+        (lambda text: text.replace("32", "0"), "dimensions.0: expected greater than 0, got 0"),
+        (lambda text: text.replace("32", "1" + "0" * 400), "dimensions.0: expected"),
         (lambda text: text.replace('"late"', '"late", "latest"'), "a name for each"),
         (lambda text: text.replace("entries-1-", "../entries-1-"), "expected a table called like"),
         (lambda text: text.replace("entries-1-", "entries-2-"), r"lacks its table entries-2-\w+.lance"),

@@ -34,7 +34,7 @@ from dare import (
     replay,
 )
 from dare.anytime.nearest import Allowed, nearest_two
-from dare.gallery.errors import MismatchError
+from dare.gallery.store import MismatchError
 from dare.identification.answer import DeadlineTooShortError
 from dare.images.reading import UnreadableImageError
 from dare.models.checkpoints import Architecture, Checkpoint, save_checkpoint

@@ -46,7 +46,7 @@ def calibrate(
     out
         JSON file to write, for `dare search --times` and `dare reproduce --times`.
     """
-    from dare.gallery.store import open_gallery
+    from dare.gallery.opening import open_gallery
     from dare.runners.timing import measure
     from dare.verification.calibration import measure_answers, save_times
 

@@ -94,7 +94,7 @@ def shipped_plan(
 
 
 def learnt(policy: Policy, plan: Path | None, runner: "Runner") -> "PlanFile | None":
-    from dare.gallery.errors import MismatchError
+    from dare.gallery.store import MismatchError
     from dare.verification.calibration import load_plan
 
     if plan is None and policy == "thresholds":

@@ -31,7 +31,7 @@ def scored(
     """A network's embeddings scored, what its exits cost, and how long they take if that is asked for."""
     from dare.datasets import open_benchmark
     from dare.evaluation.evaluate import evaluate
-    from dare.gallery.errors import MismatchError
+    from dare.gallery.store import MismatchError
     from dare.retrieval.embeddings import Embeddings
 
     if times is not None and by != "ms":

@@ -10,6 +10,7 @@ removed, which takes it back to before that change; a program that had it open m
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,16 +19,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dare.gallery import folder
-from dare.gallery.checks import check_exit, check_vectors, kept_exit
 from dare.gallery.entry import Entry, Where, many
-from dare.gallery.errors import GalleryChangedError, GalleryError
-from dare.gallery.exact import search_rows
-from dare.gallery.kept import open_kept
-from dare.gallery.rows import Rows
-from dare.gallery.store import GalleryLabels, Hits
-from dare.gallery.table import batch_of, plain_errors, schema
-from dare.gallery.uninterrupted import to_the_end
-from dare.gallery.writer import Writer
+from dare.gallery.rows import Rows, keep
+from dare.gallery.search import search_rows
+from dare.gallery.store import GalleryChangedError, GalleryError, Hits, check_exit, check_vectors, kept_exit
+from dare.gallery.table import Writer, batch_of, connect, plain_errors, schema
+from dare.retrieval.labels import Labels
 
 if TYPE_CHECKING:
     from lancedb.table import Table
@@ -37,7 +34,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 FEW = 64
-"""So many ids are quicker to get one by one."""
+"""Up to here ids are quicker to get one by one."""
 
 ATTEMPTS = 5
 """Each fails only if somebody forgets entries during it."""
@@ -161,7 +158,7 @@ class LanceGallery:
         kept = kept_exit(self, exit)
         return self._read(lambda rows: rows.vectors(kept).all())
 
-    def labels(self) -> GalleryLabels:
+    def labels(self) -> Labels:
         """As `Gallery.labels`."""
         return self._read(lambda rows: rows.columns()).labels()
 
@@ -183,8 +180,7 @@ class LanceGallery:
         try:
             with plain_errors(self.path, "read"):
                 content = self._current_content()
-                writer = self._writer or Writer(self.path, content, self._open(content))
-                writer.keep(self._sizes)
+                keep(self.path, self._writer.table if self._writer else self._open(content), self._sizes)
         except (GalleryError, OSError) as error:
             logger.warning("%s; what was changed is safe, but the gallery opens more slowly", error)
 
@@ -218,11 +214,7 @@ class LanceGallery:
         content = self._current_content()
         if rows is None or content != self._content:
             table = folder.parse(content, self.path).table
-            kept = open_kept(self.path, table, self._sizes)
-            versions = self.path / f"{table}.lance" / "_versions"
-            rows = Rows(lambda: self._open(content), versions, self._sizes, kept)
-            if kept is None:
-                rows.refresh()
+            rows = Rows(self.path, table, self._sizes, lambda: self._open(content))
             self._content = content
         else:
             rows.refresh()
@@ -245,7 +237,7 @@ class LanceGallery:
         table = folder.parse(content, self.path).table
         if not (self.path / f"{table}.lance").is_dir():
             raise GalleryError(f"{self.path} lacks its table {table}.lance; put a backup in its place or index again")
-        opened: Table = folder.connect(self.path).open_table(table)
+        opened: Table = connect(self.path).open_table(table)
         if not opened.schema.equals(schema(self._sizes)):
             raise GalleryError(
                 f"{self.path / folder.DESCRIPTION} tells of exits with {self.dimensions} dimensions, {table}.lance has "
@@ -283,3 +275,9 @@ class LanceGallery:
         except BaseException:
             self._lock.release()
             raise
+
+
+def to_the_end(act: Callable[[], T]) -> T:
+    """What a function returns; an interrupt meanwhile is raised once it has ended."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(act).result()

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.gallery.checks import check_exit, check_vectors, kept_exit
-from dare.gallery.columns import Columns
-from dare.gallery.entry import Entry, Where, many
-from dare.gallery.exact import search_rows
-from dare.gallery.store import GalleryLabels, Hits
-from dare.gallery.vectors import Vectors
+from dare.gallery.copies import Vectors
+from dare.gallery.entry import Columns, Entry, Where, many
+from dare.gallery.search import search_rows
+from dare.gallery.store import Hits, check_exit, check_vectors, kept_exit
+from dare.retrieval.labels import Labels
 from dare.retrieval.space import Space, entry_sizes
 
 
@@ -29,7 +28,7 @@ class MemoryGallery:
         self._entries: dict[str, Entry] = {}
         self._vectors = {exit: Vectors(size) for exit, size in entry_sizes(space, self.dimensions).items()}
         self._ids: list[str] = []
-        self._columns = Columns([])
+        self._columns = Columns.of([])
         self._lock = threading.RLock()
 
     def add(self, vectors: Sequence[NDArray[np.floating]], entries: Sequence[Entry]) -> None:
@@ -90,7 +89,7 @@ class MemoryGallery:
         """As `Gallery.vectors`; not to be written to."""
         return self._vectors[kept_exit(self, exit)].all()
 
-    def labels(self) -> GalleryLabels:
+    def labels(self) -> Labels:
         """As `Gallery.labels`."""
         return self._columns.labels()
 
@@ -110,4 +109,4 @@ class MemoryGallery:
         self._become(left)
 
     def _become(self, entries: dict[str, Entry]) -> None:
-        self._entries, self._ids, self._columns = entries, list(entries), Columns(list(entries.values()))
+        self._entries, self._ids, self._columns = entries, list(entries), Columns.of(entries.values())

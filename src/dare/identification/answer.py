@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from dare.anytime.confidence import margin, nearness
 from dare.gallery.entry import Where
-from dare.gallery.errors import MismatchError
-from dare.gallery.store import Gallery, Hits
+from dare.gallery.store import Gallery, Hits, MismatchError
 from dare.images.reading import UnreadableImageError, prepare, read_resized
 from dare.runners.runner import Runner
 

@@ -1,19 +1,24 @@
-"""The nearest rows of queries, exactly: a scan over coarse copies, and true distances where those leave a doubt.
+"""Exact search in vectors in memory: a scan over coarse copies, and true distances where those leave a doubt.
 
-A row is passed over only if even its lower bound (see `quantised`) is beyond the k-th smallest distance so far; so no
+A row is passed over only if even its lower bound (see `copies`) is beyond the k-th smallest distance so far; so no
 row that belongs among the nearest is lost, whatever the copies are like. True distances are sums in float64, in an
 order that is the same for all rows, so that equal rows are equally far. Memory is that of the answer.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from dare.gallery.copies import CoarseQueries, Copies, Matrix, copy_queries
 from dare.gallery.dots import dots
-from dare.gallery.quantised import CoarseQueries, Copies
+from dare.gallery.entry import Columns, Where
+from dare.gallery.store import Hits
 
+TOGETHER = 64
+"""Queries that share a scan; also the most masks that are held at once."""
 TILE = 256
 """Rows that all queries look at while they are in the cache."""
 PIECE = 32
@@ -26,6 +31,71 @@ ROUNDING = 2.0**-48
 """More than the roundings of a copy's squared distance in float64, as a share of t^2 |b|^2 + s^2 |a|^2."""
 WIDENED = 1 + 2.0**-30
 """More than the roundings of true distances and of bounds, relatively."""
+
+
+def search_rows(
+    queries: NDArray[np.float32],
+    matrix: Matrix,
+    columns: Columns,
+    ids: Callable[[NDArray[np.int64]], Sequence[str]],
+    count: int,
+    where: Where | Sequence[Where | None] | None,
+) -> Hits:
+    """`Gallery.search` over vectors in memory.
+
+    Args:
+        queries: (Q, D).
+        matrix: N rows in the order they were added.
+        columns: of the rows.
+        ids: of rows by their places.
+        count: how many entries per query, at most.
+        where: which rows count, for all queries or one per query.
+    """
+    if count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
+    if where is None or isinstance(where, Where):
+        where = [where] * len(queries)
+    if len(where) != len(queries):
+        raise ValueError(f"expected one filter for each of {len(queries)} queries, got {len(where)}")
+    left_out = [() if w is None else w.not_ids for w in where]
+    k = min(count + max(map(len, left_out), default=0), len(matrix.rows))
+    places, distances = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.inf)
+    allowed = np.empty(len(queries), np.int64)
+    for start in range(0, len(queries), TOGETHER):
+        part = slice(start, start + TOGETHER)
+        masks, numbers = _masks(columns, where[part])
+        allowed[part] = np.append(masks.sum(1), len(matrix.rows))[numbers]  # the last for everybody
+        own = queries[part].copy()  # a caller's may be read-only, which the scan would be compiled for once more
+        coarse = copy_queries(own, matrix.centre)
+        nearest = nearest_rows(own, matrix.rows, matrix.copies, coarse, masks, numbers, k)
+        for number, found in enumerate(nearest.found, start):
+            row_places, row_distances = (
+                nearest.places[number - start, :found],
+                nearest.distances[number - start, :found],
+            )
+            if left_out[number]:
+                kept = ~np.isin(np.asarray(ids(row_places), object), left_out[number])
+                row_places, row_distances = row_places[kept], row_distances[kept]
+            places[number, : len(row_places)], distances[number, : len(row_places)] = row_places, row_distances
+    lengths = (places >= 0).sum(1)
+    complete = (allowed <= count + np.asarray([len(ids) for ids in left_out], np.int64)) & (lengths <= count)
+    k = min(count, lengths.max(initial=0))
+    places, distances = places[:, :k], distances[:, :k]
+    known = places >= 0
+    names = np.full(places.shape, "", object)
+    names[known] = ids(places[known])
+    people, cameras = np.full(places.shape, -1, np.int64), np.full(places.shape, -1, np.int64)
+    people[known], cameras[known] = columns.people[places[known]], columns.cameras[places[known]]
+    return Hits(names.astype(str), people, cameras, distances, complete)
+
+
+def _masks(columns: Columns, where: Sequence[Where | None]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """(M, N), which rows count, for the different filters; and the number of each query's."""
+    filters = [w for w in dict.fromkeys(where) if w is not None]
+    masks = np.empty((len(filters), len(columns.people)), np.bool_)
+    for mask, w in zip(masks, filters, strict=True):
+        mask[:] = columns.matching(w)
+    return masks, np.asarray([EVERYBODY if w is None else filters.index(w) for w in where], np.int64)
 
 
 class Nearest(NamedTuple):

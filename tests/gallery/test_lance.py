@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from gallery import crash_writer
 
@@ -258,10 +260,10 @@ def test_a_reader_whose_files_are_deleted_while_it_reads_answers_from_what_is_le
         reader.vectors(0)
     else:
         reader.close()
-    stale = [folder.read_content(path)]
+    stale = [folder.read(path)]
     assert writer.forget(people=[0]) == 2
-    read = folder.read_content
-    monkeypatch.setattr(folder, "read_content", lambda path: stale.pop() if stale else read(path))
+    read = folder.read
+    monkeypatch.setattr(folder, "read", lambda path: stale.pop() if stale else read(path))
     np.testing.assert_array_equal(reader.vectors(0), rows[0][[1, 2, 3, 4, 5, 6, 8]])
     assert not stale
 
@@ -387,11 +389,17 @@ def test_a_gallery_that_is_not_there_is_named(tmp_path: Path) -> None:
         (lambda text: text.replace('"format": 1', '"format": 3, "new": 1'), "has format 3.*up to 2; update dare"),
         (lambda text: text.replace('"format": 1', '"format": 0'), "format: expected greater than or equal to 1, got 0"),
         (lambda text: text.replace('"format": 1', '"format": 1, "new": 1'), "new is unknown; leave it out"),
-        (lambda text: json.dumps(json.loads(text) | {"space": "both"}), "space: expected 'own' or 'shared', got 'both'"),
+        (
+            lambda text: json.dumps(json.loads(text) | {"space": "both"}),
+            "space: expected 'own' or 'shared', got 'both'",
+        ),
         (lambda text: json.dumps(json.loads(text) | {"space": "shared"}), "only if their vectors have one size"),
         (lambda text: json.dumps(json.loads(text) | {"names": "ab"}), "names: expected a valid array, got 'ab'"),
         (lambda text: json.dumps(json.loads(text) | {"model_path": "run"}), "model_path: expected a valid array"),
-        (lambda text: json.dumps(json.loads(text) | {"names": ["early", 2]}), "names.1: expected a valid string, got 2"),
+        (
+            lambda text: json.dumps(json.loads(text) | {"names": ["early", 2]}),
+            "names.1: expected a valid string, got 2",
+        ),
         (lambda text: text.replace("32", "31"), "has other columns"),
         (lambda text: text.replace("32", "0"), "dimensions.0: expected greater than 0, got 0"),
         (lambda text: text.replace("32", "1" + "0" * 400), "dimensions.0: expected"),
@@ -579,6 +587,29 @@ def test_a_manifest_cut_anywhere_is_told_as_a_damaged_gallery(path: Path, writer
         manifest.write_bytes(whole[:length])
         with pytest.raises(GalleryError):
             LanceGallery(path).vectors(0)
+
+
+def test_lancedb_words_its_errors_as_they_are_read(tmp_path: Path, no_room: Callable[[int], None]) -> None:
+    """It gives only text: `plain_errors` finds the system's error number in it, the reason, and panics by name."""
+    rows = pa.table({"number": np.arange(50_000)})
+    table = table_module.connect(tmp_path).create_table("t", rows)
+    no_room(30_000)
+    with pytest.raises(RuntimeError, match=r"^lance error: LanceError\(IO\): File too large \(os error 27\), /"):
+        table.add(rows)
+    no_room(0)
+    manifest = min((tmp_path / "t.lance" / "_versions").iterdir())
+    whole, raised = manifest.read_bytes(), {}
+    for length in range(0, len(whole), 7):
+        manifest.write_bytes(whole[:length])
+        with pytest.raises(BaseException) as failure:  # noqa: PT011 - a panic may be any
+            table_module.connect(tmp_path).open_table("t")
+        raised[type(failure.value).__name__] = str(failure.value)
+    assert raised.keys() == {"RuntimeError", "RustPanic"}
+    assert re.match(r"lance error: LanceError\(IO\): [^/]+, /", raised["RuntimeError"])
+    manifest.write_bytes(whole)
+    next((tmp_path / "t.lance" / "data").iterdir()).unlink()
+    with pytest.raises(RuntimeError, match=r"^lance error: Not found: .*, /"):
+        table_module.connect(tmp_path).open_table("t").to_arrow()
 
 
 def test_zeros_are_not_taken_for_a_vector(path: Path, writer: LanceGallery) -> None:

@@ -64,8 +64,7 @@ def search(rows: np.ndarray, queries: np.ndarray, k: int, masks: np.ndarray | No
     masks = np.zeros((0, len(rows)), np.bool_) if masks is None else masks
     numbers = np.full(len(queries), EVERYBODY)
     numbers[: len(masks)] = np.arange(len(masks))
-    coarse = copy_queries(queries, matrix.centre)
-    return nearest_rows(queries, matrix.rows, matrix.copies, coarse, masks, numbers, k)
+    return nearest_rows(queries, matrix, masks, numbers, min(k, len(rows)))
 
 
 def check(rows: np.ndarray, queries: np.ndarray, k: int, masks: np.ndarray | None = None) -> None:

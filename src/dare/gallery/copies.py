@@ -1,4 +1,4 @@
-"""A coarse copy of vectors, a byte per value, that says of each true distance between which bounds it lies.
+"""Vectors in memory, each with a coarse copy, a byte per value, that bounds each true distance from both sides.
 
 Around a centre c, a row x is y = x - c, and its copy s a: a scale s, and codes a from -127 to 127. By the triangle
 inequality a row's copy is as far from anything as the row itself, give or take the row's error e >= |y - s a|. A query
@@ -183,8 +183,7 @@ class Vectors:
                 self._centre, self._centred, self._copied = centre_of(rows), len(rows), 0
                 self._copies = Copies.room(0, rows.shape[1])
             if len(rows) > len(self._copies.codes):
-                room = min(len(self._rows), max(len(rows), len(self._copies.codes) * 3 // 2))
-                larger = Copies.room(room, rows.shape[1])
+                larger = Copies.room(len(self._rows), rows.shape[1])
                 for new, old in zip(larger, self._copies, strict=True):
                     new[: self._copied] = old[: self._copied]
                 self._copies = larger

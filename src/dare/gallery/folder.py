@@ -82,33 +82,25 @@ def table_name(generation: int) -> str:
     return f"entries-{generation}-{secrets.token_hex(4)}"
 
 
-def read_content(folder: Path) -> bytes:
-    """What `gallery.json` holds, as it is.
+def read(folder: Path) -> Description:
+    """What the folder's `gallery.json` says now.
 
     Raises:
         UnknownGalleryError: no gallery there.
+        GalleryError: damaged, or written by a newer version of dare.
         OSError: it cannot be read.
     """
     try:
-        return (folder / DESCRIPTION).read_bytes()
+        content = (folder / DESCRIPTION).read_bytes()
+        number = _Format.model_validate_json(content).format
+        if number <= FORMAT:
+            return Description.model_validate_json(content)
     except (FileNotFoundError, NotADirectoryError) as error:
         if not folder.exists():
             raise UnknownGalleryError(f"there is no gallery {folder}; make one with `dare index`") from error
         raise UnknownGalleryError(
             f"{folder} is no gallery, it has no {DESCRIPTION}; give the folder that `dare index` made"
         ) from error
-
-
-def parse(content: bytes, folder: Path) -> Description:
-    """The description in a `gallery.json`.
-
-    Raises:
-        GalleryError: damaged, or written by a newer version of dare.
-    """
-    try:
-        number = _Format.model_validate_json(content).format
-        if number <= FORMAT:
-            return Description.model_validate_json(content)
     except ValidationError as error:
         raise GalleryError(
             f"{said(error, folder / DESCRIPTION)}; put a backup in its place or index again elsewhere"
@@ -143,7 +135,7 @@ def check_free(folder: Path) -> None:
 
 def sweep(folder: Path) -> None:
     """Remove what the gallery's description does not name: for the one who holds the lock."""
-    table = parse(read_content(folder), folder).table
+    table = read(folder).table
     for path in _inside(folder):
         if path.name.startswith(f".{DESCRIPTION}.") or (_is_rows(path) and path.name != f"{table}{ROWS}"):
             path.unlink()

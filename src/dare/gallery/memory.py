@@ -15,7 +15,7 @@ from dare.retrieval.space import Space, entry_sizes
 
 
 class MemoryGallery:
-    """Keeps everything in arrays; nothing is written. Several threads may use it.
+    """As `Gallery`, in arrays; nothing is written. Several threads may use it.
 
     Args:
         model: digest of the network.
@@ -32,7 +32,6 @@ class MemoryGallery:
         self._lock = threading.RLock()
 
     def add(self, vectors: Sequence[NDArray[np.floating]], entries: Sequence[Entry]) -> None:
-        """As `Gallery.add`."""
         arrays = check_vectors(self, vectors, entries)
         new = {entry.id: entry for entry in entries}
         with self._lock:
@@ -42,14 +41,12 @@ class MemoryGallery:
             self._become(self._entries | new)
 
     def remove(self, ids: Iterable[str]) -> int:
-        """As `Gallery.remove`."""
         with self._lock:
             gone = set(many(ids)) & self._entries.keys()
             self._keep({id: entry for id, entry in self._entries.items() if id not in gone})
         return len(gone)
 
     def forget(self, *, people: Iterable[int] = (), ids: Iterable[str] = ()) -> int:
-        """As `Gallery.forget`."""
         whom = set(people)
         with self._lock:
             return self.remove({*many(ids), *(entry.id for entry in self._entries.values() if entry.person in whom)})
@@ -62,7 +59,6 @@ class MemoryGallery:
         *,
         where: Where | Sequence[Where | None] | None = None,
     ) -> Hits:
-        """As `Gallery.search`."""
         queries = check_exit(self, exit, vectors)
 
         with self._lock:  # what belongs together; it never changes afterwards
@@ -74,27 +70,21 @@ class MemoryGallery:
         return search_rows(queries, matrix, columns, ids, count, where)
 
     def get(self, ids: Iterable[str]) -> dict[str, Entry]:
-        """As `Gallery.get`."""
         return {id: self._entries[id] for id in many(ids) if id in self._entries}
 
     def ids(self) -> list[str]:
-        """As `Gallery.ids`."""
         return list(self._ids)
 
     def pictures(self) -> list[str]:
-        """As `Gallery.pictures`."""
         return [entry.picture for entry in self._entries.values()]
 
     def vectors(self, exit: int) -> NDArray[np.float32]:
-        """As `Gallery.vectors`; not to be written to."""
         return self._vectors[kept_exit(self, exit)].all()
 
     def labels(self) -> Labels:
-        """As `Gallery.labels`."""
         return self._columns.labels()
 
     def count(self) -> int:
-        """As `Gallery.count`."""
         return len(self._entries)
 
     def close(self) -> None:

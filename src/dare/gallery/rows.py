@@ -87,7 +87,7 @@ class Rows:
     def labels(self) -> pa.Table:
         """The columns of `LABELS`."""
         if self._labels is None:
-            self._labels = schema({}).empty_table()
+            self._labels = LABELS.empty_table()
             self._catch_up()
         return self._labels
 
@@ -125,13 +125,13 @@ class Rows:
         """Read what was added since, forget what was removed."""
         assert self._labels is not None
         before, last = len(self._sequences), max(self._sequences[-1:], default=-1)
-        wanted = [*LABELS, *(f"exit_{exit}" for exit in self._exits)]
+        wanted = [*LABELS.names, *(f"exit_{exit}" for exit in self._exits)]
         batches = []
         for batch in self._read(wanted, None if last < 0 else f"sequence > {last}"):
             for exit, vectors in self._exits.items():
                 self._append(vectors, exit, batch)
-            batches.append(batch.select(LABELS))
-        added = pa.Table.from_batches(batches, schema({}))
+            batches.append(batch.select(LABELS.names))
+        added = pa.Table.from_batches(batches, LABELS)
         sequences = added["sequence"].to_numpy()
         for vectors in self._exits.values():
             _sort(vectors, before, sequences)

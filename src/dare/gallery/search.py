@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from dare.gallery.copies import CoarseQueries, Copies, Matrix, copy_queries
+from dare.gallery.copies import Matrix, copy_queries
 from dare.gallery.dots import dots
 from dare.gallery.entry import Columns, Where
 from dare.gallery.store import Hits
@@ -66,19 +66,14 @@ def search_rows(
         masks, numbers = _masks(columns, where[part])
         allowed[part] = np.append(masks.sum(1), len(matrix.rows))[numbers]  # the last for everybody
         own = queries[part].copy()  # a caller's may be read-only, which the scan would be compiled for once more
-        coarse = copy_queries(own, matrix.centre)
-        nearest = nearest_rows(own, matrix.rows, matrix.copies, coarse, masks, numbers, k)
-        for number, found in enumerate(nearest.found, start):
-            row_places, row_distances = (
-                nearest.places[number - start, :found],
-                nearest.distances[number - start, :found],
-            )
+        nearest = nearest_rows(own, matrix, masks, numbers, k)
+        for number, (found, away, length) in enumerate(zip(*nearest, strict=True), start):
+            kept = np.arange(length)
             if left_out[number]:
-                kept = ~np.isin(np.asarray(ids(row_places), object), left_out[number])
-                row_places, row_distances = row_places[kept], row_distances[kept]
-            places[number, : len(row_places)], distances[number, : len(row_places)] = row_places, row_distances
+                kept = np.flatnonzero(~np.isin(np.asarray(ids(found[:length]), object), left_out[number]))
+            places[number, : len(kept)], distances[number, : len(kept)] = found[kept], away[kept]
     lengths = (places >= 0).sum(1)
-    complete = (allowed <= count + np.asarray([len(ids) for ids in left_out], np.int64)) & (lengths <= count)
+    complete = (allowed <= count + np.asarray([len(others) for others in left_out], np.int64)) & (lengths <= count)
     k = min(count, lengths.max(initial=0))
     places, distances = places[:, :k], distances[:, :k]
     known = places >= 0
@@ -107,34 +102,25 @@ class Nearest(NamedTuple):
 
 
 def nearest_rows(
-    queries: NDArray[np.float32],
-    rows: NDArray[np.float32],
-    copies: Copies,
-    coarse: CoarseQueries,
-    masks: NDArray[np.bool_],
-    mask_numbers: NDArray[np.int64],
-    k: int,
+    queries: NDArray[np.float32], matrix: Matrix, masks: NDArray[np.bool_], mask_numbers: NDArray[np.int64], k: int
 ) -> Nearest:
     """The k nearest rows of each query, by Euclidean distance; ties in order of the rows.
 
     Args:
         queries: (Q, D).
-        rows: (N, D).
-        copies: of the rows.
-        coarse: of the queries, around the same centre.
+        matrix: of N rows, at least k.
         masks: (M, N), which rows count.
         mask_numbers: (Q,), each query's mask, or `EVERYBODY`.
-        k: how many, at least 1.
+        k: how many.
     """
-    k = min(k, len(rows))
     shape = (len(queries), k)
     nearest = Nearest(np.empty(shape, np.int64), np.empty(shape), np.zeros(len(queries), np.int64))
     if k:
-        _scan(queries, rows, copies, coarse, masks, mask_numbers, nearest)
-    for number, found in enumerate(nearest.found):
-        order = np.lexsort((nearest.places[number, :found], nearest.distances[number, :found]))
-        for array in (nearest.places, nearest.distances):
-            array[number, :found] = array[number, order]
+        coarse = copy_queries(queries, matrix.centre)
+        _scan(queries, matrix.rows, matrix.copies, coarse, masks, mask_numbers, nearest)
+    for places, distances, found in zip(*nearest, strict=True):
+        order = np.lexsort((places[:found], distances[:found]))
+        places[:found], distances[:found] = places[order], distances[order]
     return nearest
 
 

@@ -71,26 +71,17 @@ class Hits:
 
     def of(self, query: int) -> "Hits":
         """The list of one query, (1, k), without what it was filled up with."""
-        row = slice(query, query + 1)
-        length = int(np.isfinite(self.distances[query]).sum())
-        return Hits(
-            self.ids[row, :length],
-            self.people[row, :length],
-            self.cameras[row, :length],
-            self.distances[row, :length],
-            self.complete[row],
-        )
+        row, length = slice(query, query + 1), int(np.isfinite(self.distances[query]).sum())
+        return self._part(row, length, self.complete[row])
 
     def first(self, count: int) -> "Hits":
         """The lists cut to `count` entries."""
-        lengths, cut = np.isfinite(self.distances).sum(1), slice(0, count)
-        return Hits(
-            self.ids[:, cut],
-            self.people[:, cut],
-            self.cameras[:, cut],
-            self.distances[:, cut],
-            self.complete & (lengths <= count),
-        )
+        lengths = np.isfinite(self.distances).sum(1)
+        return self._part(slice(None), count, self.complete & (lengths <= count))
+
+    def _part(self, rows: slice, count: int, complete: NDArray[np.bool_]) -> "Hits":
+        cut = rows, slice(count)
+        return Hits(self.ids[cut], self.people[cut], self.cameras[cut], self.distances[cut], complete)
 
     @classmethod
     def nothing(cls) -> "Hits":
@@ -171,7 +162,7 @@ class Gallery(Protocol):
         ...
 
     def vectors(self, exit: int) -> NDArray[np.float32]:
-        """(N, D), what vectors of an exit are compared with: of all entries, in the order they were added."""
+        """(N, D), what vectors of an exit are compared with, in the order the entries were added; read-only."""
         ...
 
     def labels(self) -> Labels:

@@ -22,7 +22,17 @@ from dare.gallery.store import GalleryError
 if TYPE_CHECKING:
     from lancedb.table import Table
 
-LABELS = ("id", "person", "camera", "time", "picture", "name", "sequence")
+LABELS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("person", pa.int64()),
+        pa.field("camera", pa.int64()),
+        pa.field("time", pa.float64()),
+        pa.field("picture", pa.string(), nullable=False),
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("sequence", pa.int64(), nullable=False),
+    ]
+)
 BATCH_ROWS = 4096
 NOISE = r"lance error: |LanceError\(\w+\): |Generic \S+ error: |Wrapped error: "
 PANICS = ("RustPanic", "PanicException")
@@ -49,17 +59,8 @@ def schema(sizes: Mapping[int, int]) -> pa.Schema:
     Args:
         sizes: exit -> size of its vectors, of those exits whose vectors the table has.
     """
-    labels = [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("person", pa.int64()),
-        pa.field("camera", pa.int64()),
-        pa.field("time", pa.float64()),
-        pa.field("picture", pa.string(), nullable=False),
-        pa.field("name", pa.string(), nullable=False),
-        pa.field("sequence", pa.int64(), nullable=False),
-    ]
     exits = [pa.field(f"exit_{number}", pa.list_(pa.float32(), size), nullable=False) for number, size in sizes.items()]
-    return pa.schema(labels + exits)
+    return pa.schema([*LABELS, *exits])
 
 
 def read(table: "Table", columns: Sequence[str], where: str | None = None) -> Iterator[pa.RecordBatch]:
@@ -72,12 +73,11 @@ def read(table: "Table", columns: Sequence[str], where: str | None = None) -> It
 
 def batch_of(entries: Sequence[Entry], vectors: Mapping[int, NDArray[np.float32]], first: int) -> pa.RecordBatch:
     """Rows for a table, numbered from `first` on, with the vectors (N, D) of some exits."""
-    columns = schema({exit: rows.shape[1] for exit, rows in vectors.items()})
-    values = {name: [getattr(entry, name) for entry in entries] for name in LABELS if name != "sequence"}
+    values = {name: [getattr(entry, name) for entry in entries] for name in LABELS.names if name != "sequence"}
     values["sequence"] = list(range(first, first + len(entries)))
-    labels = [pa.array(values[name], columns.field(name).type) for name in LABELS]
+    labels = [pa.array(values[column.name], column.type) for column in LABELS]
     exits = [pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1]) for rows in vectors.values()]
-    return pa.record_batch(labels + exits, schema=columns)
+    return pa.record_batch(labels + exits, schema=schema({exit: rows.shape[1] for exit, rows in vectors.items()}))
 
 
 @contextlib.contextmanager
@@ -105,16 +105,16 @@ class Writer:
 
     Args:
         path: of the gallery.
-        content: of the `gallery.json` that names the table.
+        description: that names the table.
         table: a handle that nobody else uses.
 
     Attributes:
-        content, table: as given.
+        description, table: as given.
         following: the sequence of the next entry.
     """
 
-    def __init__(self, path: Path, content: bytes, table: "Table") -> None:
-        self._path, self.content, self.table = path, content, table
+    def __init__(self, path: Path, description: folder.Description, table: "Table") -> None:
+        self._path, self.description, self.table = path, description, table
         self._folder = path / f"{table.name}.lance"
         self._sequences: dict[str, int] = {}
         for batch in read(table, ("id", "sequence")):

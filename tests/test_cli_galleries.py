@@ -122,7 +122,7 @@ def test_a_first_indexing_that_fails_leaves_no_gallery_and_one_cut_short_can_be_
 def test_who_cannot_write_is_told_before_anything_is_embedded(
     capsys: pytest.CaptureFixture[str], market: Path, gallery: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dare import indexing
+    from dare.identification import indexing
 
     def never(*_: object, **__: object) -> None:
         raise AssertionError("embedded in vain")

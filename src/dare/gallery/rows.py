@@ -153,7 +153,8 @@ class Rows:
     def _read(self, columns: Sequence[str], where: str | None = None) -> Iterable[pa.RecordBatch]:
         if self._kept is not None:
             assert where is None
-            return self._kept.select(columns).to_batches()
+            batches: list[pa.RecordBatch] = self._kept.select(columns).to_batches()
+            return batches
         assert self._table is not None
         return read(self._table, columns, where)
 

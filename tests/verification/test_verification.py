@@ -12,7 +12,7 @@ from conftest import save_picture
 from dare.anytime.records import MeasurementError
 from dare.datasets import Benchmark, Sample
 from dare.evaluation.evaluate import Evaluation, evaluate
-from dare.gallery.errors import MismatchError
+from dare.gallery.store import MismatchError
 from dare.identification.answer import prepared
 from dare.images.reading import Preparation, UnreadableImageError
 from dare.retrieval.distances import Space

@@ -47,7 +47,7 @@ def calibrate(
         JSON file to write, for `dare search --times` and `dare reproduce --times`.
     """
     from dare.anytime.records import save_times
-    from dare.gallery.store import open_gallery
+    from dare.gallery.opening import open_gallery
     from dare.identification.answer import measure_answers
     from dare.runners.timing import measure
 

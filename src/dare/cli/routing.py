@@ -94,7 +94,7 @@ def shipped_plan(
 
 def learnt(policy: Policy, plan: Path | None, runner: "Runner") -> "PlanFile | None":
     from dare.anytime.records import load_plan
-    from dare.gallery.errors import MismatchError
+    from dare.gallery.store import MismatchError
     from dare.retrieval.distances import another_model
     from dare.shipped.card import PLAN
     from dare.shipped.network import shipped_at

@@ -34,7 +34,7 @@ def vectors_of(
     Args:
         runner: of the network; with `embeddings` the one that they are of, or None where any network's will do.
     """
-    from dare.gallery.errors import MismatchError
+    from dare.gallery.store import MismatchError
     from dare.retrieval.distances import another_model
     from dare.retrieval.embeddings import Embeddings
 

@@ -12,8 +12,7 @@ from dare.anytime.confidence import margin, nearness
 from dare.anytime.costs import ExitTimes
 from dare.anytime.records import Confidence
 from dare.gallery.entry import Where
-from dare.gallery.errors import MismatchError
-from dare.gallery.store import Gallery, Hits
+from dare.gallery.store import Gallery, Hits, MismatchError
 from dare.images.reading import UnreadableImageError, prepare, read_resized
 from dare.retrieval.distances import another_model
 from dare.runners.runner import Runner

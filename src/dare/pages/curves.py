@@ -7,7 +7,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.pages.axes import Axes, legend, line, series, text, ticks
+from dare.pages.charts import Axes, legend, line, series, text, ticks
 
 RANKS = (1, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50)
 

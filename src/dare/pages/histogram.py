@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.pages.axes import Axes, text, ticks
+from dare.pages.charts import Axes, text, ticks
 
 
 def pair_histogram(

@@ -13,11 +13,9 @@ from dare.evaluation.evaluate import CMC_RANKS, Evaluation, percent
 from dare.evaluation.ranked_lists import Vectors, nearest, vectors_of
 from dare.files import replacing
 from dare.images.reading import UnreadableImageError
-from dare.pages.curves import accuracy_over_cost, match_curves
-from dare.pages.embedding_map import FEWEST, lay_out, neighbours_agree, shown_rows
-from dare.pages.histogram import pair_histogram
-from dare.pages.scatter import embedding_map, names, sample
-from dare.pages.thumbnails import overlay, thumbnail
+from dare.pages.charts import accuracy_over_cost, match_curves, pair_histogram
+from dare.pages.embedding_map import FEWEST, embedding_map, lay_out, names, neighbours_agree, sample, shown_rows
+from dare.pages.page import overlay, thumbnail
 from dare.verification.decisions import threshold_at
 from dare.verification.pairs import Pairs
 from dare.verification.rates import check_rate

@@ -6,7 +6,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.pages.axes import Axes
+from dare.pages.charts import Axes
 
 COLOURS = 12
 """So many people can be told apart."""

@@ -9,7 +9,7 @@ from dare import __version__
 from dare.files import replacing
 from dare.gallery.store import Gallery
 from dare.identification.answer import Answer
-from dare.pages.thumbnails import thumbnail
+from dare.pages.page import thumbnail
 
 TEMPLATE = Path(__file__).with_name("search_page.html")
 

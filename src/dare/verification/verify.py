@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dare.datasets.sample import DISTRACTOR, JUNK
 from dare.evaluation.evaluate import Distance, Evaluation
-from dare.gallery.errors import MismatchError
+from dare.gallery.store import MismatchError
 from dare.identification.answer import Picture, prepared
 from dare.images.reading import prepare, read_resized, ten_crops
 from dare.retrieval.distances import another_model, normalised

@@ -2,13 +2,10 @@
 
 from collections.abc import Callable
 
-from dare.models.baselines.ide import ide
-from dare.models.baselines.mscan import mscan
-from dare.models.baselines.pan import pan
-from dare.models.baselines.st_rnn import st_rnn
-from dare.models.baselines.svdnet import svdnet
-from dare.models.baselines.trinet import trinet
+from dare.models.aligned import mscan, pan
+from dare.models.baselines import ide, svdnet, trinet
 from dare.models.dare import DaRe
+from dare.models.st_rnn import st_rnn
 
 BASELINES: dict[str, Callable[..., DaRe]] = {
     "trinet": trinet,

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dare.models.baselines.sampling import sample_region
+from dare.models.aligned import sample_region
 from dare.models.dare import DaRe
 from dare.models.stage import Stage, WindowMaxPool, map_channels
 

@@ -1,19 +1,24 @@
-"""The nearest rows of queries, exactly: a scan over coarse copies, and true distances where those leave a doubt.
+"""Exact search in vectors in memory: a scan over coarse copies, and true distances where those leave a doubt.
 
-A row is passed over only if even its lower bound (see `quantised`) is beyond the k-th smallest distance so far; so no
+A row is passed over only if even its lower bound (see `copies`) is beyond the k-th smallest distance so far; so no
 row that belongs among the nearest is lost, whatever the copies are like. True distances are sums in float64, in an
 order that is the same for all rows, so that equal rows are equally far. Memory is that of the answer.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from dare.gallery.copies import Matrix, copy_queries
 from dare.gallery.dots import dots
-from dare.gallery.quantised import CoarseQueries, Copies
+from dare.gallery.entry import Columns, Where
+from dare.gallery.store import Hits
 
+TOGETHER = 64
+"""Queries that share a scan; also the most masks that are held at once."""
 TILE = 256
 """Rows that all queries look at while they are in the cache."""
 PIECE = 32
@@ -28,6 +33,66 @@ WIDENED = 1 + 2.0**-30
 """More than the roundings of true distances and of bounds, relatively."""
 
 
+def search_rows(
+    queries: NDArray[np.float32],
+    matrix: Matrix,
+    columns: Columns,
+    ids: Callable[[NDArray[np.int64]], Sequence[str]],
+    count: int,
+    where: Where | Sequence[Where | None] | None,
+) -> Hits:
+    """`Gallery.search` over vectors in memory.
+
+    Args:
+        queries: (Q, D).
+        matrix: N rows in the order they were added.
+        columns: of the rows.
+        ids: of rows by their places.
+        count: how many entries per query, at most.
+        where: which rows count, for all queries or one per query.
+    """
+    if count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
+    if where is None or isinstance(where, Where):
+        where = [where] * len(queries)
+    if len(where) != len(queries):
+        raise ValueError(f"expected one filter for each of {len(queries)} queries, got {len(where)}")
+    left_out = [() if w is None else w.not_ids for w in where]
+    k = min(count + max(map(len, left_out), default=0), len(matrix.rows))
+    places, distances = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.inf)
+    allowed = np.empty(len(queries), np.int64)
+    for start in range(0, len(queries), TOGETHER):
+        part = slice(start, start + TOGETHER)
+        masks, numbers = _masks(columns, where[part])
+        allowed[part] = np.append(masks.sum(1), len(matrix.rows))[numbers]  # the last for everybody
+        own = queries[part].copy()  # a caller's may be read-only, which the scan would be compiled for once more
+        nearest = nearest_rows(own, matrix, masks, numbers, k)
+        for number, (found, away, length) in enumerate(zip(*nearest, strict=True), start):
+            kept = np.arange(length)
+            if left_out[number]:
+                kept = np.flatnonzero(~np.isin(np.asarray(ids(found[:length]), object), left_out[number]))
+            places[number, : len(kept)], distances[number, : len(kept)] = found[kept], away[kept]
+    lengths = (places >= 0).sum(1)
+    complete = (allowed <= count + np.asarray([len(others) for others in left_out], np.int64)) & (lengths <= count)
+    k = min(count, lengths.max(initial=0))
+    places, distances = places[:, :k], distances[:, :k]
+    known = places >= 0
+    names = np.full(places.shape, "", object)
+    names[known] = ids(places[known])
+    people, cameras = np.full(places.shape, -1, np.int64), np.full(places.shape, -1, np.int64)
+    people[known], cameras[known] = columns.people[places[known]], columns.cameras[places[known]]
+    return Hits(names.astype(str), people, cameras, distances, complete)
+
+
+def _masks(columns: Columns, where: Sequence[Where | None]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """(M, N), which rows count, for the different filters; and the number of each query's."""
+    filters = [w for w in dict.fromkeys(where) if w is not None]
+    masks = np.empty((len(filters), len(columns.people)), np.bool_)
+    for mask, w in zip(masks, filters, strict=True):
+        mask[:] = columns.matching(w)
+    return masks, np.asarray([EVERYBODY if w is None else filters.index(w) for w in where], np.int64)
+
+
 class Nearest(NamedTuple):
     """Per query: places (Q, k) int64 and distances (Q, k) float64 of its `found` (Q,) nearest rows, nearest first."""
 
@@ -37,34 +102,25 @@ class Nearest(NamedTuple):
 
 
 def nearest_rows(
-    queries: NDArray[np.float32],
-    rows: NDArray[np.float32],
-    copies: Copies,
-    coarse: CoarseQueries,
-    masks: NDArray[np.bool_],
-    mask_numbers: NDArray[np.int64],
-    k: int,
+    queries: NDArray[np.float32], matrix: Matrix, masks: NDArray[np.bool_], mask_numbers: NDArray[np.int64], k: int
 ) -> Nearest:
     """The k nearest rows of each query, by Euclidean distance; ties in order of the rows.
 
     Args:
         queries: (Q, D).
-        rows: (N, D).
-        copies: of the rows.
-        coarse: of the queries, around the same centre.
+        matrix: of N rows, at least k.
         masks: (M, N), which rows count.
         mask_numbers: (Q,), each query's mask, or `EVERYBODY`.
-        k: how many, at least 1.
+        k: how many.
     """
-    k = min(k, len(rows))
     shape = (len(queries), k)
     nearest = Nearest(np.empty(shape, np.int64), np.empty(shape), np.zeros(len(queries), np.int64))
     if k:
-        _scan(queries, rows, copies, coarse, masks, mask_numbers, nearest)
-    for number, found in enumerate(nearest.found):
-        order = np.lexsort((nearest.places[number, :found], nearest.distances[number, :found]))
-        for array in (nearest.places, nearest.distances):
-            array[number, :found] = array[number, order]
+        coarse = copy_queries(queries, matrix.centre)
+        _scan(queries, matrix.rows, matrix.copies, coarse, masks, mask_numbers, nearest)
+    for places, distances, found in zip(*nearest, strict=True):
+        order = np.lexsort((places[:found], distances[:found]))
+        places[:found], distances[:found] = places[order], distances[order]
     return nearest
 
 

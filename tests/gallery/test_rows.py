@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dare import Entry, create_gallery, open_gallery
-from dare.gallery import kept
+from dare.gallery import rows as rows_module
 from dare.gallery.lance import LanceGallery
 
 SIZES = (3, 5)
@@ -51,7 +51,7 @@ def state(gallery: object) -> list[object]:
 
 def from_the_table(path: Path, monkeypatch: pytest.MonkeyPatch) -> list[object]:
     with monkeypatch.context() as patch:
-        patch.setattr("dare.gallery.lance.open_kept", lambda *_: None)
+        patch.setattr("dare.gallery.rows.open_kept", lambda *_: None)
         return state(open_gallery(path))
 
 
@@ -118,7 +118,7 @@ def test_a_damaged_or_missing_file_changes_nothing(
     gallery.remove([])
     gallery.remove(["not there"])  # whoever writes makes it anew
     gallery.close()
-    assert kept.open_kept(path, rows_file(path).stem, dict(enumerate(SIZES))) is not None
+    assert rows_module.open_kept(path, rows_file(path).stem, dict(enumerate(SIZES))) is not None
 
 
 def test_the_file_of_another_version_does_not_count(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +131,7 @@ def test_the_file_of_another_version_does_not_count(path: Path, monkeypatch: pyt
 
 
 def test_a_table_that_is_too_large_has_none(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "MOST_BYTES", 1000)
+    monkeypatch.setattr(rows_module, "MOST_BYTES", 1000)
     with contextlib.closing(LanceGallery(path)) as gallery:
         gallery.add(vectors(1, seed=4), [Entry("later", 1)])
     assert not list(path.glob("*.rows"))
@@ -146,7 +146,7 @@ def test_where_it_cannot_be_written_the_gallery_is_complete_all_the_same(
 
     with contextlib.closing(LanceGallery(path)) as gallery:
         gallery.add(vectors(1, seed=4), [Entry("later", 1)])
-        monkeypatch.setattr(kept, "replacing", full)
+        monkeypatch.setattr(rows_module, "replacing", full)
     assert "No space left on device" in caplog.text
     monkeypatch.undo()
     assert "later" in open_gallery(path).ids()

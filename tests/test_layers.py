@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "dare"
 
 # From the bottom up. Names in one row do not import each other.
 ROWS = [
-    {"files", "locks"},
+    {"files", "locks", "schema"},
     {"datasets"},
     {"images"},
     {"synthetic"},
@@ -30,6 +30,7 @@ LEVEL = {name: level for level, row in enumerate(ROWS) for name in row}
 WITHOUT_TORCH = {
     "files",
     "locks",
+    "schema",
     "datasets",
     "images",
     "synthetic",

@@ -57,7 +57,7 @@ _HOME = {
     "batch_hard": "dare.training.losses",
     "compare": "dare.verification.verify",
     "conditional": "dare.anytime.budgets",
-    "count_macs": "dare.models.macs",
+    "count_macs": "dare.models.dare",
     "create_gallery": "dare.gallery.store",
     "cuhk03": "dare.datasets",
     "draw_benchmark": "dare.synthetic",

@@ -38,7 +38,7 @@ from dare.gallery.errors import MismatchError
 from dare.identification.answer import DeadlineTooShortError
 from dare.images.reading import UnreadableImageError
 from dare.models.checkpoints import Architecture, Checkpoint, save_checkpoint
-from dare.models.macs import count_macs
+from dare.models.dare import count_macs
 from dare.retrieval.space import Space
 from dare.runners.runner import Runner, Walk
 

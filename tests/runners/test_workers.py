@@ -29,7 +29,7 @@ from dare import (
 )
 from dare.images.reading import Preparation
 from dare.models.checkpoints import Architecture, Checkpoint, save_checkpoint
-from dare.models.macs import count_macs
+from dare.models.dare import count_macs
 from dare.runners.runner import Runner
 from dare.runners.workers import WorkerError, Workers
 

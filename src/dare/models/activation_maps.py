@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dare.images.reading import prepare, read_resized
 from dare.models.checkpoints import Checkpoint
 from dare.models.dare import DaRe, Step, blocks_of
-from dare.models.timm import MapPool
+from dare.models.stage import MapPool
 
 
 def activation_maps(model: DaRe, images: Tensor) -> list[Tensor]:

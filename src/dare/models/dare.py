@@ -1,4 +1,4 @@
-"""DaRe: a backbone's stages, a head on each, and a learnt fusion (paper, section 3.1)."""
+"""DaRe: a backbone's stages, a head on each, and a learnt fusion (paper, section 3.1); what its exits cost."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,9 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from dare.anytime.costs import ExitCosts
 from dare.models.stage import Stage
 
 Head = Callable[[int], nn.Module]
@@ -183,6 +185,25 @@ class DaRe(nn.Module):
         """What to call each exit: "stage 1", ..., "fusion"."""
         names = self.embedding_names
         return (*names[:-2], names[-1]) if self.fusion else names
+
+
+def count_macs(model: DaRe, height: int = 256, width: int = 128) -> ExitCosts:
+    """Multiply-adds of convolutions and matrix products up to each exit, heads included, for one picture.
+
+    They are counted on one black picture, or one black tracklet for a network of tracklets, in evaluation mode.
+    """
+    parameter = next(model.parameters())
+    image = torch.zeros(model.frames, 3, height, width, device=parameter.device, dtype=parameter.dtype)
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    totals = []
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        for _ in model.exits(image):
+            totals.append(counter.get_total_flops() // 2)
+    for module, training in modes:
+        module.training = training
+    frames = f" for {model.frames} frames" if model.frames > 1 else ""
+    return ExitCosts(tuple(totals), f"counted at {height}x{width}{frames}, convolutions and matrix products")
 
 
 class Walk:

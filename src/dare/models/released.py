@@ -19,8 +19,7 @@ from torch import Tensor
 
 from dare.images.reading import Preparation
 from dare.models.checkpoints import Architecture, Checkpoint, CheckpointError
-from dare.models.dare import DaRe
-from dare.models.macs import count_macs
+from dare.models.dare import DaRe, count_macs
 from dare.models.weights import OLD_DENSE_NAME, refuse_differences
 
 STAGES = 4

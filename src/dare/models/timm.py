@@ -6,17 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dare.models.stage import GlobalAveragePool, Stage
+from dare.models.stage import GlobalAveragePool, MapPool, Stage
 from dare.models.weights import CLASSIFIERS, IMAGENET, Weights, load_strictly, read_state
 
 STAGES = 4
-
-
-class MapPool(nn.Module):
-    """(B, H, W, C) -> (B, C), for networks that keep channels last, such as Swin."""
-
-    def forward(self, features: Tensor) -> Tensor:
-        return features.mean((1, 2))
 
 
 def timm_stages(name: str, weights: Weights = None) -> list[Stage]:

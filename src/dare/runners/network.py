@@ -11,8 +11,7 @@ from torch import Tensor
 from dare.anytime.costs import ExitCosts
 from dare.images.reading import Preparation
 from dare.models.checkpoints import Checkpoint, load_checkpoint
-from dare.models.dare import DaRe
-from dare.models.macs import count_macs
+from dare.models.dare import DaRe, count_macs
 from dare.retrieval.space import Space
 
 

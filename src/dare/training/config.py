@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 from dare.images.reading import Preparation
 from dare.models.backbones import normalisation
-from dare.models.baselines import CLASSIFIED, HEADED
-from dare.models.baselines.svdnet import phases
+from dare.models.baselines import CLASSIFIED, HEADED, phases
 from dare.models.checkpoints import DARE, Architecture, load_checkpoint
 from dare.retrieval.space import Space
 from dare.training.augment import Augmentation

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 
 from dare.datasets.sample import UNKNOWN
 from dare.images.reading import Preparation
-from dare.models.baselines import CLASSIFIED
-from dare.models.baselines.mscan import misplaced
-from dare.models.baselines.svdnet import restrain
+from dare.models.aligned import misplaced
+from dare.models.baselines import CLASSIFIED, restrain
 from dare.models.dare import DaRe
 from dare.training.config import TrainConfig
 from dare.training.losses import identity_loss, median_distance, pairwise_distances

@@ -15,8 +15,8 @@ from dare.datasets.sample import UNKNOWN
 from dare.images.reading import Preparation
 from dare.models.baselines import CLASSIFIED
 from dare.models.checkpoints import MODEL_FILE, Checkpoint, save_checkpoint
+from dare.models.dare import count_macs
 from dare.models.devices import describe_device
-from dare.models.macs import count_macs
 from dare.training.alarm import TrainingStoppedError
 from dare.training.augment import augment
 from dare.training.batches import Batches

@@ -20,9 +20,8 @@ from dare.datasets.sample import UNKNOWN, Sample
 from dare.files import check_writable
 from dare.images.reading import Preparation, UnreadableImageError
 from dare.models.checkpoints import MODEL_FILE, Checkpoint, load_checkpoint
-from dare.models.dare import DaRe
+from dare.models.dare import DaRe, count_macs
 from dare.models.devices import choose_device
-from dare.models.macs import count_macs
 from dare.models.weights import load_strictly
 from dare.runners.runner import Runner
 from dare.training.augment import Augmentation, picture_size

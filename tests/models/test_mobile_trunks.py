@@ -145,7 +145,7 @@ def test_packages_that_are_missing_or_other_than_expected_are_told(
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(mobile, "distribution", missing)
-    with pytest.raises(ConnectionError, match=r"lite1-pytorch-model, which is not installed.*reid\[imagenet\]"):
+    with pytest.raises(ConnectionError, match=r"lite1-pytorch-model, which isn't installed.*reid\[imagenet\]"):
         build_backbone("lite1", "imagenet")
     package(monkeypatch, tmp_path, "__init__.py")
     with pytest.raises(ConnectionError, match=r"expected one \.pth file in the package .*lite0.*, found 0"):

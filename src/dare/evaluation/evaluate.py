@@ -213,7 +213,7 @@ def evaluate(
 
     Raises:
         EmbeddingsError: a sample has no embedding.
-        ValueError: NaN, costs of another network, or an argument that is none of its choices.
+        ValueError: NaN, costs of another network, or an argument that isn't one of its choices.
     """
     if distance not in ("euclidean", "cosine"):
         raise ValueError(f"distance must be 'euclidean' or 'cosine', got {distance!r}")
@@ -243,27 +243,21 @@ def evaluate(
         training, scaled = training_vectors(embeddings, benchmark, left_out), distance == "cosine"
         (query, gallery), learnt = mapped([query, gallery], training, metric, scaled=scaled)
         distance = "euclidean"
-    results = _scored(query, gallery, costs, distance, rerank, rule)
+    results = tuple(_scored(query, gallery, costs, distance, rerank, rule))
     one_sided = _one_sided(benchmark, query, gallery)
-    kind = "pictures" if all(len(sample.images) == 1 for sample in samples) else "tracklets"
-    notes = [*benchmark.notes, *together, *([one_sided] if one_sided else [])]
-    if learnt:
-        notes += tested_too(benchmark)
+    notes = [
+        *benchmark.notes,
+        *together,
+        *([one_sided] if one_sided else []),
+        *(tested_too(benchmark) if learnt else []),
+    ]
     if rerank and rerank.variant == "fast-reid" and distance == "euclidean":
         notes.append("variant fast-reid is meant for vectors of length 1, as cosine distance makes them")
-    notes += _notes(results, left_out, kind)
+    notes += _notes(
+        results, left_out, "pictures" if all(len(sample.images) == 1 for sample in samples) else "tracklets"
+    )
     return Evaluation(
-        benchmark,
-        tuple(results),
-        query,
-        gallery,
-        distance,
-        rule,
-        costs,
-        tuple(notes),
-        multi_query,
-        learnt,
-        rerank,
+        benchmark, results, query, gallery, distance, rule, costs, tuple(notes), multi_query, learnt, rerank
     )
 
 

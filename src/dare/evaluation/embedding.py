@@ -70,8 +70,7 @@ def embed(
         raise ValueError("nothing to embed: no samples")
     if resume and not runner.digest:
         raise ValueError("resume= needs a network with a digest; save it as a checkpoint first")
-    ids = [_id(sample, root) for sample in samples]
-    _refuse_doubles(ids, samples)
+    ids = _ids(samples, root)
     frames = runner.preparation.frames
     batch_size = max(1, batch_size // frames) * frames
     total, done = sum(len(clips(sample.images, frames)) for sample in samples), 0
@@ -141,20 +140,19 @@ def clips(images: Sequence[Path], frames: int) -> list[Path]:
     return [images[min(place * count + clip, len(images) - 1)] for clip in range(count) for place in range(frames)]
 
 
-def _id(sample: Sample, root: Path | None) -> str:
-    path = sample.images[0]
-    return path.relative_to(root).as_posix() if root else path.name
-
-
-def _refuse_doubles(ids: Sequence[str], samples: Sequence[Sample]) -> None:
+def _ids(samples: Sequence[Sample], root: Path | None) -> list[str]:
+    """One per sample, of its first picture; two samples with one id are refused."""
     first: dict[str, Sample] = {}
-    for id, sample in zip(ids, samples, strict=True):
+    for sample in samples:
+        path = sample.images[0]
+        id = path.relative_to(root).as_posix() if root else path.name
         if id in first:
             raise ValueError(
-                f"two pictures have one id, {id}: {first[id].images[0]} and {sample.images[0]}; "
+                f"two pictures have one id, {id}: {first[id].images[0]} and {path}; "
                 "give root=, the folder that holds all of them, or rename one"
             )
         first[id] = sample
+    return list(first)
 
 
 def _parts(samples: Sequence[Sample]) -> Iterator[list[Sample]]:

@@ -93,7 +93,7 @@ class Evaluation:
 
     @property
     def unit(self) -> str:
-        """What vectors are apart by, before any re-ranking."""
+        """The distance between vectors, before any re-ranking."""
         if self.metric:
             return "learnt distance"
         return "Euclidean distance" if self.distance == "euclidean" else "distance of vectors of length 1"
@@ -115,7 +115,7 @@ class Evaluation:
 
     @property
     def settings(self) -> str:
-        """How the figures came about, in one line: they compare with others of the same settings only."""
+        """How the figures came about, in one line: they compare only with others of the same settings."""
         settings = f"{self.compared}; average precision by the {self.rule} rule"
         if self.rerank:
             settings += f"; {self.rerank}; every query knows all others, so not for a stream"
@@ -262,7 +262,7 @@ def evaluate(
 
 
 def percent(share: float) -> str:
-    """A share as tables show it: in percent, "–" where it is not known."""
+    """A share as tables show it: in percent, "–" where it is unknown."""
     return "–" if math.isnan(share) else f"{100 * share:.1f}"
 
 

@@ -121,8 +121,8 @@ class DaRe(nn.Module):
         taps: stages that get a head, counted from 1; all by default. TriNet is `taps=[4]` without fusion.
         fusion: whether the last exit is the learnt weighted sum of all stages.
         unit: whether every vector is scaled to length 1, so that Euclidean distances rank as cosines do.
-        head: makes other heads than the paper's, as the baselines have them; it alone then says how large vectors are.
-        frames: pictures that the last tap makes one vector of, where it does: tracklets come one behind the other.
+        head: makes other heads than the paper's, as the baselines have them; it then decides the size of the vectors.
+        frames: pictures that the last tap joins into one vector; tracklets come one after another.
 
     Attributes:
         steps: one module per stage.
@@ -172,12 +172,12 @@ class DaRe(nn.Module):
             yield vector
 
     def walk(self, images: Tensor) -> "Walk":
-        """Go through the network with (B, 3, H, W) images, exit by exit, leaving behind whom one likes."""
+        """Go through the network with (B, 3, H, W) images, exit by exit; rows can be dropped on the way."""
         return Walk(self, images)
 
     @property
     def embedding_names(self) -> tuple[str, ...]:
-        """What to call each of the embeddings that are trained: every tapped stage, and the fusion."""
+        """Names of the trained embeddings: every tapped stage, and the fusion."""
         return (*(f"stage {tap}" for tap in self.taps), *(["fusion"] if self.fusion else []))
 
     @property

@@ -19,7 +19,7 @@ def timm_stages(name: str, weights: Weights = None) -> list[Stage]:
     network on one picture; a vision transformer, which adds positions between its parts, is refused.
 
     Raises:
-        ValueError: timm does not know the name, or the network is no chain of parts.
+        ValueError: timm does not know the name, or the network isn't a chain of parts.
     """
     import timm  # an optional package, and slow to import: only for those who use it
 

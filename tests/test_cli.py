@@ -211,7 +211,7 @@ def test_vectors_of_unknown_networks_have_thresholds_but_no_file(
 def test_reranked_distances_are_announced_with_their_settings(
     capsys: pytest.CaptureFixture[str], market: Path, model: Path, tmp_path: Path
 ) -> None:
-    settings = ["--rerank", "--rerank-k1", "5", "--rerank-k2", "2", "--rerank-variant", "fast-reid", "--no-rerank-junk"]
+    settings = ["--rerank", "k1=5,k2=2,variant=fast-reid,junk=false"]
     figures = []
     for words in ([], settings):
         status, out, _ = run(capsys, "evaluate", market, "--model", model, *words, "--json", tmp_path / "r.json")
@@ -302,8 +302,9 @@ def test_one_camera_alone_cannot_be_scored_and_the_reason_is_said(
         (["evaluate", "none", "--model", "none", "--false-match-rate", "0.1"], "belongs to --report"),
         (["evaluate", "none", "--model", "none", "--report", "r", "--false-match-rate", "2"], "between 0 and 1, got 2"),
         (["compare", "a.jpg", "b.jpg", "--model", "MODEL", "--thresholds", "none.json"], "no file at none.json"),
-        (["evaluate", "ROOT", "--model", "MODEL", "--rerank-k1", "5"], "--rerank-k1 belongs to --rerank"),
-        (["evaluate", "ROOT", "--model", "none", "--rerank", "--rerank-weight", "2"], "weight must be from 0"),
+        (["evaluate", "ROOT", "--model", "none", "--rerank", "weight=2"], "rerank: weight must be from 0"),
+        (["evaluate", "ROOT", "--model", "none", "--rerank", "k1=many"], "rerank.k1: expected a valid integer"),
+        (["evaluate", "ROOT", "--model", "none", "--rerank", "k3=5"], "rerank.k3 is unknown"),
         (["evaluate", "ROOT", "--model", "MODEL", "--rerank"], "expected at least 21 queries and gallery entries"),
         (["train", "ROOT", "OUT", "--threads", "0"], "threads must be at least 1"),
         (["embed", "ROOT", "OUT/e.npz", "--model", "ROOT"], "no checkpoint at"),

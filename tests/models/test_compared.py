@@ -4,14 +4,14 @@ import copy
 
 import pytest
 import torch
-from dare.models.aligned import PACE, box_loss, misplaced, mscan, pan, sample_region
-from dare.models.st_rnn import STATE, SWEPT, SpatialSweeps, Sweep, TemporalAttention, st_rnn
 from torch import nn
 
 from dare.exporting.writing import export
 from dare.models import BACKBONES, count_macs
+from dare.models.aligned import PACE, box_loss, misplaced, mscan, pan, sample_region
 from dare.models.baselines import BASELINES, decorrelated, ide, restrain, svdnet, trinet
 from dare.models.checkpoints import Architecture
+from dare.models.st_rnn import STATE, SWEPT, SpatialSweeps, Sweep, TemporalAttention, st_rnn
 from dare.models.stage import WindowMaxPool, map_channels
 
 FIGURE_6 = [

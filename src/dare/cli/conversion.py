@@ -19,9 +19,9 @@ Splits = Annotated[
 
 @convert_app.command
 def weights(released: Path, out: Path, /, *, backbone: Literal["resnet50", "densenet201"]) -> None:
-    """Make a model of a checkpoint that the released code has saved.
+    """Turn a checkpoint saved by the released code into a model.
 
-    It is read as data: no code in it is run. What comes of it is taken by every command that runs or trains a network.
+    It is read as data: no code in it is run. Every command that runs or trains a network takes the result.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def from_mat(
 ) -> None:
     """Write the .mat files of the released code as embeddings, which `dare evaluate` takes.
 
-    They hold neither names nor labels: both are the data set's, whose pictures must be the ones that were extracted.
+    They hold neither names nor labels: both come from the data set, which must hold the pictures they were made from.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def from_mat(
     out
         .npz file to write.
     stages
-        Of the network.
+        Stages of the network.
     """
     from dare.datasets import open_benchmark
     from dare.retrieval.mat_features import read_mat_features

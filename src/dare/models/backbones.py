@@ -4,9 +4,8 @@ from collections.abc import Callable
 
 from dare.images.reading import IMAGENET_MEAN, IMAGENET_STD
 from dare.models.mobile import lite0, lite1, lite2, mobilenetv2
-from dare.models.mscan import mscan
 from dare.models.omni import omni, omni25, omni50, omni75
-from dare.models.plain import slim, tiny
+from dare.models.plain import mscan, slim, tiny
 from dare.models.stage import Stage
 from dare.models.timm import timm_stages
 from dare.models.torchvision import (

@@ -1,13 +1,18 @@
-"""Pictures inside a page, as data URIs."""
+"""A self-contained HTML page: its template filled in, its pictures inside it as data URIs."""
 
 import base64
 import io
 from pathlib import Path
+from typing import Any
 
+import jinja2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dare import __version__
+from dare.evaluation.evaluate import percent
+from dare.files import replacing
 from dare.images.reading import UnreadableImageError, read
 
 HEIGHT = 96
@@ -17,6 +22,16 @@ RAMP = np.array([(0, 0, 60), (60, 10, 120), (160, 35, 110), (225, 85, 50), (250,
 
 COVER = 0.6
 """How much of a picture the colours hide."""
+
+
+def write_page(path: Path, template: str, **values: Any) -> None:
+    """Fill in the template beside this file and write the page in one piece."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters["percent"] = percent
+    source = Path(__file__).with_name(template).read_text(encoding="utf-8")
+    page = environment.from_string(source).render(version=__version__, **values)
+    with replacing(path) as file:
+        file.write(page.encode(errors="backslashreplace"))  # file names that aren't valid UTF-8
 
 
 def thumbnail(path: Path) -> str:

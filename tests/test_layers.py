@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "dare"
 
 # From the bottom up. Names in one row do not import each other.
 ROWS = [
-    {"files", "locks"},
+    {"files", "locks", "schema"},
     {"datasets"},
     {"images"},
     {"synthetic"},
@@ -30,6 +30,7 @@ LEVEL = {name: level for level, row in enumerate(ROWS) for name in row}
 WITHOUT_TORCH = {
     "files",
     "locks",
+    "schema",
     "datasets",
     "images",
     "synthetic",
@@ -50,7 +51,7 @@ FREE_OF_MODELS = {
     for name in ("runner", "shipped", "steps", "timing", "worker", "workers", "cascade", "exported", "onnx", "openvino")
 } | {f"runners/{name}.py" for name in ("foreign", "graphs", "preparations")}
 # The command catches its errors before torch is loaded.
-PLAIN = {"training/alarm.py"}
+PLAIN = {"training/monitor.py"}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 

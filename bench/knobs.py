@@ -17,7 +17,7 @@ from dare.evaluation.embedding import embed
 from dare.evaluation.evaluate import evaluate
 from dare.runners.opening import open_runner
 from dare.synthetic import SIZES, draw_benchmark
-from dare.training.config import PRESETS
+from dare.training.presets import PRESETS
 from dare.training.train import train
 
 VARIANTS: dict[str, dict[str, float]] = {

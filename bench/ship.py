@@ -25,7 +25,7 @@ import torch
 
 from dare import Benchmark, Runner, embed, evaluate, export, fit_verifier, load_checkpoint, open_benchmark, open_runner
 from dare.anytime.records import PlanFile, save_plan
-from dare.cli import quantities
+from dare.cli.options import parse_macs
 from dare.cli.terminal import progress
 from dare.evaluation.evaluate import Evaluation
 from dare.experiments.accuracy import Bootstrap, Measure, Outcomes
@@ -96,7 +96,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--benchmark", action="append", required=True, help="a data set, or NAME=DATA")
     parser.add_argument("--held-out", type=Path, required=True)
     parser.add_argument("--calibrate", type=Path, required=True)
-    parser.add_argument("--mean-macs", type=quantities.macs, required=True, help="budget of the plan")
+    parser.add_argument("--mean-macs", type=parse_macs, required=True, help="budget of the plan")
     parser.add_argument("--for", dest="maximise", choices=("rank-1", "mAP"), default="mAP")
     parser.add_argument("--false-match-rate", type=float, default=0.001)
     parser.add_argument("--int8", nargs="*", choices=("onnx", "openvino"), default=["onnx", "openvino"])

@@ -154,7 +154,7 @@ def take_turns(contestant: str, data: str, network: str) -> None:
 
 def by_dare(network: str, data: Path, tick: Callable[[], None]) -> None:
     from dare.datasets import open_benchmark
-    from dare.training.config import PRESETS, configure
+    from dare.training.presets import PRESETS, configure
     from dare.training.train import train
 
     trunk, height, width, people = NETWORKS[network]

@@ -12,7 +12,7 @@ from conftest import TINY, save_picture
 from test_cli import run
 
 from dare import open_gallery
-from dare.cli import quantities
+from dare.cli.options import parse_macs, parse_seconds
 from dare.gallery.lance import LanceGallery
 
 
@@ -385,16 +385,16 @@ def test_what_a_user_can_mend_is_one_line(
     ("text", "value"), [("40ms", 0.04), ("0.04s", 0.04), (" 2 ", 2.0), ("5us", 5e-6), ("1e-2S", 0.01)]
 )
 def test_times_are_read_as_people_write_them(text: str, value: float) -> None:
-    assert quantities.seconds(text) == pytest.approx(value)
+    assert parse_seconds(text) == pytest.approx(value)
 
 
 @pytest.mark.parametrize(("text", "value"), [("1.2G", 1.2e9), ("800m", 8e8), ("1e9", 1e9), ("3k", 3e3), (".5M", 5e5)])
 def test_costs_are_read_as_people_write_them(text: str, value: float) -> None:
-    assert quantities.macs(text) == pytest.approx(value)
+    assert parse_macs(text) == pytest.approx(value)
 
 
 @pytest.mark.parametrize("text", ["", "ms", "40 minutes", "1,2G", "0x10", "inf", "--5", "1e400"])
 def test_other_quantities_are_refused(text: str) -> None:
-    for read in (quantities.seconds, quantities.macs):
+    for read in (parse_seconds, parse_macs):
         with pytest.raises(ValueError, match="expected a positive"):
             read(text)

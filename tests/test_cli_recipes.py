@@ -15,7 +15,7 @@ from test_cli import run
 import dare.training.train as trainer
 from dare.experiments.recipe import SHIPPED
 from dare.models.checkpoints import load_checkpoint
-from dare.training.alarm import TrainingStoppedError
+from dare.training.monitor import TrainingStoppedError
 
 pytestmark = pytest.mark.heavy
 

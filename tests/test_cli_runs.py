@@ -20,7 +20,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A data set, two networks with deep supervision and one without, and embeddings of all."""
     top = tmp_path_factory.mktemp("places")
     places = {"ROOT": make_market(top / "market", train_people=6, test_people=8)}
-    for name, more in (("A", []), ("B", ["--seed", "4"]), ("C", ["--no-deep-supervision"])):
+    for name, more in (("A", []), ("B", ["--seed", "4"]), ("C", ["--set=deep_supervision=false"])):
         places[name], places[f"{name}.npz"] = top / name, top / f"{name}.npz"
         for words in (
             ["train", places["ROOT"], places[name], *TINY, *more],

@@ -49,7 +49,7 @@ FREE_OF_MODELS = {
     f"runners/{path.name}" for path in (PACKAGE / "runners").glob("*.py") if path.stem not in ("eager", "prepacked")
 }
 # The command catches its errors before torch is loaded.
-PLAIN = {"training/alarm.py"}
+PLAIN = {"training/monitor.py"}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -35,7 +35,7 @@ _HOME = {
     "Metric": "dare.retrieval.metrics",
     "MemoryGallery": "dare.gallery.memory",
     "NETSCOPE_2018": "dare.anytime.costs",
-    "PRESETS": "dare.training.config",
+    "PRESETS": "dare.training.presets",
     "Preparation": "dare.images.reading",
     "Rate": "dare.verification.rates",
     "Reranking": "dare.retrieval.reranking",

@@ -18,10 +18,12 @@ from dare.models.baselines import BASELINES
 from dare.models.checkpoints import Architecture, Checkpoint, load_checkpoint, read_tensors, save_checkpoint
 from dare.runners.eager import open_eager
 from dare.runners.opening import open_runner
-from dare.training.config import PRESETS, TrainConfig, configure
+from dare.training.config import TrainConfig
+from dare.training.monitor import Progress
 from dare.training.objectives import Batch, build_objective
+from dare.training.presets import PRESETS, configure
 from dare.training.state import STATE_FILE
-from dare.training.train import Progress, train
+from dare.training.train import train
 
 FRAMES = {"st-rnn": 3}
 """Pictures to a vector, in the baselines that take tracklets."""

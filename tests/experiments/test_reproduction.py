@@ -25,7 +25,7 @@ from dare.experiments.workplace import Means, NotMeasuredError, StoppedError, Wo
 from dare.models.checkpoints import load_checkpoint, save_checkpoint
 from dare.retrieval.embeddings import Embeddings
 from dare.runners.eager import open_eager
-from dare.training.alarm import TrainingStoppedError
+from dare.training.monitor import TrainingStoppedError
 from dare.training.state import STATE_FILE
 
 pytestmark = pytest.mark.heavy
@@ -549,7 +549,7 @@ def test_a_drawn_data_set_is_drawn_once_and_not_mistaken_for_another(work: Work)
 
 def test_the_command_line_of_tests_and_these_settings_are_the_same_network() -> None:
     """So that a checkpoint of the one is a run of the other."""
-    for word in ("--height=32", "--width=16", "--embedding-dim=8", "--hidden-dim=8", "--people=3", "--images=2"):
-        assert word in TINY
-        name, _, value = word.removeprefix("--").replace("-", "_").partition("=")
+    for setting in ("height=32", "width=16", "embedding_dim=8", "hidden_dim=8", "people=3", "images=2"):
+        assert {f"--{setting}", f"--set={setting}"} & {*TINY}
+        name, _, value = setting.partition("=")
         assert f"{name} = {value}" in SMALL

@@ -16,7 +16,7 @@ from dare.models import BACKBONES, DaRe, count_macs, mobile
 from dare.models.backbones import build_backbone
 from dare.models.stage import StripePool, map_channels
 from dare.models.weights import under_own_names
-from dare.training.config import PRESETS, configure
+from dare.training.presets import PRESETS, configure
 
 IMAGES = torch.randn(2, 3, 96, 64, generator=torch.Generator().manual_seed(1))
 

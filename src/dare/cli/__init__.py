@@ -25,7 +25,7 @@ from dare.cli.stream import stream
 from dare.cli.terminal import console, message, one_line
 from dare.cli.training import train
 from dare.cli.verification import compare, threshold
-from dare.training.alarm import TrainingStoppedError
+from dare.training.monitor import TrainingStoppedError
 
 OUT_OF_MEMORY = re.compile("out of memory|allocate memory")
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 from rich.table import Table
 
-from dare.cli import quantities
-from dare.cli.options import Layout, Models, Root, RunningOptions
+from dare.cli.options import Layout, Models, Root, RunningOptions, parse_macs
 from dare.cli.scored import Stored, scored
 from dare.cli.terminal import output
 from dare.files import check_writable
@@ -62,7 +61,7 @@ def choose_exits(
     if seed < 0:
         raise ValueError(f"a seed is at least 0, got {seed}")
     name: Confidence = "label-free margin" if allowed == "other-cameras" else confidence
-    budget = quantities.macs(mean_macs)
+    budget = parse_macs(mean_macs)
     evaluation, costs, _ = scored(root, model, embeddings, layout, running)
     stream = query_stream(evaluation)
     if allowed == "other-cameras" and stream.label_free == "all":

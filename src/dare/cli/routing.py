@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from dare.cli import quantities
 from dare.cli.calibration import exit_times
+from dare.cli.options import parse_macs, parse_seconds
 
 if TYPE_CHECKING:
     from dare.anytime.confidence import Allowed
@@ -57,14 +57,14 @@ def budget(
     if mean_time is not None:
         measured = exit_times(times, runner, store, settings)
         first = math.ceil(measured.median[0] * 1e5) / 100
-        return measured, _at_least(mean_time, quantities.seconds, measured.median[0], f"{first}ms")
+        return measured, _at_least(mean_time, parse_seconds, measured.median[0], f"{first}ms")
     first = math.ceil(runner.costs.macs[0] / 1e4) / 100
     if mean_macs is None and needed:
         least = f"the smallest possible budget is {first}M, the first exit alone"
         raise ValueError(f"give a budget, --mean-macs or --mean-time; {least}")
     if mean_macs is None:
         return runner.costs, None
-    return runner.costs, _at_least(mean_macs, quantities.macs, runner.costs.macs[0], f"{first}M")
+    return runner.costs, _at_least(mean_macs, parse_macs, runner.costs.macs[0], f"{first}M")
 
 
 def _at_least(text: str, read: Callable[[str], float], least: float, written: str) -> float:

@@ -68,7 +68,8 @@ def reproduce_figure4(
     *,
     supervised: Annotated[list[Path], _networks("--with", "A network with deep supervision; one --with for each.")],
     unsupervised: Annotated[
-        list[Path], _networks("--without", "A network trained with --no-deep-supervision; one --without for each.")
+        list[Path],
+        _networks("--without", "A network trained with --set deep_supervision=false; one --without for each."),
     ],
     supervised_embeddings: Annotated[
         list[Path] | None,

@@ -116,7 +116,7 @@ class Training:
             RecipeError: an unknown preset, backbone or setting, or a value that cannot be.
         """
         from dare.models.backbones import BACKBONES
-        from dare.training.config import PRESETS, configure
+        from dare.training.presets import PRESETS, configure
 
         where = f"training.{self.name}"
         if self.preset not in PRESETS:

@@ -21,7 +21,7 @@ from dare.retrieval.distances import another_model
 from dare.retrieval.embeddings import Embeddings, EmbeddingsError
 from dare.runners.runner import Runner
 from dare.synthetic import draw_benchmark
-from dare.training.alarm import TrainingStoppedError
+from dare.training.monitor import TrainingStoppedError
 
 if TYPE_CHECKING:
     from dare.models.checkpoints import Checkpoint

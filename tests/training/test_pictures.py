@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dare.images.reading import Preparation
-from dare.training.augment import (
+from dare.training.pictures import (
     ERASING_TRIES,
     Augmentation,
     _composed,
@@ -111,7 +111,7 @@ def test_the_same_generator_gives_the_same_batch() -> None:
 
 @pytest.mark.parametrize("bad", [{"erasing": 1.5}, {"erasing": -0.1}, {"jitter": 1.0}, {"erasing": math.nan}])
 def test_chances_out_of_range_are_refused(bad: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="erasing is a chance"):
+    with pytest.raises(ValueError, match="Input should be"):
         Augmentation(**bad)
 
 

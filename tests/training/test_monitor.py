@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dare.training.alarm import PATIENCE, ScaleAlarm
+from dare.training.monitor import PATIENCE, ScaleAlarm
 
 
 def test_it_goes_off_after_200_low_scales_in_a_row() -> None:

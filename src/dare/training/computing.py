@@ -1,6 +1,12 @@
-"""Depthwise convolutions whose gradients are fast on a CPU."""
+"""How a training step is computed: precision, memory that is kept, and fast gradients of depthwise convolutions."""
 
+import copy
+import ctypes
+import os
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -11,6 +17,97 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
+
+from dare.models.dare import DaRe
+from dare.training.objectives import Batch, Objective
+
+ROUNDS = 2
+GAIN = 1.1
+"""How much faster than float32 bfloat16 must be: near a draw the exact one is taken."""
+
+
+@contextmanager
+def computing(precision: str, device: torch.device) -> Iterator[None]:
+    """Within, convolutions and products compute as the precision says, "fp32" or "bf16"."""
+    bf16 = precision == "bf16"
+    depthwise = FastDepthwise(bf16) if device.type == "cpu" else nullcontext()
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16), depthwise:
+        yield
+
+
+def choose_precision(
+    asked: str,
+    device: torch.device,
+    model: DaRe,
+    objective: Objective,
+    batch: Callable[[int], Batch],
+    iteration: int,
+) -> str:
+    """ "fp32" or "bf16": what was asked for, or by "auto" what the device is made for; on a CPU, what is faster.
+
+    Timed on copies of the model and of what it is trained for, so that no trace is left but in torch's random numbers;
+    by the processor's time, which other programs change less than the clock's.
+    """
+    if asked != "auto":
+        return asked
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    if device.type != "cpu" or not _has_bf16():
+        return "fp32"
+    model, objective = copy.deepcopy((model, objective))
+    shown = batch(iteration)
+    seconds: dict[str, list[float]] = {"fp32": [], "bf16": []}
+    for _ in range(1 + ROUNDS):
+        for precision, times in seconds.items():
+            before = time.process_time()
+            model.zero_grad()
+            objective.zero_grad()
+            with computing(precision, device):
+                losses = objective(model, shown, iteration)
+            losses.total.backward()
+            times.append(time.process_time() - before)
+    fp32, bf16 = (min(times[1:]) for times in seconds.values())  # the first one prepares kernels
+    return "bf16" if GAIN * bf16 < fp32 else "fp32"
+
+
+def _has_bf16() -> bool:
+    """Whether the CPU has instructions for bfloat16; a torch that cannot tell has it measured."""
+    if not hasattr(torch.cpu, "get_capabilities"):
+        return True
+    return any(has for name, has in torch.cpu.get_capabilities().items() if "bf16" in name)
+
+
+# Parameters of glibc's mallopt (malloc.h), and what they are set to.
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -2, -3, -4
+KEEPING = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: -1, M_TOP_PAD: 64 << 20}
+# What glibc comes to by itself in a process that frees large blocks; its rules cannot be switched on again.
+USUAL = {M_MMAP_MAX: 65536, M_MMAP_THRESHOLD: 32 << 20, M_TRIM_THRESHOLD: 64 << 20, M_TOP_PAD: 128 << 10}
+
+
+@contextmanager
+def memory_kept() -> Iterator[None]:
+    """Within, freed memory stays with the process; behind it, what is free goes back to the system.
+
+    glibc returns large blocks at once and asks for them again at the next step, and the system clears every page of
+    them: of a training step on a CPU that is up to half of the time. Where there is no glibc nothing happens.
+    """
+    libc = _glibc()
+    if libc is None:
+        yield
+        return
+    for parameter, value in KEEPING.items():
+        libc.mallopt(parameter, value)
+    try:
+        yield
+    finally:
+        for parameter, value in USUAL.items():
+            libc.mallopt(parameter, value)
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """The C library of this process, if it is glibc."""
+    return ctypes.CDLL(None) if "CS_GNU_LIBC_VERSION" in getattr(os, "confstr_names", {}) else None
 
 
 class FastDepthwise(TorchFunctionMode):

@@ -16,11 +16,13 @@ import jinja2
 from dare import __version__
 from dare.experiments import table1 as first_table
 from dare.experiments import table2 as second_table
+from dare.experiments.figures import TITLES, draw
 from dare.experiments.plots import new_figure, write_table
 from dare.experiments.query_stream import SEED
 from dare.experiments.recipe import FIGURES, Recipe
-from dare.experiments.recipe_figures import TITLES, draw
-from dare.experiments.workplace import Means, NotMeasuredError, Run, Workplace
+from dare.experiments.settings import check_settings
+from dare.experiments.trainings import Means, NotMeasuredError, Run
+from dare.experiments.workplace import Workplace
 from dare.files import replacing
 from dare.locks import FolderLock
 
@@ -101,7 +103,8 @@ def reproduce(
     """
     for name in names:
         recipe.require(name)
-    if not FIGURES.keys().isdisjoint(names):
+    check_settings(recipe)
+    if not {*FIGURES}.isdisjoint(names):
         new_figure(1, 1)  # a missing library is said before anything is trained
     _check_ours(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -183,9 +186,8 @@ def _table1(workplace: Workplace) -> Output:
     ]
     missing: dict[tuple[str, str], list[str]] = {}
     for cell in cells:
-        for note in cell.notes:
-            if note.startswith("not measured") or " runs; " in note:
-                missing.setdefault((cell.column, note), []).append(cell.row)
+        if cell.missing:
+            missing.setdefault((cell.column, cell.missing), []).append(cell.row)
     told = tuple(
         f"{column}: {note} ({'all rows' if len(rows) == len(by_column[column]) else ', '.join(rows)})"
         for (column, note), rows in missing.items()
@@ -200,9 +202,7 @@ def _table2(workplace: Workplace) -> Output:
         for column, own in _by_column(counts).items()
     )
     lines = [count.line() for count in counts]
-    missing = dict.fromkeys(
-        f"{count.column}: {note}" for count in counts for note in count.notes if note.startswith("not counted")
-    )
+    missing = dict.fromkeys(f"{count.column}: {count.missing}" for count in counts if count.missing)
     return _write_table(workplace, "table2", second_table.MEANING, lines, sections, [], tuple(missing))
 
 
@@ -257,7 +257,7 @@ def _markdown(output: Output, recipe: Recipe) -> str:
 def _figure(workplace: Workplace, name: str) -> Output:
     figure = workplace.recipe.figures[name]
     try:
-        drawn = draw(figure, workplace, workplace.folder)
+        drawn = draw(name, workplace, workplace.folder)
     except NotMeasuredError as reason:
         return Output(name, OUTPUTS[name], (), (f"not measured: {reason}",))
     remarks = dict.fromkeys(filter(None, (figure.stands_in, *(run.stands_in for run in drawn.runs))))
@@ -274,6 +274,7 @@ def _figure(workplace: Workplace, name: str) -> Output:
         tuple(_described(workplace, run) for run in drawn.runs),
         f"crops: {crops}; seed of the stream's order, of chance and of the bootstrap: {SEED}",
         drawn.costs,
+        sections=(Section("", drawn.summary[0], tuple(drawn.summary[1])),),
     )
 
 
@@ -292,15 +293,15 @@ def _described(workplace: Workplace, run: Run) -> dict[str, Any]:
         "made_by": run.made_by,
     }
     try:
-        checkpoint = workplace.network(run)
+        network = workplace.network(run)
     except NotMeasuredError as reason:
         return found | {"network": str(reason)}
     told = ("data", "people", "pictures", "iterations", "seconds", "device", "torch")
-    seed = checkpoint.training.get("config", {}).get("seed")
+    seed = network.training.get("config", {}).get("seed")
     return (
         found
-        | {"model": checkpoint.digest, "seed": seed}
-        | {name: checkpoint.training[name] for name in told if name in checkpoint.training}
+        | {"model": network.digest, "seed": seed}
+        | {name: network.training[name] for name in told if name in network.training}
     )
 
 

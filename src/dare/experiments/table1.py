@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 
 from dare.experiments.accuracy import MEASURES, Measure
-from dare.experiments.published_tables import COLUMNS, PublishedRow, published_table1
+from dare.experiments.published import COLUMNS, PublishedRow, published_table1
 from dare.experiments.recipe import DataSet, Metric, Recipe, Row, Training
-from dare.experiments.workplace import NotMeasuredError, Workplace, last_exit, said_once
+from dare.experiments.trainings import NotMeasuredError
+from dare.experiments.workplace import Workplace, last_exit, said_once
 
 Figures = dict[Measure, float]
 """Rank-1 and mAP in percent."""
+Missing = list[tuple[str, str]]
+"""Runs and why they are missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,8 @@ class Cell:
         runs: what was measured, one for each run that could be; none of them where nothing could.
         training, data: what was measured; "" where the recipe has nothing for this place.
         comparable: whether a difference between the two says anything: not where other pictures stand in.
-        notes: what stands in, how it was scored, why runs or all of it are missing.
+        remarks: what is particular in print, what stands in, how it was scored.
+        missing: why some or all runs are; "" where none is.
         source: whose published numbers they are.
     """
 
@@ -38,8 +42,14 @@ class Cell:
     training: str
     data: str
     comparable: bool
-    notes: tuple[str, ...]
+    remarks: tuple[str, ...]
+    missing: str
     source: str
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """All that is to be said of it."""
+        return (*self.remarks, self.missing) if self.missing else self.remarks
 
     def mean(self, measure: Measure) -> float:
         """Over the runs; NaN of none."""
@@ -92,10 +102,10 @@ def table1(recipe: Recipe, workplace: Workplace) -> tuple[Cell, ...]:
 
     Trains, embeds and scores what the recipe's rows need.
     """
-    found: dict[tuple[str, str], tuple[list[Figures], list[str]]] = {}
-    rows = {row.name: row for row in recipe.table1}
+    found: dict[tuple[str, str], tuple[list[Figures], Missing]] = {}
+    rows = recipe.table1
     for training in recipe.trainings.values():
-        own = [row for row in recipe.table1 if row.training == training.name]
+        own = [row for row in recipe.table1.values() if row.training == training.name]
         for name in training.data:
             if own and recipe.data[name].column:
                 _measure(workplace, training, recipe.data[name], own, found)
@@ -113,7 +123,7 @@ def _measure(
     training: Training,
     data: DataSet,
     rows: Sequence[Row],
-    found: dict[tuple[str, str], tuple[list[Figures], list[str]]],
+    found: dict[tuple[str, str], tuple[list[Figures], Missing]],
 ) -> None:
     """Score one training on one data set for all rows that are made of it: figures, and why some are missing."""
     assert data.column is not None
@@ -124,15 +134,15 @@ def _measure(
             benchmark = workplace.benchmark(data.name)
         except NotMeasuredError as reason:
             for _, missing in places.values():
-                missing.append(f"run {run.number + 1}: {reason}")
+                missing.append((f"run {run.number + 1}", str(reason)))
             continue
         for row in rows:
             figures, missing = places[row.name]
             try:
-                metric: Metric | None = row.metric.get(data.name)
+                metric: Metric | None = row.metric_on(data.name)
                 scores = last_exit(vectors, benchmark, training, metric, row.reranked).exits[-1].scores
             except NotMeasuredError as reason:
-                missing.append(f"run {run.number + 1}: {reason}")
+                missing.append((f"run {run.number + 1}", str(reason)))
                 continue
             figures.append({"rank-1": 100 * scores.cmc(1), "mAP": 100 * scores.mean_average_precision})
 
@@ -143,26 +153,27 @@ def _cell(
     row: Row | None,
     data: DataSet | None,
     recipe: Recipe,
-    found: tuple[list[Figures], list[str]] | None,
+    found: tuple[list[Figures], Missing] | None,
 ) -> Cell:
-    notes = [published.remarks[column]] if column in published.remarks else []
+    remarks = [published.remarks[column]] if column in published.remarks else []
     training = recipe.trainings[row.training] if row else None
-    figures, missing = found or ([], [])
+    figures, lost = found or ([], [])
+    missing = ""
     if data is None:
-        notes.append("not measured: the recipe has no data set for this column")
+        missing = "not measured: the recipe has no data set for this column"
     elif training is None:
-        notes.append("not measured: the recipe has no training for this row")
+        missing = "not measured: the recipe has no training for this row"
     elif found is None:
-        notes.append(f"not measured: training {training.name} is not for {data.name}")
+        missing = f"not measured: training {training.name} is not for {data.name}"
     elif not figures:
-        notes.append(f"not measured: {said_once(missing)}")
+        missing = f"not measured: {said_once(lost)}"
     else:
         stands_in = filter(None, (training.stands_in, row.stands_in if row else "", data.stands_in))
         if text := ", ".join(stands_in) or recipe.stands_in:
-            notes.append(f"stands in: {text}")
-        notes += _how_scored(training, row, data)
-        if missing:
-            notes.append(f"{len(figures)} of {len(figures) + len(missing)} runs; {said_once(missing)}")
+            remarks.append(f"stands in: {text}")
+        remarks += _how_scored(training, row, data)
+        if lost:
+            missing = f"{len(figures)} of {len(figures) + len(lost)} runs; {said_once(lost)}"
     return Cell(
         published.name,
         column,
@@ -171,7 +182,8 @@ def _cell(
         training.name if training and found else "",
         data.name if data and found else "",
         not (recipe.stands_in or (data and data.stands_in)),
-        tuple(notes),
+        tuple(remarks),
+        missing,
         published.source if column in published.figures else "",
     )
 
@@ -181,7 +193,7 @@ def _how_scored(training: Training, row: Row | None, data: DataSet) -> Iterator[
         yield "ten crops"
     if training.distance != "euclidean":
         yield f"{training.distance} distance"
-    if row and (metric := row.metric.get(data.name)):
+    if row and (metric := row.metric_on(data.name)):
         yield f"distance learnt by {metric}, all directions kept"
 
 

@@ -260,9 +260,8 @@ data = "shop"
 ranks = 2
 """
     )
-    status, out, err = run(
-        capsys, "reproduce", recipe, "figure3", "figure4", "figure5", "figure7", "--out", tmp_path / "f"
-    )
+    names = ["figure3", "figure4", "figure5", "figure7"]
+    status, out, err = run(capsys, "reproduce", recipe, *names, "--out", tmp_path / "f")
     assert status == 0, err
     assert "±" in out
     assert [row["vector"] for row in rows(tmp_path / "f" / "figure3.csv")] == [
@@ -273,9 +272,8 @@ ranks = 2
     fifth = rows(tmp_path / "f" / "figure5.csv")
     assert [row["network"] for row in fifth] == ["DaRe"] * 4 + ["networks in sequence"] * 2
     assert int(fifth[5]["macs"]) == 2 * int(fifth[4]["macs"]) == 2 * int(fifth[3]["macs"])
-    recipe.write_text(
-        recipe.read_text().replace('without = "without"', 'without = "with"').replace('"with"\nw', '"without"\nw')
-    )
+    swapped = ('training = "with"\nwithout = "without"', 'training = "without"\nwithout = "with"')
+    recipe.write_text(recipe.read_text().replace(*swapped))
     status, out, _ = run(capsys, "reproduce", recipe, "figure4", "--out", tmp_path / "f")
     assert status == 1
     assert "was trained without deep supervision" in out

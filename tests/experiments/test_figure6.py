@@ -10,9 +10,10 @@ from experiments.streams import COSTS, TIMES, drawn_evaluation, drawn_stream
 
 from dare.anytime.budgets import adjacent_shares, conditional, geometric_shares
 from dare.anytime.costs import NETSCOPE_2018, ExitCosts
-from dare.experiments.figure6 import POLICIES, STATIC, Figure6, figure6, write_figure6
+from dare.experiments.figure6 import Figure6, figure6, write_figure6
 from dare.experiments.published import published_exits, published_figure6
 from dare.experiments.query_stream import QueryStream, query_stream
+from dare.experiments.sweep import POLICIES, STATIC
 
 
 @pytest.fixture(scope="module")

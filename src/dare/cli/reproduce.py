@@ -70,6 +70,7 @@ def reproduce(
             )
         (folder,) = map(Path, data or [])
         followed = recipe_of_figure(recipe, model, folder, embeddings=embeddings or [], layout=layout)
+        outputs = (recipe,)
     elif model or embeddings or layout:
         raise ValueError(
             "a recipe says itself what its outputs are made of; leave out --model, --embeddings and --layout"

@@ -12,7 +12,8 @@ from dare.anytime.budgets import adjacent_shares, geometric_shares
 from dare.anytime.costs import ExitCosts
 from dare.anytime.policies import Thresholds
 from dare.experiments.accuracy import Accuracy, Bootstrap, Measure, Outcomes
-from dare.experiments.query_stream import SEED, Confidence, QueryStream, static_mixes
+from dare.experiments.query_stream import SEED, Confidence, QueryStream
+from dare.experiments.sweep import static_mixes
 
 CANDIDATES = 2000
 FINEST = 20

@@ -7,7 +7,7 @@ from typing import Any
 
 from dare.evaluation.evaluate import Evaluation
 from dare.experiments.accuracy import MEASURES, Bootstrap, Measure
-from dare.experiments.plots import GREY, Summary, new_figure, write_figure, write_table
+from dare.experiments.plots import GREY, Section, new_figure, write_figure, write_table
 from dare.experiments.query_stream import SEED
 from dare.experiments.runs import Average, Runs, draw_bars, whiskers
 
@@ -44,11 +44,11 @@ class Figure3:
                 **average["mAP"].row("mAP"),
             }
 
-    def summary(self) -> Summary:
+    def summary(self) -> Section:
         """A line for people per vector."""
         shown = [(one["rank-1"].shown(wrong=True), one["mAP"].shown()) for one in self.averages]
         rows = [(vector, *pair) for vector, pair in zip(self.runs.vectors, shown, strict=True)]
-        return ("vector", "error", "mAP"), rows
+        return Section("", ("vector", "error", "mAP"), tuple(rows))
 
 
 def figure3(evaluations: Mapping[str, Evaluation], *, seed: int = SEED) -> Figure3:

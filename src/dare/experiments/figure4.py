@@ -7,7 +7,7 @@ from typing import Any
 
 from dare.evaluation.evaluate import Evaluation
 from dare.experiments.accuracy import MEASURES, Accuracy, Bootstrap, Measure
-from dare.experiments.plots import GREY, Summary, new_figure, write_figure, write_table
+from dare.experiments.plots import GREY, Section, new_figure, write_figure, write_table
 from dare.experiments.query_stream import SEED
 from dare.experiments.runs import Average, Runs, draw_bars, whiskers
 
@@ -51,14 +51,14 @@ class Figure4:
                     **(gain if name == GROUPS[0] else dict.fromkeys(gain, "")),
                 }
 
-    def summary(self) -> Summary:
+    def summary(self) -> Section:
         """Two lines for people per vector: error, with the gain in rank-1, and mAP."""
         rows = []
         for vector, one, other, gain in zip(self.vectors, *self.averages, self.gains, strict=True):
             errors = (average["rank-1"].shown(wrong=True) for average in (one, other))
             rows += [(vector, "error", *errors, str(gain.rank1))]
             rows += [("", "mAP", one["mAP"].shown(), other["mAP"].shown(), str(gain.mean_average_precision))]
-        return ("vector", "", *GROUPS, "gain"), rows
+        return Section("", ("vector", "", *GROUPS, "gain"), tuple(rows))
 
 
 def figure4(

@@ -20,7 +20,7 @@ from dare.experiments.plots import (
     PURPLE,
     RED,
     CostAxis,
-    Summary,
+    Section,
     bands,
     new_figure,
     tidy,
@@ -97,14 +97,14 @@ class Figure5:
                 runs = {"runs": network.outcomes.runs}
                 yield {"network": network.name, "exit": exit + 1, "macs": macs} | runs | accuracy.row()
 
-    def summary(self) -> Summary:
+    def summary(self) -> Section:
         """A line for people per network and exit."""
         rows = [
             (network.name, str(exit), f"{macs / 1e6:,.1f} M", str(accuracy.rank1), str(accuracy.mean_average_precision))
             for network, accuracies in zip(self.networks, self.accuracies, strict=True)
             for exit, (macs, accuracy) in enumerate(zip(network.costs.macs, accuracies, strict=True), start=1)
         ]
-        return ("network", "exit", "multiply-adds", "rank-1 [95 %]", "mAP [95 %]"), rows
+        return Section("", ("network", "exit", "multiply-adds", "rank-1 [95 %]", "mAP [95 %]"), tuple(rows))
 
     def lead_rows(self) -> Iterator[dict[str, Any]]:
         """A line of a table per range of budgets: the first network's lead over another, in percentage points."""

@@ -1,7 +1,6 @@
 """Figure 6: accuracy of a stream over its mean budget, by who decides which queries leave early."""
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,11 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.anytime.budgets import adjacent_shares, geometric_shares
 from dare.anytime.costs import NETSCOPE_2018, ExitCosts, ExitTimes
-from dare.anytime.policies import Chance, ExitPolicy, RunningQuantile
-from dare.anytime.steering import Steered
-from dare.anytime.stream import replay
 from dare.experiments.accuracy import MEASURES, Accuracy, Bootstrap, Measure, Outcomes
 from dare.experiments.plots import (
     BLACK,
@@ -23,7 +18,7 @@ from dare.experiments.plots import (
     ORANGE,
     RED,
     CostAxis,
-    Summary,
+    Section,
     bands,
     new_figure,
     tidy,
@@ -31,7 +26,8 @@ from dare.experiments.plots import (
     write_table,
 )
 from dare.experiments.published import SOURCE, published_figure6
-from dare.experiments.query_stream import SEED, Confidence, LeastCost, QueryStream, least_cost, static_mixes
+from dare.experiments.query_stream import SEED, QueryStream
+from dare.experiments.sweep import POLICIES, STATIC, LeastCost, Point, least_cost, mixed, points, replayed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,56 +40,6 @@ ALLOWANCE = 0.003
 
 PARTS = (0.25, 0.5, 0.75)
 """Of the full network's cost, for the summary."""
-
-Shares = Callable[[ExitCosts, float], NDArray[np.float64]]
-Build = Callable[[ExitCosts, float, int], ExitPolicy]
-
-
-def _chance(costs: ExitCosts, mean_macs: float, seed: int) -> ExitPolicy:
-    return Chance(adjacent_shares(costs, mean_macs), seed)
-
-
-def _running_quantile(costs: ExitCosts, mean_macs: float, _: int) -> ExitPolicy:
-    return RunningQuantile(geometric_shares(costs, mean_macs))
-
-
-def _steered(costs: ExitCosts, mean_macs: float, _: int) -> ExitPolicy:
-    return Steered(costs, mean_macs)
-
-
-POLICIES: dict[str, tuple[Confidence, Shares, Build]] = {
-    "chance": ("nearness", adjacent_shares, _chance),
-    "nearness": ("nearness", geometric_shares, _running_quantile),
-    "margin": ("margin", geometric_shares, _running_quantile),
-    "label-free margin": ("label-free margin", geometric_shares, _running_quantile),
-    "steered margin": ("label-free margin", geometric_shares, _steered),
-}
-"""What each policy looks at, the shares that it aims at, and a new one for a stream. The paper calls chance random."""
-
-STATIC: dict[str, Measure] = {"static mix for rank-1": "rank-1", "static mix for mAP": "mAP"}
-"""Exits mixed by chance so that one figure is best: what a policy must beat."""
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One policy at one budget.
-
-    Attributes:
-        policy: of `POLICIES` or `STATIC`.
-        budget_macs, spent_macs: mean multiply-adds per query, allowed and taken.
-        spent_seconds: the mean over the exits taken of the time to each; None where no times are known.
-        wanted, taken: (E,), the share of the queries that leave at each exit, as planned and as replayed.
-        gain: over the static mixes that spend as much, each measure over the mix that is best for it.
-    """
-
-    policy: str
-    budget_macs: float
-    spent_macs: float
-    spent_seconds: float | None
-    wanted: NDArray[np.float64]
-    taken: NDArray[np.float64]
-    accuracy: Accuracy
-    gain: Accuracy
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +81,7 @@ class Figure6:
                 row |= {f"share_{kind}_{exit}": f"{share:.5f}" for exit, share in enumerate(shares, start=1)}
             yield row | point.accuracy.row() | point.gain.row("gain_")
 
-    def summary(self) -> Summary:
+    def summary(self) -> Section:
         """A line for people per policy: rank-1/mAP at shares of the full network's cost; the least cost from which on
         rank-1 is within `ALLOWANCE` of the full network's, and mAP there."""
         rows = []
@@ -145,10 +91,12 @@ class Figure6:
             curves = [[100 * point.accuracy[measure].value for point in points] for measure in MEASURES]
             shown = ("/".join(f"{np.interp(part, spent, curve):.1f}" for curve in curves) for part in PARTS)
             least = self.least[policy]
-            rows.append((policy, *shown, *(least.shown() if least else ("not reached", ""))))
+            rows.append((policy.removeprefix("static "), *shown, *(least.shown() if least else ("not reached", ""))))
         full = self.alone[-1]
         rows.append(("the full network", "", "", "", f"rank-1 {full.rank1}", f"{full.mean_average_precision}"))
-        return ("policy", *(f"at {100 * part:.0f} %" for part in PARTS), "least cost", "mAP there"), rows
+        return Section(
+            "", ("policy", *(f"at {100 * part:.0f} %" for part in PARTS), "least cost", "mAP there"), tuple(rows)
+        )
 
 
 def figure6(
@@ -184,8 +132,8 @@ def figure6(
     outcomes = Outcomes.beside([stream.outcomes for stream in streams])
     bootstrap = Bootstrap(streams[0].people, seed)
     budget_macs = np.linspace(costs.macs[0], costs.macs[-1], budgets).tolist()
-    sweeps = [_replayed(policy, streams, outcomes, costs, budget_macs, seed) for policy in POLICIES]
-    sweeps += [_mixed(policy, outcomes, costs, budget_macs) for policy in STATIC]
+    sweeps = [replayed(policy, streams, outcomes, costs, budget_macs, seed) for policy in POLICIES]
+    sweeps += [mixed(policy, outcomes, costs, budget_macs) for policy in STATIC]
     full = outcomes.at([count - 1])
     return Figure6(
         streams[0].benchmark,
@@ -194,7 +142,7 @@ def figure6(
         streams[0].exits,
         costs,
         times,
-        tuple(point for sweep in sweeps for point in _points(sweep, outcomes, costs, times, bootstrap)),
+        tuple(point for sweep in sweeps for point in points(sweep, outcomes, costs, times, bootstrap)),
         tuple(bootstrap.accuracies(outcomes)),
         {
             sweep.policy: least_cost(
@@ -203,63 +151,6 @@ def figure6(
             for sweep in sweeps
         },
         seed,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Sweep:
-    """A policy at P budgets: shares (P, E), over all runs, and outcomes."""
-
-    policy: str
-    budget_macs: list[float]
-    wanted: NDArray[np.float64]
-    taken: NDArray[np.float64]
-    outcomes: Outcomes
-
-
-def _replayed(
-    policy: str,
-    streams: Sequence[QueryStream],
-    outcomes: Outcomes,
-    costs: ExitCosts,
-    budget_macs: list[float],
-    seed: int,
-) -> _Sweep:
-    confidence, shares, build = POLICIES[policy]
-    exits = np.array(
-        [
-            np.concatenate([replay(one.confidences[confidence], build(costs, macs, seed)) for one in streams])
-            for macs in budget_macs
-        ]
-    )
-    taken = np.stack([(exits == exit).mean(1) for exit in range(len(costs.macs))], axis=1)
-    wanted = np.stack([shares(costs, macs) for macs in budget_macs])
-    return _Sweep(policy, budget_macs, wanted, taken, outcomes.pick(exits))
-
-
-def _mixed(policy: str, outcomes: Outcomes, costs: ExitCosts, budget_macs: list[float]) -> _Sweep:
-    shares = static_mixes(costs, outcomes.means(STATIC[policy]), budget_macs)
-    return _Sweep(policy, budget_macs, shares, shares, outcomes.mix(shares))
-
-
-def _points(
-    sweep: _Sweep, outcomes: Outcomes, costs: ExitCosts, times: ExitTimes | None, bootstrap: Bootstrap
-) -> Iterator[Point]:
-    spent_macs = np.maximum(sweep.taken @ costs.macs, costs.macs[0])  # rounding must not undercut the first exit
-    for_rank1, for_map = (
-        outcomes.mix(static_mixes(costs, outcomes.means(measure), spent_macs.tolist())) for measure in MEASURES
-    )
-    gains = sweep.outcomes - Outcomes(for_rank1.right, for_map.precision, outcomes.runs)
-    yield from map(
-        Point,
-        itertools.repeat(sweep.policy),
-        sweep.budget_macs,
-        spent_macs.tolist(),
-        (sweep.taken @ times.median).tolist() if times else itertools.repeat(None),
-        sweep.wanted,
-        sweep.taken,
-        bootstrap.accuracies(sweep.outcomes),
-        bootstrap.accuracies(gains),
     )
 
 

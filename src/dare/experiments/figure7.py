@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dare.evaluation.evaluate import Evaluation
 from dare.evaluation.ranked_lists import nearest, vectors_of
-from dare.experiments.plots import GREY, Summary, draw_picture, new_figure, write_figure, write_table
+from dare.experiments.plots import GREY, Section, draw_picture, new_figure, write_figure, write_table
 
 Kind = Literal["early", "late", "fused", "agreed"]
 """Which stages are right where the fusion is: `early`: the first stage, not the last; `late`: the last, not the first;
@@ -60,10 +60,10 @@ class Figure7:
     found: dict[Kind, float]
     runs: int
 
-    def summary(self) -> Summary:
+    def summary(self) -> Section:
         """A line for people per kind."""
         rows = [(MEANING[kind].replace("\n", " "), f"{count:,.10g}") for kind, count in self.found.items()]
-        return ("where the fusion is right", "queries"), rows
+        return Section("", ("where the fusion is right", "queries"), tuple(rows))
 
 
 def figure7(evaluations: Sequence[Evaluation], *, count: int = 1, ranks: int = 3) -> Figure7:

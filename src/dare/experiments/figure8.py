@@ -12,7 +12,7 @@ from dare.anytime.policies import RunningQuantile
 from dare.anytime.stream import replay
 from dare.evaluation.evaluate import Evaluation
 from dare.evaluation.ranked_lists import Vectors, nearest, vectors_of
-from dare.experiments.plots import GREY, Summary, draw_picture, new_figure, write_figure, write_table
+from dare.experiments.plots import GREY, Section, draw_picture, new_figure, write_figure, write_table
 from dare.experiments.query_stream import SEED, QueryStream
 
 FALLING = 0.5
@@ -72,10 +72,11 @@ class Figure8:
     runs: int
     seed: int
 
-    def summary(self) -> Summary:
+    def summary(self) -> Section:
         """A line for people per exit."""
         names = [result.name for result in self.evaluation.exits]
-        return ("exit", "left there"), [(n, f"{100 * share:.1f} %") for n, share in zip(names, self.taken, strict=True)]
+        shares = [f"{100 * share:.1f} %" for share in self.taken]
+        return Section("", ("exit", "left there"), tuple(zip(names, shares, strict=True)))
 
 
 def figure8(

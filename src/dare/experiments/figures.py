@@ -15,10 +15,10 @@ from dare.experiments.figure5 import Network, figure5, write_figure5
 from dare.experiments.figure6 import figure6, write_figure6
 from dare.experiments.figure7 import figure7, write_figure7
 from dare.experiments.figure8 import figure8, write_figure8
-from dare.experiments.plots import Summary
+from dare.experiments.plots import Section
 from dare.experiments.query_stream import query_stream
-from dare.experiments.recipe import FigureSection
 from dare.experiments.runs import Runs
+from dare.experiments.sections import FigureSection
 from dare.experiments.trainings import NotMeasuredError, Run
 from dare.experiments.workplace import Workplace, said_once, worth_something
 from dare.verification.calibration import load_times
@@ -46,7 +46,7 @@ class Drawn:
     """
 
     files: list[Path]
-    summary: Summary
+    summary: Section
     runs: tuple[Run, ...]
     missing: tuple[str, ...]
     costs: str
@@ -137,7 +137,7 @@ def _else_not_measured() -> Iterator[None]:
         raise NotMeasuredError(str(error)) from error
 
 
-Made = tuple[list[Path], Summary, str]
+Made = tuple[list[Path], Section, str]
 """Files, a summary, and where multiply-adds come from."""
 
 

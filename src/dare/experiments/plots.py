@@ -28,8 +28,13 @@ GREY = "#7a7a7a"
 DPI = 130
 
 
-Summary = tuple[tuple[str, ...], list[tuple[str, ...]]]
-"""A figure's header and rows for people."""
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A table for people; of the paper's tables one data set's, by its name."""
+
+    name: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
 def new_figure(width: float, height: float) -> "Figure":

@@ -17,7 +17,7 @@ from dare import __version__
 from dare.experiments import table1 as first_table
 from dare.experiments import table2 as second_table
 from dare.experiments.figures import TITLES, draw
-from dare.experiments.plots import new_figure, write_table
+from dare.experiments.plots import Section, new_figure, write_table
 from dare.experiments.query_stream import SEED
 from dare.experiments.recipe import FIGURES, Recipe
 from dare.experiments.settings import check_settings
@@ -42,15 +42,6 @@ OUTPUTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
-    """A part of a table for people: one data set's."""
-
-    name: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Output:
     """A table or a figure as it was made, or why it was not.
 
@@ -62,7 +53,8 @@ class Output:
         runs: what it is made of, one line per run.
         settings: of a figure: crops, and the seed of what is drawn by chance after training.
         costs: where multiply-adds come from.
-        meaning, sections: of a table.
+        meaning: of a table.
+        sections: the same for people.
     """
 
     name: str
@@ -174,43 +166,18 @@ def _digest(recipe: Recipe) -> str:
 
 def _table1(workplace: Workplace) -> Output:
     cells = first_table.table1(workplace.recipe, workplace)
-    by_column = _by_column(cells)
-    sections = tuple(
-        Section(column, ("system", *first_table.HEADER), tuple((cell.row, *cell.shown()) for cell in own))
-        for column, own in by_column.items()
-    )
-    runs = [
-        run
-        for training, data in dict.fromkeys((cell.training, cell.data) for cell in cells if cell.runs)
-        for run in workplace.runs(training, data)
-    ]
-    missing: dict[tuple[str, str], list[str]] = {}
-    for cell in cells:
-        if cell.missing:
-            missing.setdefault((cell.column, cell.missing), []).append(cell.row)
-    told = tuple(
-        f"{column}: {note} ({'all rows' if len(rows) == len(by_column[column]) else ', '.join(rows)})"
-        for (column, note), rows in missing.items()
-    )
-    return _write_table(workplace, "table1", first_table.MEANING, [cell.line() for cell in cells], sections, runs, told)
+    made_of = dict.fromkeys((cell.training, cell.data) for cell in cells if cell.runs)
+    runs = [run for training, data in made_of for run in workplace.runs(training, data)]
+    lines = [cell.line() for cell in cells]
+    told = first_table.missing(cells)
+    return _write_table(workplace, "table1", first_table.MEANING, lines, first_table.sections(cells), runs, told)
 
 
 def _table2(workplace: Workplace) -> Output:
     counts = second_table.table2(workplace)
-    sections = tuple(
-        Section(column, second_table.HEADER, tuple(count.shown() for count in own))
-        for column, own in _by_column(counts).items()
-    )
     lines = [count.line() for count in counts]
-    missing = dict.fromkeys(f"{count.column}: {count.missing}" for count in counts if count.missing)
-    return _write_table(workplace, "table2", second_table.MEANING, lines, sections, [], tuple(missing))
-
-
-def _by_column(cells: Iterable[Any]) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {}
-    for cell in cells:
-        found.setdefault(cell.column, []).append(cell)
-    return found
+    told = tuple(dict.fromkeys(f"{count.column}: {count.missing}" for count in counts if count.missing))
+    return _write_table(workplace, "table2", second_table.MEANING, lines, second_table.sections(counts), [], told)
 
 
 def _write_table(
@@ -274,7 +241,7 @@ def _figure(workplace: Workplace, name: str) -> Output:
         tuple(_described(workplace, run) for run in drawn.runs),
         f"crops: {crops}; seed of the stream's order, of chance and of the bootstrap: {SEED}",
         drawn.costs,
-        sections=(Section("", drawn.summary[0], tuple(drawn.summary[1])),),
+        sections=(drawn.summary,),
     )
 
 

@@ -4,7 +4,8 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from dare import missing_extra
-from dare.experiments.recipe import FigureSection, Recipe, RecipeError, Training
+from dare.experiments.recipe import Recipe, RecipeError
+from dare.experiments.sections import FigureSection, Training
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

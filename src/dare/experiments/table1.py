@@ -1,6 +1,7 @@
 """Table 1: rank-1 and mAP of every system on every test set, as published and as measured here."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from dare.experiments.accuracy import MEASURES, Measure
+from dare.experiments.plots import Section
 from dare.experiments.published import COLUMNS, PublishedRow, published_table1
-from dare.experiments.recipe import DataSet, Metric, Recipe, Row, Training
+from dare.experiments.recipe import Recipe
+from dare.experiments.sections import DataSet, Metric, Row, Training
 from dare.experiments.trainings import NotMeasuredError
 from dare.experiments.workplace import Workplace, last_exit, said_once
 
@@ -115,6 +118,28 @@ def table1(recipe: Recipe, workplace: Workplace) -> tuple[Cell, ...]:
         for column in COLUMNS
         for row in published_table1()
         if column in row.figures or (row.name, column) in found
+    )
+
+
+def sections(cells: Sequence[Cell]) -> tuple[Section, ...]:
+    """The table for people, by data set."""
+    header = ("system", *HEADER)
+    return tuple(
+        Section(column, header, tuple((cell.row, *cell.shown()) for cell in cells if cell.column == column))
+        for column in dict.fromkeys(cell.column for cell in cells)
+    )
+
+
+def missing(cells: Sequence[Cell]) -> tuple[str, ...]:
+    """Why cells are not measured, or not all of their runs, each reason once for each data set."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for cell in cells:
+        if cell.missing:
+            rows.setdefault((cell.column, cell.missing), []).append(cell.row)
+    everyone = Counter(cell.column for cell in cells)
+    return tuple(
+        f"{column}: {reason} ({'all rows' if len(own) == everyone[column] else ', '.join(own)})"
+        for (column, reason), own in rows.items()
     )
 
 

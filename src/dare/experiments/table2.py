@@ -1,9 +1,11 @@
 """Table 2: the data sets, as the paper describes them and as they are counted here."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dare.datasets.sample import DISTRACTOR, JUNK, Benchmark
+from dare.experiments.plots import Section
 from dare.experiments.published import COLUMNS, PublishedCount, published_table2
 from dare.experiments.trainings import NotMeasuredError
 from dare.experiments.workplace import Workplace
@@ -106,6 +108,14 @@ def table2(workplace: Workplace) -> tuple[Count, ...]:
             if (unit == "tracklets") == has_tracklets:
                 found.append(Count(column, quantity, "", _count(benchmark, unit, splits), not stands_in, stands_in))
     return tuple(found)
+
+
+def sections(counts: Sequence[Count]) -> tuple[Section, ...]:
+    """The table for people, by data set."""
+    return tuple(
+        Section(column, HEADER, tuple(count.shown() for count in counts if count.column == column))
+        for column in dict.fromkeys(count.column for count in counts)
+    )
 
 
 def _missing(one: PublishedCount, reason: str) -> Count:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from dare import missing_extra
 from dare.datasets import Benchmark
 from dare.datasets.folder import pictures_below
-from dare.experiments.recipe import DataSet, Recipe, RecipeError, Training
+from dare.experiments.recipe import Recipe, RecipeError
+from dare.experiments.sections import DataSet, Training
 from dare.experiments.settings import config_of
 from dare.images.reading import UnreadableImageError
 from dare.runners.runner import Runner

@@ -14,7 +14,8 @@ from dare.datasets import Benchmark, Sample, open_benchmark
 from dare.datasets.layout import SYNTHETIC_RECIPE
 from dare.evaluation.embedding import embed
 from dare.evaluation.evaluate import Evaluation, evaluate
-from dare.experiments.recipe import DataSet, Metric, Recipe, RecipeError, Training
+from dare.experiments.recipe import Recipe, RecipeError
+from dare.experiments.sections import DataSet, Metric, Training
 from dare.experiments.trainings import Means, NotMeasuredError, Run, Trainings
 from dare.images.reading import UnreadableImageError
 from dare.retrieval.embeddings import Embeddings, EmbeddingsError

@@ -93,7 +93,7 @@ class Figure6:
             least = self.least[policy]
             rows.append((policy.removeprefix("static "), *shown, *(least.shown() if least else ("not reached", ""))))
         full = self.alone[-1]
-        rows.append(("the full network", "", "", "", f"rank-1 {full.rank1}", f"{full.mean_average_precision}"))
+        rows.append(("full network", "", "", "", f"rank-1 {full.rank1}", f"{full.mean_average_precision}"))
         return Section(
             "", ("policy", *(f"at {100 * part:.0f} %" for part in PARTS), "least cost", "mAP there"), tuple(rows)
         )

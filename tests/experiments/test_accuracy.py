@@ -46,6 +46,28 @@ def test_resampled_means_are_those_of_people_drawn_with_replacement(measure) -> 
     assert found == pytest.approx(np.array(expected))
 
 
+def test_runs_are_drawn_with_replacement_beside_people() -> None:
+    streams = [drawn_stream(40, seed) for seed in (0, 1, 2)]
+    people = streams[0].people
+    everyone = np.unique(people)
+    drawn_people = np.random.default_rng(3).integers(len(everyone), size=(20, len(everyone)))
+    drawn_runs = np.random.default_rng((3, 3)).integers(3, size=(20, 3))
+    expected = []
+    for members, runs in zip(drawn_people, drawn_runs, strict=True):
+        columns = [q for place in members for q in np.flatnonzero(people == everyone[place])]
+        expected.append(np.mean([np.nanmean(streams[run].outcomes.precision[:, columns], axis=1) for run in runs], 0))
+    together = Outcomes.beside([stream.outcomes for stream in streams])
+    bootstrap = Bootstrap(people, 3, resamples=20)
+    assert bootstrap.means(together, "mAP") == pytest.approx(np.array(expected))
+    assert together.means("mAP") == pytest.approx(np.mean([one.outcomes.means("mAP") for one in streams], axis=0))
+
+
+def test_the_same_run_again_changes_nothing() -> None:
+    outcomes, bootstrap = drawn_stream().outcomes, Bootstrap(drawn_stream().people, 0)
+    again = bootstrap.means(Outcomes.beside([outcomes, outcomes]), "rank-1")
+    assert again == pytest.approx(bootstrap.means(outcomes, "rank-1"))
+
+
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     random = np.random.default_rng(5)
     people = np.arange(300) // 3

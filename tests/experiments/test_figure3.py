@@ -10,8 +10,7 @@ from experiments.streams import drawn_evaluation
 
 from dare.evaluation.evaluate import Evaluation
 from dare.experiments.accuracy import Bootstrap
-from dare.experiments.draw_figure3 import write_figure3
-from dare.experiments.figure3 import PUBLISHED, Figure3, figure3
+from dare.experiments.figure3 import PUBLISHED, Figure3, figure3, write_figure3
 
 
 def run(seed: int, people: int = 20) -> Evaluation:

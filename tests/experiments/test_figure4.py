@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from experiments.streams import drawn_evaluation
 
-from dare.experiments.draw_figure4 import write_figure4
 from dare.experiments.figure3 import figure3
-from dare.experiments.figure4 import GROUPS, Figure4, figure4
+from dare.experiments.figure4 import GROUPS, Figure4, figure4, write_figure4
 
 WITH = {name: drawn_evaluation(people=20, seed=seed) for seed, name in enumerate("abc")}
 WITHOUT = {name: drawn_evaluation(people=20, seed=seed + 10) for seed, name in enumerate("de")}

@@ -4,17 +4,17 @@ import math
 
 import numpy as np
 import pytest
-from experiments.streams import COSTS, TIMES, drawn_stream
+from experiments.streams import COSTS, drawn_stream
 
 from dare.anytime.costs import ExitCosts
-from dare.experiments.draw_figure5 import write_figure5
-from dare.experiments.figure5 import Figure5, Network, answering_exits, figure5
+from dare.experiments.accuracy import Outcomes
+from dare.experiments.figure5 import Figure5, Network, answering_exits, figure5, write_figure5
 
 
 @pytest.fixture(scope="module")
 def figure() -> Figure5:
     stream = drawn_stream()
-    ours = Network("ours", stream.outcomes, COSTS, TIMES)
+    ours = Network("ours", stream.outcomes, COSTS)
     cascade = Network("one by one", stream.outcomes.at([0, 2, 3]), ExitCosts((10, 50, 110), "made up"))
     return figure5(stream, [ours, cascade])
 
@@ -54,7 +54,15 @@ def test_files_are_written_and_the_same_again(figure: Figure5, tmp_path) -> None
     for a, b in zip(first, second, strict=True):
         assert a.read_bytes() == b.read_bytes()
     assert len(first[0].read_text().splitlines()) == 1 + 4 + 3
-    with pytest.raises(ValueError, match="no measured times"):
-        write_figure5(figure, tmp_path, by="ms", published=True)
-    with pytest.raises(ValueError, match="no times"):
-        write_figure5(figure, tmp_path, by="ms")
+
+
+def test_networks_may_have_more_runs_or_fewer() -> None:
+    streams = [drawn_stream(seed=seed) for seed in (0, 1)]
+    ours = Network("ours", Outcomes.beside([stream.outcomes for stream in streams]), COSTS)
+    other = Network("other", streams[0].outcomes, ExitCosts((11, 26, 41, 61), "made up"))
+    figure = figure5(streams[0], [ours, other])
+    means = [np.mean([stream.outcomes.means("mAP") for stream in streams], axis=0), streams[0].outcomes.means("mAP")]
+    last = figure.leads[-1].difference.mean_average_precision
+    assert last.value == pytest.approx(means[0][-1] - means[1][-1])
+    assert last.low < last.value < last.high
+    assert [row["runs"] for row in figure.rows()] == [2] * 4 + [1] * 4

@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,15 +10,15 @@ from experiments.streams import COSTS, TIMES, drawn_evaluation, drawn_stream
 
 from dare.anytime.budgets import adjacent_shares, conditional, geometric_shares
 from dare.anytime.costs import NETSCOPE_2018, ExitCosts
-from dare.experiments.draw_figure6 import write_figure6
-from dare.experiments.figure6 import POLICIES, STATIC, Figure6, figure6
+from dare.experiments.figure6 import Figure6, figure6, write_figure6
 from dare.experiments.published import published_exits, published_figure6
 from dare.experiments.query_stream import QueryStream, query_stream
+from dare.experiments.sweep import POLICIES, STATIC
 
 
 @pytest.fixture(scope="module")
 def figure() -> Figure6:
-    return figure6(drawn_stream(), COSTS, TIMES, budgets=7)
+    return figure6([drawn_stream()], COSTS, TIMES, budgets=7)
 
 
 def released(confidences: np.ndarray, shares: np.ndarray) -> list[int]:
@@ -103,20 +104,20 @@ def test_gains_are_over_the_mix_that_spends_as_much(figure: Figure6) -> None:
 
 
 def test_the_sweep_is_the_same_again_and_another_with_another_seed(figure: Figure6) -> None:
-    again, other = (figure6(drawn_stream(), COSTS, TIMES, budgets=7, seed=seed) for seed in (817, 1))
+    again, other = (figure6([drawn_stream()], COSTS, TIMES, budgets=7, seed=seed) for seed in (817, 1))
     assert list(again.rows()) == list(figure.rows())
     assert list(other.rows()) != list(figure.rows())
 
 
 def test_other_costs_single_exits_and_streams_without_matches_are_refused() -> None:
     with pytest.raises(ValueError, match="costs of 4 exits, got 2"):
-        figure6(drawn_stream(), ExitCosts((1, 2), "made up"))
+        figure6([drawn_stream()], ExitCosts((1, 2), "made up"))
     with pytest.raises(ValueError, match="single exit"):
-        figure6(drawn_stream(exits=1), ExitCosts((1,), "made up"))
+        figure6([drawn_stream(exits=1)], ExitCosts((1,), "made up"))
     stream = drawn_stream(10)
     stream.outcomes.precision[:] = np.nan
     with pytest.raises(ValueError, match="no query has a valid match"):
-        figure6(stream, COSTS)
+        figure6([stream], COSTS)
 
 
 def test_a_stream_knows_its_confidences_and_keeps_them_together_when_shuffled() -> None:
@@ -164,10 +165,26 @@ def test_files_are_written_and_the_same_again(figure: Figure6, tmp_path) -> None
     assert "<svg" in first[2].read_text()
 
 
-def test_costs_can_be_drawn_in_milliseconds_if_they_were_measured(figure: Figure6, tmp_path) -> None:
-    assert len(write_figure6(figure, tmp_path, by="ms")) == 3
-    with pytest.raises(ValueError, match="no times"):
-        write_figure6(figure6(drawn_stream(), COSTS, budgets=2), tmp_path, by="ms")
+def test_costs_are_drawn_in_milliseconds_where_they_were_measured(figure: Figure6, tmp_path) -> None:
+    write_figure6(figure, tmp_path)
+    assert "mean cost per query [ms]" in (tmp_path / "figure6.svg").read_text()
+    write_figure6(figure6([drawn_stream()], COSTS, budgets=2), tmp_path)
+    assert "mean cost per query [ms]" not in (tmp_path / "figure6.svg").read_text()
+
+
+def test_several_runs_are_each_replayed_with_their_own_confidences_and_averaged(tmp_path) -> None:
+    streams = [replace(drawn_stream(seed=seed), people=drawn_stream().people) for seed in (0, 1, 2)]
+    together = figure6(streams, COSTS, budgets=4)
+    each = [figure6([stream], COSTS, budgets=4) for stream in streams]
+    for policy in ("chance", "margin", "steered margin"):
+        for point, *alone in zip(together.of(policy), *(one.of(policy) for one in each), strict=True):
+            assert point.taken == pytest.approx(np.mean([one.taken for one in alone], axis=0))
+            assert point.spent_macs == pytest.approx(np.mean([one.spent_macs for one in alone]))
+            for measure in ("rank-1", "mAP"):
+                values = [one.accuracy[measure].value for one in alone]
+                assert point.accuracy[measure].value == pytest.approx(np.mean(values))
+    write_figure6(together, tmp_path)
+    assert "Means of 3 runs. Bands: 95 %, people and runs resampled." in (tmp_path / "figure6.svg").read_text()
 
 
 def test_without_matplotlib_the_error_names_the_extra(figure: Figure6, tmp_path, monkeypatch) -> None:

@@ -8,8 +8,7 @@ import pytest
 from experiments.streams import drawn_evaluation
 
 from dare.evaluation.evaluate import Evaluation, evaluate
-from dare.experiments.draw_figure7 import write_figure7
-from dare.experiments.figure7 import Figure7, figure7
+from dare.experiments.figure7 import Figure7, figure7, write_figure7
 
 
 def fused_evaluation(people: int = 60) -> Evaluation:
@@ -33,7 +32,7 @@ EVALUATION = fused_evaluation()
 
 @pytest.fixture(scope="module")
 def figure() -> Figure7:
-    return figure7(EVALUATION, count=2, ranks=4)
+    return figure7([EVALUATION], count=2, ranks=4)
 
 
 def test_the_fusion_is_always_right_and_the_stages_as_the_kind_says(figure: Figure7) -> None:
@@ -62,21 +61,17 @@ def test_lists_agree_with_the_scores(figure: Figure7) -> None:
 def test_every_query_that_the_fusion_gets_right_is_of_one_kind(figure: Figure7) -> None:
     right = EVALUATION.results[-1].scores.first_match == 0
     assert sum(figure.found.values()) == right.sum()
-    everyone = figure7(EVALUATION, count=10**6, ranks=1)
+    everyone = figure7([EVALUATION], count=10**6, ranks=1)
     assert sorted(case.query for case in everyone.cases) == np.flatnonzero(right).tolist()
 
 
-def test_a_network_without_fusion_and_senseless_numbers_are_refused() -> None:
+def test_a_network_without_fusion_is_refused() -> None:
     with pytest.raises(ValueError, match="got a network with 3 embeddings and no fusion"):
-        figure7(drawn_evaluation())
-    with pytest.raises(ValueError, match="ranks must be at least 1, got 0"):
-        figure7(EVALUATION, ranks=0)
-    with pytest.raises(ValueError, match="count must be at least 1, got -1"):
-        figure7(EVALUATION, count=-1)
+        figure7([drawn_evaluation()])
 
 
 def test_files_are_written_and_the_same_again(tmp_path) -> None:
-    figure = figure7(EVALUATION, count=1, ranks=2)
+    figure = figure7([EVALUATION], count=1, ranks=2)
     first, second = (write_figure7(figure, tmp_path / name) for name in "ab")
     assert [path.name for path in first] == ["figure7.csv", "figure7.png", "figure7.svg"]
     for a, b in zip(first, second, strict=True):
@@ -87,5 +82,5 @@ def test_files_are_written_and_the_same_again(tmp_path) -> None:
 
 
 def test_no_case_at_all_still_makes_files(tmp_path) -> None:
-    nothing = replace(figure7(EVALUATION), cases=(), found=dict.fromkeys(("early", "late", "fused", "agreed"), 0))
+    nothing = replace(figure7([EVALUATION]), cases=(), found=dict.fromkeys(("early", "late", "fused", "agreed"), 0))
     assert all(path.exists() for path in write_figure7(nothing, tmp_path))

@@ -5,12 +5,11 @@ import pytest
 from experiments.streams import drawn_evaluation, drawn_stream
 
 from dare.anytime.confidence import nearest_two
-from dare.experiments.draw_figure8 import write_figure8
-from dare.experiments.figure8 import figure8
+from dare.experiments.figure8 import figure8, write_figure8
 from dare.experiments.query_stream import query_stream
 
 EVALUATION = drawn_evaluation(people=60)
-FIGURE = figure8(EVALUATION, query_stream(EVALUATION), count=5)
+FIGURE = figure8([EVALUATION], [query_stream(EVALUATION)], count=5)
 
 
 def test_easy_queries_are_right_at_once_and_hard_ones_at_the_end() -> None:
@@ -46,7 +45,7 @@ def test_half_as_many_leave_at_each_exit_as_at_the_one_before() -> None:
 
 def test_a_stream_of_other_queries_is_refused() -> None:
     with pytest.raises(ValueError, match="expected the stream of 180 queries at 3 exits, got 200 at 4"):
-        figure8(EVALUATION, drawn_stream())
+        figure8([EVALUATION], [drawn_stream()])
 
 
 def test_files_are_written_and_the_same_again(tmp_path) -> None:
@@ -55,3 +54,13 @@ def test_files_are_written_and_the_same_again(tmp_path) -> None:
     for a, b in zip(first, second, strict=True):
         assert a.read_bytes() == b.read_bytes()
     assert len(first[0].read_text().splitlines()) == 1 + sum(len(case.matches) for case in FIGURE.cases)
+
+
+def test_of_several_runs_the_means_are_shown_and_the_queries_of_the_first() -> None:
+    runs = [EVALUATION, drawn_evaluation(people=60, seed=1)]
+    streams = [query_stream(one) for one in runs]
+    figure = figure8(runs, streams, count=5)
+    assert figure.cases == FIGURE.cases
+    other = figure8([runs[1]], [streams[1]])
+    assert figure.taken == pytest.approx((FIGURE.taken + other.taken) / 2)
+    assert figure.found["hard"] == (FIGURE.found["hard"] + other.found["hard"]) / 2

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from dare.experiments.published_tables import COLUMNS, published_table1, published_table2
+from dare.experiments.published import COLUMNS, published_table1, published_table2
 
 PRINTED = {
     "CNN+DCGAN(R)": {"Duke": (67.7, 47.1)},

@@ -19,9 +19,11 @@ from dare.anytime.costs import ExitCosts
 from dare.datasets import SYNTHETIC_RECIPE
 from dare.experiments.recipe import Recipe, RecipeError, load_recipe
 from dare.experiments.reproduction import FolderBusyError, Output, reproduce
+from dare.experiments.settings import check_settings
 from dare.experiments.table1 import Cell, table1
 from dare.experiments.table2 import Count, table2
-from dare.experiments.workplace import Means, NotMeasuredError, StoppedError, Workplace
+from dare.experiments.trainings import Means, NotMeasuredError, StoppedError
+from dare.experiments.workplace import Workplace
 from dare.models.checkpoints import load_checkpoint, save_checkpoint
 from dare.retrieval.embeddings import Embeddings
 from dare.runners.eager import open_eager
@@ -143,7 +145,7 @@ def test_figures_are_those_of_the_network_scored_by_itself(work: Work) -> None:
 def made(runs: list[tuple[float, float]], published: tuple[float, float] | None, comparable: bool = True) -> Cell:
     figures = tuple({"rank-1": rank1, "mAP": precision} for rank1, precision in runs)
     printed = {"rank-1": published[0], "mAP": published[1]} if published else None
-    return Cell("DaRe(R)", "Market", printed, figures, "small", "shop", comparable, ("a note",), "the paper")  # type: ignore[arg-type]
+    return Cell("DaRe(R)", "Market", printed, figures, "small", "shop", comparable, ("a note",), "", "the paper")  # type: ignore[arg-type]
 
 
 def test_mean_deviation_and_difference_of_runs() -> None:
@@ -289,7 +291,7 @@ def test_a_training_that_breaks_off_leaves_its_place_empty_and_is_told(
     cell = cells(workplace)["DaRe(R)", "Market"]
     assert len(cell.runs) == 1
     assert cell.notes[-1] == "1 of 2 runs; the training broke off: collapse, iteration 3"
-    assert workplace.broken == {"small on shop, run 1": "collapse, iteration 3"}
+    assert workplace.trainings.broken == {"small on shop, run 1": "collapse, iteration 3"}
 
 
 def test_finished_networks_and_vectors_can_be_named_instead(
@@ -301,7 +303,7 @@ def test_finished_networks_and_vectors_can_be_named_instead(
     workplace = work.workplace()
     cell = cells(workplace)["DaRe(R)", "Market"]
     assert len(cell.runs) == 1
-    assert cell.notes == (f"1 of 2 runs; there is no checkpoint at {work.folder / 'none'}",)
+    assert cell.notes == (f"1 of 2 runs; there is no network at {work.folder / 'none'}",)
     assert workplace.runs("small", "shop")[0].made_by == f"given: {model}"
     kept = workplace.embeddings(workplace.runs("small", "shop")[0], with_training=True)
     kept.save(work.folder / "kept.npz")
@@ -343,7 +345,7 @@ def test_generated_pictures_come_into_the_training_or_leave_it_empty(work: Work,
     with pytest.raises(
         RecipeError, match="takes 3 generated pictures in a batch, and names folders of them for no data"
     ):
-        _ = work.recipe
+        check_settings(work.recipe)
 
 
 def counts(workplace: Workplace) -> dict[tuple[str, str], Count]:

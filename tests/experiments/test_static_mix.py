@@ -8,8 +8,7 @@ from experiments.streams import COSTS, drawn_stream
 
 from dare.anytime.costs import ExitCosts
 from dare.experiments.accuracy import Bootstrap
-from dare.experiments.least_cost import coming_to_stay, least_cost
-from dare.experiments.static_mix import static_mixes, upper_hull
+from dare.experiments.sweep import coming_to_stay, least_cost, static_mixes, upper_hull
 
 
 def best_mix(costs: list[int], values: np.ndarray, budget: float) -> float:

@@ -19,7 +19,7 @@ from dare.cli.evaluation import evaluate
 from dare.cli.export import export
 from dare.cli.galleries import forget, index
 from dare.cli.models import models
-from dare.cli.reproduction import reproduce_app
+from dare.cli.reproduce import reproduce
 from dare.cli.search import search
 from dare.cli.stream import stream
 from dare.cli.terminal import console, message, one_line
@@ -51,7 +51,7 @@ app.command(export)
 app.command(convert_app)
 app.command(forget)
 app.command(choose_exits)
-app.command(reproduce_app)
+app.command(reproduce)
 
 
 def main(words: Sequence[str] | None = None) -> None:

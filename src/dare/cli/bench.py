@@ -67,7 +67,7 @@ def bench(
     if json != STDOUT:
         _show(figures, len(model) > 1)
     if plot is not None:
-        from dare.experiments.draw_times import write_times
+        from dare.experiments.plots import write_times
 
         for path in write_times(figures, plot):
             output.print(f"written to {path}")

@@ -82,7 +82,7 @@ def threshold(
         save_verifier(out, verifier)
         written.append(out)
     if plot is not None:
-        from dare.experiments.draw_verification import write_errors
+        from dare.experiments.plots import write_errors
 
         written += write_errors(verifier, plot)
     _show(verifier)

@@ -61,13 +61,19 @@ class Accuracy:
 class Outcomes:
     """What each query's answer is worth, in P streams over the same Q queries (or at P exits).
 
+    Several runs of one training stand side by side: all queries of the first run, then all of the second. Means are
+    then over queries and runs.
+
     Attributes:
-        right: (P, Q), 1 where the nearest valid entry is right, 0 where not.
-        precision: (P, Q), average precision; NaN in the columns of queries without a valid match, which are in no mean.
+        right: (P, runs * Q), 1 where the nearest valid entry is right, 0 where not.
+        precision: (P, runs * Q), average precision; NaN in the columns of queries without a valid match, which are in
+            no mean.
+        runs: how many.
     """
 
     right: NDArray[np.float64]
     precision: NDArray[np.float64]
+    runs: int = 1
 
     @classmethod
     def of(cls, per_exit: Sequence[Scores]) -> "Outcomes":
@@ -75,26 +81,32 @@ class Outcomes:
         right = np.stack([scores.first_match == 0 for scores in per_exit])
         return cls(right.astype(np.float64), np.stack([scores.average_precision for scores in per_exit]))
 
+    @classmethod
+    def beside(cls, runs: "Sequence[Outcomes]") -> "Outcomes":
+        """Runs of one training, of the same streams over the same queries."""
+        right, precision = (np.concatenate([getattr(one, name) for one in runs], 1) for name in ("right", "precision"))
+        return cls(right, precision, len(runs))
+
     def queries(self, order: NDArray[np.integer]) -> "Outcomes":
         """The outcomes of some queries, in the order given."""
         return Outcomes(self.right[:, order], self.precision[:, order])
 
     def at(self, rows: Sequence[int] | NDArray[np.integer]) -> "Outcomes":
         """Some streams (or exits), in the order given."""
-        return Outcomes(self.right[rows], self.precision[rows])
+        return Outcomes(self.right[rows], self.precision[rows], self.runs)
 
     def __sub__(self, other: "Outcomes") -> "Outcomes":
         """What each query gains over another's answer."""
-        return Outcomes(self.right - other.right, self.precision - other.precision)
+        return Outcomes(self.right - other.right, self.precision - other.precision, self.runs)
 
     def pick(self, exits: NDArray[np.integer]) -> "Outcomes":
         """Streams in which query q leaves at `exits[p, q]`, counted from 0; the rows here are exits."""
         columns = np.arange(self.right.shape[1])
-        return Outcomes(self.right[exits, columns], self.precision[exits, columns])
+        return Outcomes(self.right[exits, columns], self.precision[exits, columns], self.runs)
 
     def mix(self, shares: NDArray[np.floating]) -> "Outcomes":
         """What is to be expected where every query leaves at exit s with probability `shares[p, s]`."""
-        return Outcomes(shares @ self.right, shares @ self.precision)
+        return Outcomes(shares @ self.right, shares @ self.precision, self.runs)
 
     def means(self, measure: Measure) -> NDArray[np.float64]:
         """(P,), over the queries with a valid match; NaN of none."""
@@ -104,12 +116,13 @@ class Outcomes:
 
 
 class Bootstrap:
-    """The means that other test sets might have given: people are drawn with replacement, with all of their queries.
+    """The means that other test sets and other seeds might have given, by drawing with replacement.
 
-    Queries of one person stand or fall together, so drawing single queries would promise too narrow intervals. They
-    cover which people happened to be tested, and nothing else: who leaves where is as replayed, and the gallery, the
-    stream's order and the network's training are taken as given. The draws are the same for whatever is asked, so
-    differences are paired.
+    People are drawn with all of their queries: these stand or fall together, so drawing single queries would promise
+    too narrow intervals. Where there are several runs of a training, runs are drawn too, each with all of its answers,
+    so that intervals cover people and seeds; of a single run they cover people alone. Who leaves where is as replayed
+    in each run, and the gallery and the stream's order are taken as given. The draws are the same for whatever is
+    asked, so differences are paired.
 
     Args:
         people: (Q,), whom the queries show; all different to draw single queries.
@@ -120,17 +133,19 @@ class Bootstrap:
         if seed < 0:
             raise ValueError(f"a seed is at least 0, got {seed}")
         everyone, member = np.unique(people, return_inverse=True)
-        count = len(everyone)
-        drawn = np.random.default_rng(seed).integers(count, size=(resamples, count)) if count else np.zeros((1, 0), int)
-        rows = np.arange(len(drawn))[:, None] * count
-        self._times = np.bincount((drawn + rows).ravel(), minlength=len(drawn) * count).reshape(len(drawn), count)
-        self._member = member
+        times = _times_drawn(len(everyone), resamples if len(everyone) else 1, np.random.default_rng(seed))
+        self._times = times[:, member]
+        self._seed = seed
 
     def means(self, outcomes: Outcomes, measure: Measure) -> NDArray[np.float64]:
         """(R, P), one mean per resampled test set and stream; NaN where none of its queries has a match."""
+        times = self._times
+        if outcomes.runs > 1:
+            drawn = _times_drawn(outcomes.runs, len(times), np.random.default_rng((self._seed, outcomes.runs)))
+            times = (drawn[:, :, None] * times[:, None, :]).reshape(len(times), -1)
         matched = ~np.isnan(outcomes.precision[0])
         values = (outcomes.right if measure == "rank-1" else outcomes.precision)[:, matched]
-        weights = self._times[:, self._member[matched]].astype(np.float64)
+        weights = times[:, matched].astype(np.float64)
         total = weights.sum(1, keepdims=True)
         return np.where(total > 0, weights @ values.T / np.maximum(total, 1), math.nan)
 
@@ -138,6 +153,23 @@ class Bootstrap:
         """One per stream."""
         rank1, precision = (estimates(outcomes.means(measure), self.means(outcomes, measure)) for measure in MEASURES)
         return [Accuracy(*pair) for pair in zip(rank1, precision, strict=True)]
+
+    def leads(self, ours: Outcomes, theirs: Outcomes) -> list[Accuracy]:
+        """What each stream gains over another network's, whose runs may be more or fewer."""
+        rank1, precision = (
+            estimates(
+                ours.means(measure) - theirs.means(measure), self.means(ours, measure) - self.means(theirs, measure)
+            )
+            for measure in MEASURES
+        )
+        return [Accuracy(*pair) for pair in zip(rank1, precision, strict=True)]
+
+
+def _times_drawn(count: int, resamples: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """How often each of some is drawn when as many are drawn with replacement, (R, count)."""
+    drawn = random.integers(count, size=(resamples, count)) if count else np.zeros((1, 0), int)
+    rows = np.arange(len(drawn))[:, None] * count
+    return np.bincount((drawn + rows).ravel(), minlength=len(drawn) * count).reshape(len(drawn), count)
 
 
 def estimates(values: NDArray[np.float64], resampled: NDArray[np.float64]) -> list[Estimate]:

@@ -13,7 +13,7 @@ from dare.anytime.costs import ExitCosts
 from dare.anytime.policies import Thresholds
 from dare.experiments.accuracy import Accuracy, Bootstrap, Measure, Outcomes
 from dare.experiments.query_stream import SEED, Confidence, QueryStream
-from dare.experiments.static_mix import static_mixes
+from dare.experiments.sweep import static_mixes
 
 CANDIDATES = 2000
 FINEST = 20

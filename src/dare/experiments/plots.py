@@ -2,10 +2,10 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,18 +13,28 @@ from numpy.typing import NDArray
 from dare import missing_extra
 from dare.anytime.costs import ExitCosts, ExitTimes
 from dare.files import replacing
+from dare.images.reading import GREY as UNREADABLE
+from dare.images.reading import UnreadableImageError, read_resized
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from dare.verification.verifier import Verifier
 
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 BLACK, ORANGE, GREEN, BLUE, RED, PURPLE = "#000000", "#e69f00", "#009e73", "#0072b2", "#d55e00", "#cc79a7"
 GREY = "#7a7a7a"
 DPI = 130
 
-Unit = Literal["macs", "ms"]
-"""Costs drawn as counted multiply-adds or as measured milliseconds."""
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A table for people; of the paper's tables one data set's, by its name."""
+
+    name: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
 def new_figure(width: float, height: float) -> "Figure":
@@ -65,15 +75,13 @@ class CostAxis:
     source: str
 
     @classmethod
-    def of(cls, costs: ExitCosts, times: ExitTimes | None, by: Unit, most_macs: float | None = None) -> "CostAxis":
-        """A network's axis: ms, or millions of multiply-adds, or billions where the drawing goes beyond 2 of them.
+    def of(cls, costs: ExitCosts, times: ExitTimes | None, most_macs: float | None = None) -> "CostAxis":
+        """A network's axis: ms where times are known, else millions of multiply-adds, or billions beyond 2 of them.
 
         Args:
             most_macs: the largest cost in the drawing, by default the last exit's.
         """
-        if by == "ms":
-            if times is None:
-                raise ValueError("no times were given to draw costs in milliseconds; measure them, or draw macs")
+        if times is not None:
             return cls(1000 * np.asarray(times.median), "ms", times.source)
         billions = (most_macs or costs.macs[-1]) > 2e9
         macs = np.asarray(costs.macs, np.float64) / (1e9 if billions else 1e6)
@@ -87,6 +95,14 @@ class CostAxis:
         )
         top.set_xlabel("percent of the full network's cost", color=GREY)
         top.tick_params(colors=GREY)
+
+
+def bands(runs: Sequence[int]) -> str:
+    """What the bands of a drawing mean, for networks with as many runs."""
+    if max(runs) == 1:
+        return "Bands: 95 %, people resampled."
+    counted = " and ".join(map(str, dict.fromkeys(runs)))
+    return f"Means of {counted} runs. Bands: 95 %, people and runs resampled."
 
 
 def write_figure(figure: "Figure", folder: Path, name: str) -> list[Path]:
@@ -114,3 +130,103 @@ def write_table(rows: Iterable[Mapping[str, Any]], path: Path) -> Path:
     with replacing(path) as file:
         file.write(text.getvalue().encode())
     return path
+
+
+HEIGHT, WIDTH = 128, 64
+
+
+def draw_picture(axes: "Axes", path: Path, right: bool | None) -> None:
+    """A solid green frame where the person is right, a dashed orange one where not, none around a query (None).
+
+    A grey box stands for a picture that cannot be read.
+    """
+    try:
+        picture = read_resized(path, HEIGHT, WIDTH)
+    except UnreadableImageError:
+        picture = np.full((HEIGHT, WIDTH, 3), UNREADABLE, np.uint8)
+    axes.imshow(picture)
+    axes.set_axis_on()
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(right is not None)
+    axes.spines[:].set(
+        linewidth=3, color=GREEN if right else RED, linestyle="-" if right else (0, (3, 2)), capstyle="butt"
+    )
+
+
+ENGINES = (GREY, BLACK, BLUE, GREEN, ORANGE, RED, PURPLE)
+
+
+def write_times(figures: Sequence[Mapping[str, Any]], path: str | Path) -> list[Path]:
+    """Write NAME.png and NAME.svg: milliseconds per picture over multiply-adds, a panel per batch size.
+
+    Args:
+        figures: as `dare bench --json` writes them.
+
+    Raises:
+        ImportError: without matplotlib.
+    """
+    path = Path(path)
+    batches = list(dict.fromkeys(row["batch"] for row in figures))
+    figure = new_figure(5.2 * len(batches), 4.2)
+    panels = figure.subplots(1, len(batches), squeeze=False, sharey=True)[0]
+    for axes, batch in zip(panels, batches, strict=True):
+        rows = [row for row in figures if row["batch"] == batch]
+        several = len({row["model"] for row in rows}) > 1
+        for number, row in enumerate(rows):
+            name = f"{Path(row['model']).name}: {row['runner']}" if several else row["runner"]
+            axes.plot(
+                [exit["macs"] / 1e6 for exit in row["exits"]],
+                [exit["ms"] / batch for exit in row["exits"]],
+                "o-",
+                color=ENGINES[number % len(ENGINES)],
+                label=name,
+            )
+        tidy(axes, "ms per picture")
+        axes.set_xlabel("million multiply-adds, one point per exit")
+        axes.set_title(f"{batch} together")
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False, fontsize="small")
+    name = path.stem if path.suffix in (".png", ".svg") else path.name
+    return write_figure(figure, path.parent, name)
+
+
+EXITS = (ORANGE, GREEN, PURPLE, BLUE, BLACK)
+BINS = 60
+LEAST_RATE = 1e-5
+
+
+def write_errors(verifier: "Verifier", path: str | Path) -> list[Path]:
+    """Write NAME.png and NAME.svg: histograms at the last exit, and a DET curve of each exit, on the other people.
+
+    Raises:
+        ImportError: without matplotlib.
+    """
+    path = Path(path)
+    figure = new_figure(10.4, 4.2)
+    histogram, det = figure.subplots(1, 2)
+    last = verifier.exits[-1]
+    distances = last.curve.distances
+    edges = np.linspace(distances[0], distances[-1], BINS + 1)
+    impostors = np.interp(edges, distances, last.curve.false_match)
+    genuine = np.interp(edges, distances, 1 - last.curve.false_non_match)
+    for name, shares, colour in (("one person, two cameras", genuine, BLUE), ("two people", impostors, RED)):
+        histogram.stairs(100 * np.diff(shares), edges, color=colour, fill=True, alpha=0.5, label=name)
+    histogram.axvline(last.threshold.distance, color=BLACK, linestyle="--", label="threshold")
+    tidy(histogram, "percent of the pairs")
+    unit = "distance of vectors of length 1" if verifier.distance == "cosine" else "Euclidean distance"
+    histogram.set_xlabel(f"{unit} at {last.name}")
+    histogram.set_ylim(bottom=0)
+    histogram.legend(frameon=False, fontsize="small")
+    for number, at in enumerate(verifier.exits):
+        shown = at.curve.false_match >= LEAST_RATE
+        colour = EXITS[number % len(EXITS)]
+        det.plot(100 * at.curve.false_match[shown], 100 * at.curve.false_non_match[shown], color=colour, label=at.name)
+        rates = at.measured
+        det.plot(100 * rates.false_match.value, 100 * rates.false_non_match.value, "o", color=colour)
+    tidy(det, "percent of one person's pairs that are missed")
+    det.set_xscale("log")
+    det.set_ylim(0, 100)
+    det.set_xlabel("percent of two people's pairs that match; dots: the thresholds")
+    det.legend(frameon=False, fontsize="small")
+    name = path.stem if path.suffix in (".png", ".svg") else path.name
+    return write_figure(figure, path.parent, name)

@@ -16,11 +16,13 @@ import jinja2
 from dare import __version__
 from dare.experiments import table1 as first_table
 from dare.experiments import table2 as second_table
-from dare.experiments.plots import new_figure, write_table
+from dare.experiments.figures import TITLES, draw
+from dare.experiments.plots import Section, new_figure, write_table
 from dare.experiments.query_stream import SEED
 from dare.experiments.recipe import FIGURES, Recipe
-from dare.experiments.recipe_figures import TITLES, draw
-from dare.experiments.workplace import Means, NotMeasuredError, Run, Workplace
+from dare.experiments.settings import check_settings
+from dare.experiments.trainings import Means, NotMeasuredError, Run
+from dare.experiments.workplace import Workplace
 from dare.files import FolderLock, replacing
 
 PAGE, RECIPE = "index.html", "recipe.toml"
@@ -39,15 +41,6 @@ OUTPUTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
-    """A part of a table for people: one data set's."""
-
-    name: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Output:
     """A table or a figure as it was made, or why it was not.
 
@@ -59,7 +52,8 @@ class Output:
         runs: what it is made of, one line per run.
         settings: of a figure: crops, and the seed of what is drawn by chance after training.
         costs: where multiply-adds come from.
-        meaning, sections: of a table.
+        meaning: of a table.
+        sections: the same for people.
     """
 
     name: str
@@ -100,7 +94,8 @@ def reproduce(
     """
     for name in names:
         recipe.require(name)
-    if not FIGURES.keys().isdisjoint(names):
+    check_settings(recipe)
+    if not {*FIGURES}.isdisjoint(names):
         new_figure(1, 1)  # a missing library is said before anything is trained
     _check_ours(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -170,46 +165,18 @@ def _digest(recipe: Recipe) -> str:
 
 def _table1(workplace: Workplace) -> Output:
     cells = first_table.table1(workplace.recipe, workplace)
-    by_column = _by_column(cells)
-    sections = tuple(
-        Section(column, ("system", *first_table.HEADER), tuple((cell.row, *cell.shown()) for cell in own))
-        for column, own in by_column.items()
-    )
-    runs = [
-        run
-        for training, data in dict.fromkeys((cell.training, cell.data) for cell in cells if cell.runs)
-        for run in workplace.runs(training, data)
-    ]
-    missing: dict[tuple[str, str], list[str]] = {}
-    for cell in cells:
-        for note in cell.notes:
-            if note.startswith("not measured") or " runs; " in note:
-                missing.setdefault((cell.column, note), []).append(cell.row)
-    told = tuple(
-        f"{column}: {note} ({'all rows' if len(rows) == len(by_column[column]) else ', '.join(rows)})"
-        for (column, note), rows in missing.items()
-    )
-    return _write_table(workplace, "table1", first_table.MEANING, [cell.line() for cell in cells], sections, runs, told)
+    made_of = dict.fromkeys((cell.training, cell.data) for cell in cells if cell.runs)
+    runs = [run for training, data in made_of for run in workplace.runs(training, data)]
+    lines = [cell.line() for cell in cells]
+    told = first_table.missing(cells)
+    return _write_table(workplace, "table1", first_table.MEANING, lines, first_table.sections(cells), runs, told)
 
 
 def _table2(workplace: Workplace) -> Output:
     counts = second_table.table2(workplace)
-    sections = tuple(
-        Section(column, second_table.HEADER, tuple(count.shown() for count in own))
-        for column, own in _by_column(counts).items()
-    )
     lines = [count.line() for count in counts]
-    missing = dict.fromkeys(
-        f"{count.column}: {note}" for count in counts for note in count.notes if note.startswith("not counted")
-    )
-    return _write_table(workplace, "table2", second_table.MEANING, lines, sections, [], tuple(missing))
-
-
-def _by_column(cells: Iterable[Any]) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {}
-    for cell in cells:
-        found.setdefault(cell.column, []).append(cell)
-    return found
+    told = tuple(dict.fromkeys(f"{count.column}: {count.missing}" for count in counts if count.missing))
+    return _write_table(workplace, "table2", second_table.MEANING, lines, second_table.sections(counts), [], told)
 
 
 def _write_table(
@@ -256,7 +223,7 @@ def _markdown(output: Output, recipe: Recipe) -> str:
 def _figure(workplace: Workplace, name: str) -> Output:
     figure = workplace.recipe.figures[name]
     try:
-        drawn = draw(figure, workplace, workplace.folder)
+        drawn = draw(name, workplace, workplace.folder)
     except NotMeasuredError as reason:
         return Output(name, OUTPUTS[name], (), (f"not measured: {reason}",))
     remarks = dict.fromkeys(filter(None, (figure.stands_in, *(run.stands_in for run in drawn.runs))))
@@ -273,6 +240,7 @@ def _figure(workplace: Workplace, name: str) -> Output:
         tuple(_described(workplace, run) for run in drawn.runs),
         f"crops: {crops}; seed of the stream's order, of chance and of the bootstrap: {SEED}",
         drawn.costs,
+        sections=(drawn.summary,),
     )
 
 
@@ -291,15 +259,15 @@ def _described(workplace: Workplace, run: Run) -> dict[str, Any]:
         "made_by": run.made_by,
     }
     try:
-        checkpoint = workplace.network(run)
+        network = workplace.network(run)
     except NotMeasuredError as reason:
         return found | {"network": str(reason)}
     told = ("data", "people", "pictures", "iterations", "seconds", "device", "torch")
-    seed = checkpoint.training.get("config", {}).get("seed")
+    seed = network.training.get("config", {}).get("seed")
     return (
         found
-        | {"model": checkpoint.digest, "seed": seed}
-        | {name: checkpoint.training[name] for name in told if name in checkpoint.training}
+        | {"model": network.digest, "seed": seed}
+        | {name: network.training[name] for name in told if name in network.training}
     )
 
 

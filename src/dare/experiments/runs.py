@@ -1,15 +1,19 @@
-"""Several runs of one recipe on the same queries: what each vector is worth on average, and how much runs differ."""
+"""Several runs of one training on the same queries: averages, how much runs differ, and bars of both."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dare.evaluation.evaluate import Evaluation
 from dare.experiments.accuracy import MEASURES, Bootstrap, Estimate, Measure, Outcomes
+from dare.experiments.plots import BLACK, BLUE, ORANGE, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,18 +127,94 @@ class Average:
             return self.mean - self.deviation, self.mean + self.deviation
         return self.estimate.low, self.estimate.high
 
-    def row(self, name: str, wrong: bool = False) -> dict[str, str]:
-        """Columns of a table, in percent.
+    def in_percent(self, wrong: bool = False) -> tuple[float, float, float]:
+        """The mean and the ends of its interval; of what is missing to 100 % if `wrong`."""
+        value, low, high = 100 * self.mean, 100 * self.estimate.low, 100 * self.estimate.high
+        return (100 - value, 100 - high, 100 - low) if wrong else (value, low, high)
 
-        Args:
-            wrong: of what is missing to 100 %.
-        """
-        value, low, high = self.mean, self.estimate.low, self.estimate.high
-        if wrong:
-            value, low, high = 1 - value, 1 - high, 1 - low
-        named = {"": value, "_std": self.deviation, "_low": low, "_high": high}
-        return {f"{name}{end}": "" if math.isnan(one) else f"{100 * one:.3f}" for end, one in named.items()}
+    def row(self, name: str, wrong: bool = False) -> dict[str, str]:
+        """Columns of a table, in percent; `wrong` as of `in_percent`."""
+        value, low, high = self.in_percent(wrong)
+        named = {"": value, "_std": 100 * self.deviation, "_low": low, "_high": high}
+        return {f"{name}{end}": "" if math.isnan(one) else f"{one:.3f}" for end, one in named.items()}
+
+    def shown(self, wrong: bool = False) -> str:
+        """The same for people: mean ± standard deviation [interval]."""
+        value, low, high = self.in_percent(wrong)
+        deviation = "" if math.isnan(self.deviation) else f" ± {100 * self.deviation:.1f}"
+        return f"{value:.1f}{deviation} [{low:.1f}, {high:.1f}]"
 
 
 def _vectors(evaluation: Evaluation) -> tuple[str, ...]:
     return tuple(result.name for result in evaluation.results)
+
+
+LOOKS = ((BLUE, ""), (ORANGE, "//"))
+TOGETHER = 0.8
+"""How much of the room of a vector its bars take."""
+
+
+def draw_bars(
+    axes: "Axes",
+    vectors: Sequence[str],
+    groups: Mapping[str, Sequence[Mapping[Measure, Average]]],
+    measure: Measure,
+    published: Mapping[str, float] | None = None,
+) -> None:
+    """Rank-1 as the error, 100 - rank-1; mAP as it is; both in percent.
+
+    Args:
+        vectors: their names, from left to right.
+        groups: name -> an average for each vector; two groups at most.
+        published: vector -> rank-1 or mAP in percent, to be marked.
+    """
+    width = TOGETHER / len(groups)
+    places = np.arange(len(vectors))
+    for number, (name, averages) in enumerate(groups.items()):
+        found = [(average[measure].mean, *average[measure].bar) for average in averages]
+        value, low, high = (np.array([_shown(one, measure) for one in column]) for column in zip(*found, strict=True))
+        ends = np.sort([low, high], axis=0)
+        at = places + (number - (len(groups) - 1) / 2) * width
+        colour, hatch = LOOKS[number]
+        axes.bar(at, value, 0.94 * width, color=colour, hatch=hatch, edgecolor="white", label=name, zorder=2)
+        reach = np.maximum([value - ends[0], ends[1] - value], 0)  # rounding can put an end on the wrong side
+        axes.errorbar(at, value, reach, fmt="none", ecolor=BLACK, capsize=3, zorder=3)
+        for x, top, one in zip(at, np.fmax(value, ends[1]), value, strict=True):
+            axes.annotate(f"{one:.1f}", (x, top), (0, 3), textcoords="offset points", ha="center", fontsize=8)
+    # Beside the error bars.
+    marks = [
+        (place + 0.33 * TOGETHER, 100 - published[name] if measure == "rank-1" else published[name])
+        for place, name in enumerate(vectors)
+        if published and name in published
+    ]
+    if marks:
+        axes.plot(
+            *zip(*marks, strict=True),
+            "D",
+            color=BLACK,
+            markeredgecolor="white",
+            markersize=8,
+            label="as published",
+            zorder=4,
+        )
+    axes.set_xticks(places, vectors)
+    axes.set_ylim(bottom=0)
+    tidy(axes, "error, 100 - rank-1 [%]" if measure == "rank-1" else "mAP [%]")
+    axes.grid(visible=False, axis="x")
+
+
+def whiskers(runs: Sequence[int]) -> str:
+    """What error bars mean where groups have so many runs."""
+    if min(runs) > 1:
+        return "Bars: mean and standard deviation of " + _counted(runs) + "."
+    if max(runs) > 1:
+        return f"Bars: mean of {_counted(runs)}; standard deviation, of a single run 95 %, people resampled."
+    return "Bars: one run; 95 %, people resampled."
+
+
+def _counted(runs: Sequence[int]) -> str:
+    return " and ".join(map(str, dict.fromkeys(runs))) + " runs"
+
+
+def _shown(value: float, measure: Measure) -> float:
+    return 100 * (1 - value if measure == "rank-1" else value)

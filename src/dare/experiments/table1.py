@@ -1,6 +1,7 @@
 """Table 1: rank-1 and mAP of every system on every test set, as published and as measured here."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,12 +9,17 @@ from typing import Any
 import numpy as np
 
 from dare.experiments.accuracy import MEASURES, Measure
-from dare.experiments.published_tables import COLUMNS, PublishedRow, published_table1
-from dare.experiments.recipe import DataSet, Metric, Recipe, Row, Training
-from dare.experiments.workplace import NotMeasuredError, Workplace, last_exit, said_once
+from dare.experiments.plots import Section
+from dare.experiments.published import COLUMNS, PublishedRow, published_table1
+from dare.experiments.recipe import Recipe
+from dare.experiments.sections import DataSet, Metric, Row, Training
+from dare.experiments.trainings import NotMeasuredError
+from dare.experiments.workplace import Workplace, last_exit, said_once
 
 Figures = dict[Measure, float]
 """Rank-1 and mAP in percent."""
+Missing = list[tuple[str, str]]
+"""Runs and why they are missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,8 @@ class Cell:
         runs: what was measured, one for each run that could be; none of them where nothing could.
         training, data: what was measured; "" where the recipe has nothing for this place.
         comparable: whether a difference between the two says anything: not where other pictures stand in.
-        notes: what stands in, how it was scored, why runs or all of it are missing.
+        remarks: what is particular in print, what stands in, how it was scored.
+        missing: why some or all runs are; "" where none is.
         source: whose published numbers they are.
     """
 
@@ -38,8 +45,14 @@ class Cell:
     training: str
     data: str
     comparable: bool
-    notes: tuple[str, ...]
+    remarks: tuple[str, ...]
+    missing: str
     source: str
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """All that is to be said of it."""
+        return (*self.remarks, self.missing) if self.missing else self.remarks
 
     def mean(self, measure: Measure) -> float:
         """Over the runs; NaN of none."""
@@ -92,10 +105,10 @@ def table1(recipe: Recipe, workplace: Workplace) -> tuple[Cell, ...]:
 
     Trains, embeds and scores what the recipe's rows need.
     """
-    found: dict[tuple[str, str], tuple[list[Figures], list[str]]] = {}
-    rows = {row.name: row for row in recipe.table1}
+    found: dict[tuple[str, str], tuple[list[Figures], Missing]] = {}
+    rows = recipe.table1
     for training in recipe.trainings.values():
-        own = [row for row in recipe.table1 if row.training == training.name]
+        own = [row for row in recipe.table1.values() if row.training == training.name]
         for name in training.data:
             if own and recipe.data[name].column:
                 _measure(workplace, training, recipe.data[name], own, found)
@@ -108,12 +121,34 @@ def table1(recipe: Recipe, workplace: Workplace) -> tuple[Cell, ...]:
     )
 
 
+def sections(cells: Sequence[Cell]) -> tuple[Section, ...]:
+    """The table for people, by data set."""
+    header = ("system", *HEADER)
+    return tuple(
+        Section(column, header, tuple((cell.row, *cell.shown()) for cell in cells if cell.column == column))
+        for column in dict.fromkeys(cell.column for cell in cells)
+    )
+
+
+def missing(cells: Sequence[Cell]) -> tuple[str, ...]:
+    """Why cells are not measured, or not all of their runs, each reason once for each data set."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for cell in cells:
+        if cell.missing:
+            rows.setdefault((cell.column, cell.missing), []).append(cell.row)
+    everyone = Counter(cell.column for cell in cells)
+    return tuple(
+        f"{column}: {reason} ({'all rows' if len(own) == everyone[column] else ', '.join(own)})"
+        for (column, reason), own in rows.items()
+    )
+
+
 def _measure(
     workplace: Workplace,
     training: Training,
     data: DataSet,
     rows: Sequence[Row],
-    found: dict[tuple[str, str], tuple[list[Figures], list[str]]],
+    found: dict[tuple[str, str], tuple[list[Figures], Missing]],
 ) -> None:
     """Score one training on one data set for all rows that are made of it: figures, and why some are missing."""
     assert data.column is not None
@@ -124,15 +159,15 @@ def _measure(
             benchmark = workplace.benchmark(data.name)
         except NotMeasuredError as reason:
             for _, missing in places.values():
-                missing.append(f"run {run.number + 1}: {reason}")
+                missing.append((f"run {run.number + 1}", str(reason)))
             continue
         for row in rows:
             figures, missing = places[row.name]
             try:
-                metric: Metric | None = row.metric.get(data.name)
+                metric: Metric | None = row.metric_on(data.name)
                 scores = last_exit(vectors, benchmark, training, metric, row.reranked).exits[-1].scores
             except NotMeasuredError as reason:
-                missing.append(f"run {run.number + 1}: {reason}")
+                missing.append((f"run {run.number + 1}", str(reason)))
                 continue
             figures.append({"rank-1": 100 * scores.cmc(1), "mAP": 100 * scores.mean_average_precision})
 
@@ -143,26 +178,27 @@ def _cell(
     row: Row | None,
     data: DataSet | None,
     recipe: Recipe,
-    found: tuple[list[Figures], list[str]] | None,
+    found: tuple[list[Figures], Missing] | None,
 ) -> Cell:
-    notes = [published.remarks[column]] if column in published.remarks else []
+    remarks = [published.remarks[column]] if column in published.remarks else []
     training = recipe.trainings[row.training] if row else None
-    figures, missing = found or ([], [])
+    figures, lost = found or ([], [])
+    missing = ""
     if data is None:
-        notes.append("not measured: the recipe has no data set for this column")
+        missing = "not measured: the recipe has no data set for this column"
     elif training is None:
-        notes.append("not measured: the recipe has no training for this row")
+        missing = "not measured: the recipe has no training for this row"
     elif found is None:
-        notes.append(f"not measured: training {training.name} is not for {data.name}")
+        missing = f"not measured: training {training.name} is not for {data.name}"
     elif not figures:
-        notes.append(f"not measured: {said_once(missing)}")
+        missing = f"not measured: {said_once(lost)}"
     else:
         stands_in = filter(None, (training.stands_in, row.stands_in if row else "", data.stands_in))
         if text := ", ".join(stands_in) or recipe.stands_in:
-            notes.append(f"stands in: {text}")
-        notes += _how_scored(training, row, data)
-        if missing:
-            notes.append(f"{len(figures)} of {len(figures) + len(missing)} runs; {said_once(missing)}")
+            remarks.append(f"stands in: {text}")
+        remarks += _how_scored(training, row, data)
+        if lost:
+            missing = f"{len(figures)} of {len(figures) + len(lost)} runs; {said_once(lost)}"
     return Cell(
         published.name,
         column,
@@ -171,7 +207,8 @@ def _cell(
         training.name if training and found else "",
         data.name if data and found else "",
         not (recipe.stands_in or (data and data.stands_in)),
-        tuple(notes),
+        tuple(remarks),
+        missing,
         published.source if column in published.figures else "",
     )
 
@@ -181,7 +218,7 @@ def _how_scored(training: Training, row: Row | None, data: DataSet) -> Iterator[
         yield "ten crops"
     if training.distance != "euclidean":
         yield f"{training.distance} distance"
-    if row and (metric := row.metric.get(data.name)):
+    if row and (metric := row.metric_on(data.name)):
         yield f"distance learnt by {metric}, all directions kept"
 
 

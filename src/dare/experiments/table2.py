@@ -1,11 +1,14 @@
 """Table 2: the data sets, as the paper describes them and as they are counted here."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dare.datasets.sample import DISTRACTOR, JUNK, Benchmark
-from dare.experiments.published_tables import COLUMNS, PublishedCount, published_table2
-from dare.experiments.workplace import NotMeasuredError, Workplace
+from dare.experiments.plots import Section
+from dare.experiments.published import COLUMNS, PublishedCount, published_table2
+from dare.experiments.trainings import NotMeasuredError
+from dare.experiments.workplace import Workplace
 
 BESIDE = {
     "queries": ("images", ("query",)),
@@ -26,7 +29,8 @@ class Count:
         published: as printed, without separators of thousands; "" for what the paper does not have.
         counted: in the pictures that were given; None where they were not, or where nothing is to be counted.
         comparable: whether the two should be equal: not where other pictures stand in.
-        notes: what is wrong or unclear in print, what stands in, why nothing was counted.
+        remarks: what is wrong or unclear in print, what stands in.
+        missing: why nothing was counted; "" where it was, or where nothing is to be counted.
     """
 
     column: str
@@ -34,7 +38,13 @@ class Count:
     published: str
     counted: int | None
     comparable: bool
-    notes: tuple[str, ...]
+    remarks: tuple[str, ...]
+    missing: str = ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """All that is to be said of it."""
+        return (*self.remarks, self.missing) if self.missing else self.remarks
 
     @property
     def agrees(self) -> bool | None:
@@ -100,9 +110,17 @@ def table2(workplace: Workplace) -> tuple[Count, ...]:
     return tuple(found)
 
 
+def sections(counts: Sequence[Count]) -> tuple[Section, ...]:
+    """The table for people, by data set."""
+    return tuple(
+        Section(column, HEADER, tuple(count.shown() for count in counts if count.column == column))
+        for column in dict.fromkeys(count.column for count in counts)
+    )
+
+
 def _missing(one: PublishedCount, reason: str) -> Count:
     why = f"not counted: {reason}" if one.unit else ""
-    return Count(one.column, one.quantity, one.value, None, True, tuple(filter(None, (one.remark, why))))
+    return Count(one.column, one.quantity, one.value, None, True, (one.remark,) if one.remark else (), why)
 
 
 def _count(benchmark: Benchmark, unit: str, splits: tuple[str, ...]) -> int:

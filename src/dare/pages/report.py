@@ -13,8 +13,8 @@ from dare.images.reading import UnreadableImageError
 from dare.pages.charts import accuracy_over_cost, match_curves, pair_histogram
 from dare.pages.embedding_map import FEWEST, embedding_map, lay_out, names, neighbours_agree, sample, shown_rows
 from dare.pages.page import overlay, thumbnail, write_page
-from dare.verification.pairs import Pairs
 from dare.verification.decisions import threshold_at
+from dare.verification.pairs import Pairs
 from dare.verification.rates import check_rate
 
 LISTED = 5

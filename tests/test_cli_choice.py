@@ -1,0 +1,91 @@
+"""Plans on the command line."""
+
+import contextlib
+import json
+from pathlib import Path
+
+import pytest
+from conftest import TINY, make_market
+from test_cli import run
+
+from dare import cli
+
+pytestmark = pytest.mark.heavy
+
+LABEL_FREE_NEARNESS = ["--confidence", "nearness", "--allowed", "other-cameras"]
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A data set, two networks, and embeddings of the first."""
+    top = tmp_path_factory.mktemp("places")
+    places = {"ROOT": make_market(top / "market", train_people=6, test_people=8), "A": top / "a", "B": top / "b"}
+    places["E"] = top / "a.npz"
+    for words in (
+        ["train", places["ROOT"], places["A"], *TINY],
+        ["train", places["ROOT"], places["B"], *TINY, "--seed", "4"],
+        ["embed", places["ROOT"], places["E"], "--model", places["A"]],
+    ):
+        with contextlib.suppress(SystemExit):
+            cli.main([str(word) for word in words])
+    return places
+
+
+def test_a_plan_is_chosen_and_a_stream_follows_it(
+    capsys: pytest.CaptureFixture[str], places: dict[str, Path], tmp_path: Path
+) -> None:
+    plan, gallery = tmp_path / "plan.json", tmp_path / "g"
+    words = ["choose-exits", places["ROOT"], "--model", places["A"], "--embeddings", places["E"], "--mean-macs", "0.4M"]
+    status, out, _ = run(capsys, *words, "--for", "mAP", "--out", plan)
+    assert status == 0
+    assert "chosen over it: rank-1" in out
+    chosen = json.loads(plan.read_text())
+    assert sum(chosen["shares"]) == pytest.approx(1)
+    run(capsys, "index", gallery, "--model", places["A"], "--images", places["ROOT"])
+    stream = ["stream", gallery, "--queries", places["ROOT"], "--plan", plan, "--json"]
+    status, out, _ = run(capsys, *stream, "--policy", "thresholds")
+    found = json.loads(out)
+    assert (status, found["confidence"], found["allowed"]) == (0, "margin", "other-cameras")
+    # The people chosen on are those of the stream, so thresholds give the very shares they were learnt for.
+    left = [count / 16 for count in found["exits"].values()]
+    assert left == pytest.approx(chosen["shares"], abs=1 / 16)
+    status, out, _ = run(capsys, *stream, "--policy", "quantile")
+    assert status == 0
+    status, _, err = run(capsys, *stream, "--policy", "thresholds", "--confidence", "nearness")
+    assert status == 2
+    assert "leave --confidence and --allowed out" in err
+    other = tmp_path / "h"
+    run(capsys, "index", other, "--model", places["B"], "--images", places["ROOT"])
+    stream[1] = other
+    status, _, err = run(capsys, *stream, "--policy", "thresholds")
+    assert status == 2
+    assert "take the plan's shares with --policy quantile" in err
+    assert run(capsys, *stream, "--policy", "quantile")[0] == 0
+    whole = plan.read_text()
+    for wrong, right in (("all-cameras", "other-cameras"), ("certainty", "margin")):
+        plan.write_text(whole.replace(f'"{right}"', f'"{wrong}"'))
+        assert "holds no plan" in run(capsys, *stream, "--policy", "quantile")[2]
+    plan.write_text(whole.replace('"shares"', '"parts"'))
+    assert "holds no plan" in run(capsys, *stream, "--policy", "quantile")[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["choose-exits", "ROOT", "--model", "A", "--embeddings", "E", "--mean-macs", "9"], "smallest possible budget"),
+        (["choose-exits", "ROOT", "--model", "A", "--mean-macs", "lots"], "a positive number of multiply-adds"),
+        (
+            ["choose-exits", "ROOT", "--model", "A", "--mean-macs", "1M", *LABEL_FREE_NEARNESS],
+            "by the paper's protocol",
+        ),
+    ],
+)
+def test_what_cannot_be_chosen_is_one_line(
+    capsys: pytest.CaptureFixture[str], places: dict[str, Path], tmp_path: Path, words: list[str], message: str
+) -> None:
+    status, _, err = run(capsys, *({**places, "OUT": tmp_path / "out"}.get(word, word) for word in words))
+    lines = [line for line in err.splitlines() if line.startswith("dare:")]
+    assert status == 2
+    assert len(lines) == 1, err
+    assert message in lines[0]
+    assert not (tmp_path / "out").exists()

@@ -15,7 +15,7 @@ from shipping import ship_run
 
 import dare
 from dare import PRESETS, Embeddings, create_gallery, embed, evaluate, open_benchmark, open_runner, train
-from dare.cli import app
+from dare.cli import _with_values, app
 from dare.identification.indexing import index
 from dare.shipped import network
 from dare.shipped.network import shipped_names
@@ -117,7 +117,7 @@ def test_python_in_the_documentation_runs(
 
 @pytest.mark.parametrize("words", COMMANDS)
 def test_a_command_in_the_documentation_exists_with_these_options(words: list[str]) -> None:
-    app.parse_args(words, print_error=False, exit_on_error=False)
+    app.parse_args(_with_values(words), print_error=False, exit_on_error=False)
 
 
 def test_a_wrong_option_in_the_documentation_would_be_noticed() -> None:

@@ -30,7 +30,7 @@ class Outer(BaseModel):
     [
         ({}, "f.json: expected inner, which is missing; add it"),
         ({"inner": {"a": {}}}, "f.json: inner.a: expected count, which is missing; add it"),
-        ({"inner": {"a": {"count": 0}}}, "f.json: inner.a.count: expected greater than or equal to 1, got 0"),
+        ({"inner": {"a": {"count": 0}}}, "f.json: inner.a.count: expected at least 1, got 0"),
         ({"inner": {"a": {"count": "2"}}}, "f.json: inner.a.count: expected a valid integer, got '2'"),
         ({"inner": {"a": {"count": 2, "kind": "x"}}}, "f.json: inner.a.kind: expected 'near' or 'far', got 'x'"),
         ({"inner": {"a": {"count": 2, "x": 1}}}, "f.json: inner.a.x is unknown; leave it out, or correct its name"),

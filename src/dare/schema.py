@@ -8,6 +8,8 @@ from pydantic import ValidationError
 LONGEST = 80
 """Characters of a value that are shown."""
 
+BOUNDS = {"greater than or equal to": "at least", "less than or equal to": "at most"}
+
 
 def said(error: ValidationError, file: str | Path) -> str:
     """The first thing that a pydantic model refused: `FILE: PLACE: expected ..., got ...`.
@@ -27,6 +29,8 @@ def said(error: ValidationError, file: str | Path) -> str:
     if first["type"] in ("value_error", "assertion_error"):
         return f"{where}: {first['ctx']['error']}"
     expected = first["msg"].removeprefix("Input should be ")
+    for bound, plain in BOUNDS.items():
+        expected = expected.replace(bound, plain)
     return f"{where}: expected {expected[:1].lower()}{expected[1:]}, got {_shown(first['input'])}"
 
 

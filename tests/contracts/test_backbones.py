@@ -10,6 +10,7 @@ from dare.models import BACKBONES, DaRe, Stage, count_macs
 from dare.models.activation_maps import activation_maps
 from dare.models.backbones import build_backbone
 from dare.models.dare import blocks_of
+from dare.models.omni import Parts
 from dare.models.stage import GlobalAveragePool, StripePool
 
 VARIANTS: dict[str, Callable[[], list[Stage]]] = {
@@ -125,7 +126,7 @@ def test_costs_rise_from_exit_to_exit(build: Callable[[], list[Stage]]) -> None:
 def test_activation_maps_are_of_what_is_pooled(build: Callable[[], list[Stage]]) -> None:
     model, pooled = seeded(build), []
     # AlexNet flattens its last map into a fully connected layer, and has one module that pools the others.
-    kinds = GlobalAveragePool | StripePool | nn.Flatten
+    kinds = GlobalAveragePool | StripePool | Parts | nn.Flatten
     for pool in {next(part for part in blocks_of(step.tap) if isinstance(part, kinds)) for step in model.steps}:
         pool.register_forward_pre_hook(lambda _, inputs: pooled.append(inputs[0]))
     images = torch.randn(2, 3, 64, 32)

@@ -1,5 +1,6 @@
 """From pictures to vectors: batches, crops, tracklets, interruptions, unreadable files."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -157,7 +158,7 @@ def test_chunks_of_another_precision_or_network_are_not_taken(
     halved = open_eager(Architecture("slim", embedding_dim=16, hidden_dim=16).build())
     with pytest.raises(ValueError, match="resume= needs a network with a digest"):
         embed(halved, benchmark.query, resume=tmp_path / "parts")
-    halved.digest, halved.preparation, halved.precision = runner.digest, runner.preparation, "bf16"
+    halved = replace(halved, digest=runner.digest, preparation=runner.preparation, precision="bf16")
     other = embed(halved, benchmark.query, resume=tmp_path / "parts")
     assert np.abs(other.stages[0] - embed(runner, benchmark.query).stages[0]).max() > 1e-3
 

@@ -387,7 +387,7 @@ def test_a_gallery_that_is_not_there_is_named(tmp_path: Path) -> None:
         (lambda text: text.replace('"format": 1', '"format": "1"'), "format: expected a valid integer, got '1'"),
         (lambda text: text.replace('"format": 1', '"format": 3'), "has format 3.*up to 2; update dare"),
         (lambda text: text.replace('"format": 1', '"format": 3, "new": 1'), "has format 3.*up to 2; update dare"),
-        (lambda text: text.replace('"format": 1', '"format": 0'), "format: expected greater than or equal to 1, got 0"),
+        (lambda text: text.replace('"format": 1', '"format": 0'), "format: expected at least 1, got 0"),
         (lambda text: text.replace('"format": 1', '"format": 1, "new": 1'), "new is unknown; leave it out"),
         (
             lambda text: json.dumps(json.loads(text) | {"space": "both"}),

@@ -180,7 +180,7 @@ def test_a_newer_format_asks_for_an_upgrade(saved: Path) -> None:
         ("architecture", {"backbone": "from the future"}, "unknown backbone"),
         ("architecture", {"embedding_dim": 9}, "of shape"),
         ("architecture", {"embedding_dim": "8"}, "architecture.embedding_dim: expected a valid integer, got '8'"),
-        ("architecture", {"hidden_dim": 10**400}, "architecture.hidden_dim: expected less than or equal to 65536"),
+        ("architecture", {"hidden_dim": 10**400}, "architecture.hidden_dim: expected at most 65536"),
         ("architecture", {"attention": True}, "architecture.attention is unknown"),
         ("architecture", {"network": "from the future"}, "unknown network"),
         ("architecture", {"network": "ide"}, "ide has one exit"),

@@ -43,8 +43,8 @@ def test_a_file_stands_between_the_preset_and_single_settings(tmp_path: Path) ->
         ("rate = 1", "rate is unknown; leave it out, or correct its name"),
         ("[augmentation]\nerasing = 1.0\ncolour = 1", "augmentation.* unknown|valid dictionary|expected"),
         ("seed = 1979-05-27", "seed: expected a valid integer"),
-        ("iterations = 0", "iterations: expected greater than or equal to 1"),
-        ("iterations = 1" + "0" * 400, "iterations: expected less than or equal to"),
+        ("iterations = 0", "iterations: expected at least 1"),
+        ("iterations = 1" + "0" * 400, "iterations: expected at most"),
         ('sizes = "big"', "expected sizes as height x width"),
     ],
 )

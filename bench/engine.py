@@ -41,8 +41,7 @@ from dare import (
     open_runner,
 )
 from dare.gallery.store import Hits
-from dare.identification.answer import DeadlineTooShortError, prepared
-from dare.verification.calibration import measure_answers
+from dare.identification.answer import DeadlineTooShortError, measure_answers, prepared
 
 
 class Nobody(MemoryGallery):

@@ -22,8 +22,7 @@ import torch
 from PIL import Image
 
 from dare import BACKBONES, DaRe, Runner, export, load_checkpoint, open_runner
-from dare.exporting.graphs import INPUT
-from dare.exporting.quiet import quiet
+from dare.exporting.graphs import INPUT, quiet
 from dare.models.checkpoints import Checkpoint
 
 EXPORTS = [("onnx", "fp32"), ("onnx", "int8"), ("openvino", "fp32"), ("openvino", "bf16"), ("openvino", "int8")]

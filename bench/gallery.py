@@ -1,8 +1,7 @@
-"""How fast a gallery on disk takes entries in and finds them, beside a scan by numpy; and whether kills harm it.
+"""How fast a gallery on disk takes entries in and finds them, beside a scan by numpy.
 
     python bench/gallery.py                  # 100,000 entries of 4 exits
     python bench/gallery.py --million        # also 1,000,000 of one exit
-    python bench/gallery.py --kills 200      # only this: a writer is killed so often, everything is checked each time
 
 Vectors are random. Searches run on one thread, in turn with numpy's on the same vectors. Quote ratios: absolute times
 depend on what else the machine does.
@@ -10,7 +9,6 @@ depend on what else the machine does.
 
 import argparse
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,14 +20,10 @@ os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"  # set 
 import numpy as np
 
 from dare.gallery.entry import Entry, Where
-from dare.gallery.store import Gallery, create_gallery, open_gallery
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "gallery"))
-import crash_writer
+from dare.gallery.opening import create_gallery, open_gallery
+from dare.gallery.store import Gallery
 
 DIMENSION, TOP = 128, 10
-KILLS_PER_GALLERY = 20
-FORGET_EVERY = (11, 3)
 
 
 def main() -> None:
@@ -37,13 +31,9 @@ def main() -> None:
     parser.add_argument("--million", action="store_true", help="measure a gallery of 1,000,000 too")
     parser.add_argument("--batch", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where to put the galleries; by default where temporary files go")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        if options.kills:
-            kill(Path(folder), options.kills)
-            return
         measure(Path(folder) / "a", 100_000, 4, options.batch, options.rounds)
         if options.million:
             measure(Path(folder) / "b", 1_000_000, 1, options.batch, options.rounds)
@@ -113,25 +103,6 @@ def scan(rows: np.ndarray, squares: np.ndarray, query: np.ndarray) -> np.ndarray
     products = squares - 2 * (rows @ query)
     best = np.argpartition(products, TOP)[:TOP]
     return np.sort(np.sqrt(np.maximum(products[best] + query @ query, 0)))
-
-
-def kill(folder: Path, kills: int) -> None:
-    """Start writers and kill them; after each kill the gallery must hold what it said it holds."""
-    changes = entries = first = 0
-    state: crash_writer.State = {}
-    for number in range(kills):
-        forget_every = FORGET_EVERY[number // KILLS_PER_GALLERY % len(FORGET_EVERY)]
-        path = folder / f"{number // KILLS_PER_GALLERY}"
-        if number % KILLS_PER_GALLERY == 0:
-            crash_writer.create(path)
-            state, first = {}, 0
-        done = crash_writer.kill_writer(path, first, forget_every, seed=number)
-        before, (state, first) = first, crash_writer.state_after(path, state, first, done, forget_every)
-        changes += first - before
-        entries += len(state)
-        if (number + 1) % 10 == 0:
-            print(f"{number + 1} kills, {changes} changes, {entries} entries compared", flush=True)
-    print(f"{kills} kills: nothing lost, nothing torn, nothing twice, nothing came back")
 
 
 def timed(job: Callable[[], Any]) -> float:

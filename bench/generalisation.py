@@ -16,7 +16,7 @@ from dare.datasets import open_benchmark
 from dare.datasets.holdout import hold_out
 from dare.evaluation.embedding import embed
 from dare.evaluation.evaluate import evaluate
-from dare.runners.runner import open_runner
+from dare.runners.opening import open_runner
 
 
 def main() -> None:

@@ -15,9 +15,9 @@ import torch
 from dare.datasets import open_benchmark
 from dare.evaluation.embedding import embed
 from dare.evaluation.evaluate import evaluate
-from dare.runners.runner import open_runner
+from dare.runners.opening import open_runner
 from dare.synthetic import SIZES, draw_benchmark
-from dare.training.config import PRESETS
+from dare.training.presets import PRESETS
 from dare.training.train import train
 
 VARIANTS: dict[str, dict[str, float]] = {
@@ -54,7 +54,7 @@ def rank_1(out: Path, name: str, size: str, seed: int, knobs: dict[str, float]) 
     """Exit name -> share of the queries whose nearest answer is right."""
     place = out / f"{name.replace(' ', '-')}-{size}-{seed}"
     if not (place / "data").exists():
-        draw_benchmark(place / "data", size, seed=seed, recipe=replace(SIZES[size], **knobs))  # type: ignore[arg-type]
+        draw_benchmark(place / "data", size, seed=seed, knobs=replace(SIZES[size], **knobs))  # type: ignore[arg-type]
     benchmark = open_benchmark(place / "data")
     checkpoint = train(benchmark.train, place / "run", replace(PRESETS["demo"], seed=seed), resume=True)
     embeddings = embed(open_runner(checkpoint), [*benchmark.query, *benchmark.gallery], root=benchmark.root)

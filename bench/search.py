@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from dare.gallery.columns import Columns
-from dare.gallery.exact import search_rows
-from dare.gallery.vectors import Matrix, Vectors
+from dare.gallery.copies import Matrix, Vectors
+from dare.gallery.entry import Columns
+from dare.gallery.search import search_rows
 from dare.retrieval.embeddings import Embeddings
 
 DIMENSION, TOP, BATCH, BLOCK, SOME = 128, 10, 64, 4000, 8
@@ -50,8 +50,8 @@ def compare(name: str, vectors: np.ndarray, rounds: int) -> None:
     queries, rows = vectors[:BATCH].copy(), vectors[BATCH:].copy()
     stored = Vectors(rows.shape[1], len(rows))
     stored.append(rows)
-    matrix, columns, squares = stored.matrix(), Columns([]), np.einsum("nd,nd->n", rows, rows)
-    columns.people = columns.cameras = np.zeros(len(rows), np.int64)
+    matrix, squares = stored.matrix(), np.einsum("nd,nd->n", rows, rows)
+    columns = Columns(*(np.zeros(len(rows), np.int64) for _ in range(3)))
 
     def ours(some: np.ndarray) -> np.ndarray:
         return search_rows(some, matrix, columns, lambda places: [str(place) for place in places], TOP, None).distances

@@ -24,7 +24,8 @@ import numpy as np
 import torch
 
 from dare import Benchmark, Runner, embed, evaluate, export, fit_verifier, load_checkpoint, open_benchmark, open_runner
-from dare.cli import quantities
+from dare.anytime.records import PlanFile, save_plan
+from dare.cli.options import parse_macs
 from dare.cli.terminal import progress
 from dare.evaluation.evaluate import Evaluation
 from dare.experiments.accuracy import Bootstrap, Measure, Outcomes
@@ -36,7 +37,7 @@ from dare.models.checkpoints import Checkpoint, save_checkpoint
 from dare.retrieval.scoring import score_vectors
 from dare.runners.timing import measure_together
 from dare.shipped.card import MODEL, PLAN, THRESHOLDS, Accuracy, Card, Engine, file_digests, write_card
-from dare.verification.calibration import PlanFile, save_plan, save_verifier
+from dare.verification.verifier import save_verifier
 
 MOST_BYTES = 30_000_000
 REPEATS = 100
@@ -95,7 +96,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--benchmark", action="append", required=True, help="a data set, or NAME=DATA")
     parser.add_argument("--held-out", type=Path, required=True)
     parser.add_argument("--calibrate", type=Path, required=True)
-    parser.add_argument("--mean-macs", type=quantities.macs, required=True, help="budget of the plan")
+    parser.add_argument("--mean-macs", type=parse_macs, required=True, help="budget of the plan")
     parser.add_argument("--for", dest="maximise", choices=("rank-1", "mAP"), default="mAP")
     parser.add_argument("--false-match-rate", type=float, default=0.001)
     parser.add_argument("--int8", nargs="*", choices=("onnx", "openvino"), default=["onnx", "openvino"])

@@ -16,11 +16,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     half = max(1, arguments.people // 2)
-    recipe = dataclasses.replace(SIZES[arguments.size], train_people=half, test_people=half)
+    knobs = dataclasses.replace(SIZES[arguments.size], train_people=half, test_people=half)
     for _ in range(arguments.repeats):
         with tempfile.TemporaryDirectory() as folder:
             wall, cpu = time.perf_counter(), time.process_time()
-            written = draw_benchmark(Path(folder) / "drawn", recipe=recipe, processes=1)
+            written = draw_benchmark(Path(folder) / "drawn", knobs=knobs, processes=1)
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         print(f"{written} pictures, per second: {written / cpu:.0f} (CPU time), {written / wall:.0f} (wall time)")
 

@@ -47,9 +47,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         before = source_of(options.before, Path(folder) / "before")
         data = Path(folder) / "data"
-        from dare.synthetic import Recipe, draw_benchmark
+        from dare.synthetic import Knobs, draw_benchmark
 
-        draw_benchmark(data, recipe=Recipe(train_people=20, test_people=2))
+        draw_benchmark(data, knobs=Knobs(train_people=20, test_people=2))
         for network in options.networks:
             contestants = [Contestant("before", [before], data, network), Contestant("now", [OWN], data, network)]
             if options.torchreid or found("torchreid"):
@@ -154,7 +154,7 @@ def take_turns(contestant: str, data: str, network: str) -> None:
 
 def by_dare(network: str, data: Path, tick: Callable[[], None]) -> None:
     from dare.datasets import open_benchmark
-    from dare.training.config import PRESETS, configure
+    from dare.training.presets import PRESETS, configure
     from dare.training.train import train
 
     trunk, height, width, people = NETWORKS[network]

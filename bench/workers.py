@@ -28,7 +28,8 @@ def main() -> None:
     samples = open_benchmark(options.queries).query[: options.pictures]
     paths = [sample.images[0] for sample in samples]
     gallery = open_gallery(options.gallery)
-    runners = {count: Workers(options.model, count) for count in (1, 2)}
+    processes = {count: Workers(options.model, count) for count in (1, 2)}
+    runners = {count: workers.runner() for count, workers in processes.items()}
 
     def embedding(runner: Runner, workers: int) -> None:
         embed(runner, samples, batch_size=16, workers=workers)
@@ -51,14 +52,14 @@ def main() -> None:
             ratio = statistics.median(one / two for one, two in zip(seconds[1], seconds[2], strict=True))
             print(f"{name}: {rates[1]:,.0f} and {rates[2]:,.0f} pictures/s, {ratio:.2f} times")
     for count, runner in runners.items():
-        print(f"{count} workers hold {memory(runner):.0f} MB")
+        print(f"{count} workers hold {memory(processes[count]):.0f} MB")
         runner.close()
     gallery.close()
 
 
-def memory(runner: Workers) -> float:
+def memory(workers: Workers) -> float:
     """MB of a runner's processes."""
-    first = runner._end.peek()[2][0].pid  # type: ignore[index]
+    first = workers._end.peek()[2][0].pid  # type: ignore[index]
     children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
     kilobytes = 0
     for pid in (str(first), *children):

@@ -14,8 +14,8 @@ from PIL import Image
 
 from dare import cli
 
-TINY = ["--preset=demo", "--height=32", "--width=16", "--embedding-dim=8", "--hidden-dim=8", "--people=3"]
-TINY += ["--images=2", "--iterations=4", "--threads=1"]
+TINY = ["--preset=demo", "--height=32", "--width=16", "--iterations=4", "--threads=1"]
+TINY += ["--set=embedding_dim=8", "--set=hidden_dim=8", "--set=people=3", "--set=images=2"]
 """Options of `dare train` for a network that takes no time."""
 
 

@@ -80,11 +80,11 @@ def save(model: Any, file: Path, **said: str) -> Path:
         return file
     import openvino
 
-    from dare.runners.openvino import _core
+    from dare.runners.openvino import core
 
     aside = file.with_suffix(".aside.onnx")
     onnx.save(model, aside)
-    converted = _core().read_model(aside)
+    converted = core().read_model(aside)
     aside.unlink()
     for name, value in said.items():
         converted.set_rt_info(value, ["conversion_parameters", name])

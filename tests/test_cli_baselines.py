@@ -7,16 +7,16 @@ import pytest
 from conftest import save_picture
 from test_cli import run
 
-from dare.training.config import PRESETS
+from dare.training.presets import PRESETS
 
 pytestmark = pytest.mark.heavy
 
-SMALL = ["--backbone=tiny", "--weights=none", "--height=64", "--width=32", "--people=6", "--images=2"]
-SMALL += ["--iterations=20", "--threads=1"]
+SMALL = ["--backbone=tiny", "--weights=none", "--height=64", "--width=32", "--set=people=6"]
+SMALL += ["--set=images=2", "--iterations=20", "--threads=1"]
 
 OWN = {
-    "svdnet": ["--embedding-dim=16"],
-    "lite": ["--terms=triplet=1,identity=1", "--space=own", "--taps=1", "--no-fusion"],
+    "svdnet": ["--set=embedding_dim=16"],
+    "lite": ["--terms=triplet=1,identity=1", "--set=space=own", "--set=taps=[1]", "--set=fusion=false"],
 }
 """What a preset needs besides."""
 
@@ -29,9 +29,9 @@ def test_a_baseline_is_trained_and_evaluated(
     if preset == "lsro":
         status, _, err = run(capsys, *words)
         assert status == 2
-        assert "got 0 generated pictures, and 42 in a batch" in err
+        assert "got 0 unlabelled pictures, and generated_images=42 in a batch" in err
         save_picture(tmp_path / "generated" / "below" / "one.jpg")
-        words += ["--generated", tmp_path / "generated"]
+        words += ["--unlabelled", tmp_path / "generated"]
     status, out, err = run(capsys, *words)
     assert (status, out) == (0, f"trained for 20 iterations; the model is in {tmp_path / 'run'}\n"), err
     figures = tmp_path / "figures.json"
@@ -41,7 +41,7 @@ def test_a_baseline_is_trained_and_evaluated(
 
 
 def test_generated_pictures_must_be_there(capsys: pytest.CaptureFixture[str], crowd: Path, tmp_path: Path) -> None:
-    words = ["train", crowd, tmp_path / "run", "--preset=lsro", *SMALL, "--generated", tmp_path / "none"]
+    words = ["train", crowd, tmp_path / "run", "--preset=lsro", *SMALL, "--unlabelled", tmp_path / "none"]
     status, _, err = run(capsys, *words)
     assert status == 2
     assert "expected a folder of pictures, found none below" in err

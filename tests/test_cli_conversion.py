@@ -70,7 +70,7 @@ def test_embeddings_go_to_matlab_and_back_with_the_same_scores(
     assert status == 0
     assert "query_features_fusion.mat, test_features_1.mat" in out
     status, _, err = run(capsys, "convert", "to-mat", market, tmp_path / "e.npz", tmp_path / "e.npz" / "features")
-    assert (status, "e.npz: is no folder" in err) == (2, True)
+    assert (status, "e.npz: is not a folder" in err) == (2, True)
     status, out, _ = run(capsys, "convert", "from-mat", market, tmp_path / "features", tmp_path / "back.npz")
     assert status == 0
     assert "4 exits" in out

@@ -12,7 +12,7 @@ from conftest import TINY, save_picture
 from test_cli import run
 
 from dare import open_gallery
-from dare.cli import quantities
+from dare.cli.options import parse_macs, parse_seconds
 from dare.gallery.lance import LanceGallery
 
 
@@ -122,7 +122,7 @@ def test_a_first_indexing_that_fails_leaves_no_gallery_and_one_cut_short_can_be_
 def test_who_cannot_write_is_told_before_anything_is_embedded(
     capsys: pytest.CaptureFixture[str], market: Path, gallery: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dare import indexing
+    from dare.identification import indexing
 
     def never(*_: object, **__: object) -> None:
         raise AssertionError("embedded in vain")
@@ -152,7 +152,7 @@ def test_named_people_are_shown_by_name_and_queries_do_not_find_themselves_witho
     assert streamed["rank1"] == pytest.approx(evaluated["rank1"])
     assert streamed["mAP"] == pytest.approx(evaluated["mAP"])
     _, out, _ = run(capsys, "stream", tmp_path / "g", "--queries", tmp_path / "p", "--mean-macs", "9G")
-    assert "9 queries are entries of the gallery, and are not compared with themselves" in out
+    assert "9 queries are entries of the gallery, and aren't compared with themselves" in out
 
 
 def test_file_names_never_break_a_line(capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path) -> None:
@@ -281,10 +281,10 @@ def test_times_are_measured_kept_and_used(
     times.write_text(times.read_text().replace(json.loads(times.read_text())["model"], "f" * 64))
     status, _, err = run(capsys, "search", indexed, query(market), "--deadline", "9s", "--times", times)
     assert status == 2
-    assert "is of model ffffffffffff" in err
+    assert "holds times of model ffffffffffff" in err
     times.write_text("{")
     status, _, err = run(capsys, "search", indexed, query(market), "--deadline", "9s", "--times", times)
-    assert "is not what dare calibrate writes" in err
+    assert "isn't JSON, or it is damaged; write it again with dare calibrate" in err
 
 
 def test_who_is_forgotten_is_gone(capsys: pytest.CaptureFixture[str], market: Path, gallery: Path) -> None:
@@ -385,16 +385,16 @@ def test_what_a_user_can_mend_is_one_line(
     ("text", "value"), [("40ms", 0.04), ("0.04s", 0.04), (" 2 ", 2.0), ("5us", 5e-6), ("1e-2S", 0.01)]
 )
 def test_times_are_read_as_people_write_them(text: str, value: float) -> None:
-    assert quantities.seconds(text) == pytest.approx(value)
+    assert parse_seconds(text) == pytest.approx(value)
 
 
 @pytest.mark.parametrize(("text", "value"), [("1.2G", 1.2e9), ("800m", 8e8), ("1e9", 1e9), ("3k", 3e3), (".5M", 5e5)])
 def test_costs_are_read_as_people_write_them(text: str, value: float) -> None:
-    assert quantities.macs(text) == pytest.approx(value)
+    assert parse_macs(text) == pytest.approx(value)
 
 
 @pytest.mark.parametrize("text", ["", "ms", "40 minutes", "1,2G", "0x10", "inf", "--5", "1e400"])
 def test_other_quantities_are_refused(text: str) -> None:
-    for read in (quantities.seconds, quantities.macs):
+    for read in (parse_seconds, parse_macs):
         with pytest.raises(ValueError, match="expected a positive"):
             read(text)

@@ -9,7 +9,7 @@ from shipping import finish, ship_run
 from test_cli import run
 
 from dare import embed, evaluate, open_benchmark, open_runner
-from dare.runners import shipped as engines
+from dare.runners import opening as engines
 from dare.shipped import network
 from dare.shipped.card import CARD, MODEL, PLAN, THRESHOLDS, read_card
 

@@ -82,7 +82,6 @@ def test_bench_times_every_exit_by_every_engine(
             ["embed", "ROOT", "OUT.npz", "--model", "MODEL", "--precision", "int8"],
             "the prepacked runner computes in fp32 or bf16, not in 'int8'",
         ),
-        (["embed", "ROOT", "OUT.npz", "--model", "MODEL", "--runner", "captured"], "for NVIDIA's GPUs, not for 'cpu'"),
     ],
 )
 def test_what_a_user_can_mend_is_one_line(

@@ -19,7 +19,7 @@ from dare.cli import app
 from dare.identification.indexing import index
 from dare.shipped import network
 from dare.shipped.network import shipped_names
-from dare.synthetic import Recipe, draw_benchmark
+from dare.synthetic import Knobs, draw_benchmark
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -61,9 +61,9 @@ COMMANDS = [pytest.param(words, id=f"{page.name}: {shlex.join(words)}") for page
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the pages take for granted: a data set where they have one, a trained network, one to ship."""
     folder = tmp_path_factory.mktemp("docs")
-    small = Recipe(train_people=6, test_people=4)
+    small = Knobs(train_people=6, test_people=4)
     for name in ("data/market1501", "demo/data"):
-        draw_benchmark(folder / name, recipe=small, processes=1)
+        draw_benchmark(folder / name, knobs=small, processes=1)
     benchmark = open_benchmark(folder / "demo/data")
     train(benchmark.train, folder / "run", replace(PRESETS["demo"], **SHORT))
     runner = open_runner(folder / "run")

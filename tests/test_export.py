@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,15 @@ from exports import ENGINES, export_slim, images, same, saved_slim, slim, slim_g
 from test_cli import run as run_plainly
 
 from dare import embed, evaluate, export, open_benchmark, open_runner
-from dare.exporting import judging
+from dare.exporting import parity
 from dare.exporting.formats import FORMATS
 from dare.exporting.parity import Accuracy, ExitParity, LossError
 from dare.exporting.pictures import choose_pictures
+from dare.exporting.step_files import StepFiles
 from dare.images.reading import UnreadableImageError
-from dare.runners.eager import EagerRunner
-from dare.runners.exported import ExportError, read_manifest
-from dare.runners.runner import MANIFEST
+from dare.runners.eager import open_eager
+from dare.runners.exported import MANIFEST, ExportError, read_manifest
+from dare.runners.runner import Runner
 
 every_engine = pytest.mark.parametrize("engine", ENGINES)
 
@@ -54,7 +55,7 @@ def test_a_folder_holds_a_file_per_step_and_a_manifest(engine: str, tmp_path: Pa
     assert manifest.parity["compared"] == "16 random inputs"
     assert all(exit["cosine_min"] > 0.9999 for exit in manifest.parity["exits"])
     for path in (tmp_path / "out").iterdir():
-        assert str(Path(judging.__file__).parents[2]).encode() not in path.read_bytes()
+        assert str(Path(parity.__file__).parents[2]).encode() not in path.read_bytes()
 
 
 def test_bfloat16_is_a_matter_of_loading(tmp_path: Path) -> None:
@@ -76,13 +77,13 @@ def test_weights_kept_in_float16_take_half_the_size_and_give_the_same_vectors(
     half = export_slim(tmp_path / "half", engine, half=True, **settings)
     assert half.precision == whole.precision == precision
     last = [
-        sum((m.folder / file).stat().st_size for file in m.steps[-1].files if not file.endswith(".xml"))
-        for m in (half, whole)
+        sum((tmp_path / name / file).stat().st_size for file in m.steps[-1].files if not file.endswith(".xml"))
+        for name, m in (("half", half), ("whole", whole))
     ]
     assert last[0] < 0.7 * last[1]
     rounding = 2e-3 if precision == "fp32" else 3e-2  # may take a value to the next of int8's steps
     for found, expected in zip(
-        open_runner(half.folder).exits(images(3)), open_runner(whole.folder).exits(images(3)), strict=True
+        open_runner(tmp_path / "half").exits(images(3)), open_runner(tmp_path / "whole").exits(images(3)), strict=True
     ):
         np.testing.assert_allclose(found, expected, rtol=0, atol=rounding * np.abs(expected).max())
 
@@ -106,7 +107,7 @@ def test_int8_takes_its_ranges_from_pictures_and_is_judged_on_other_people(
         *(name for step in manifest.steps for name in step.files),
     }
     for found, expected in zip(
-        open_runner(tmp_path / "out").exits(images(5)), EagerRunner(slim()).exits(images(5)), strict=True
+        open_runner(tmp_path / "out").exits(images(5)), open_eager(slim()).exits(images(5)), strict=True
     ):
         assert abs(found - expected).max() < 0.5 * abs(expected).max()
 
@@ -128,17 +129,24 @@ def test_the_people_an_export_is_judged_on_are_not_among_the_calibration_picture
 def losses(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Make exits lose mAP, by exit, if the steps counted from 1 are int8."""
 
+    int8: list[int] = []
+    open_before = StepFiles.open
+
     def set_losses(by_step: dict[int, dict[int, float]]) -> None:
         def accuracy(runner: Any, *_: object) -> list[Accuracy]:
             lost = [0.0] * 4
-            if not isinstance(runner, EagerRunner):
-                manifest = read_manifest(runner.folder)
-                for number, step in enumerate(manifest.steps, start=1):
-                    for exit, loss in by_step.get(number, {}).items() if step.precision == "int8" else ():
+            if "eager" not in runner.description:
+                for number in int8:
+                    for exit, loss in by_step.get(number, {}).items():
                         lost[exit] += loss
             return [Accuracy(0.9, 0.8 - loss) for loss in lost]
 
-        monkeypatch.setattr(judging, "accuracy", accuracy)
+        def open_steps(files: StepFiles, precision: str, chosen: Collection[int]) -> Runner:
+            int8[:] = chosen
+            return open_before(files, precision, chosen)
+
+        monkeypatch.setattr(parity, "accuracy", accuracy)
+        monkeypatch.setattr(StepFiles, "open", open_steps)
 
     return set_losses
 
@@ -202,7 +210,7 @@ def test_int8_whose_first_step_is_too_inexact_has_no_advice(
 
 def test_an_unlike_fp32_export_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     exits = (ExitParity("stage 1", 1.0, 0.99995), ExitParity("fusion", 0.9999, 0.9))
-    monkeypatch.setattr(judging, "compare", lambda *_: exits)
+    monkeypatch.setattr(parity, "compare", lambda *_: exits)
     with pytest.raises(LossError, match=r"under 0\.9999: fusion 0\.900000;"):
         export_slim(tmp_path / "out", "onnx")
     assert list(tmp_path.iterdir()) == []
@@ -210,7 +218,7 @@ def test_an_unlike_fp32_export_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_bfloat16_is_judged_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judging, "compare", lambda *_: (ExitParity("fusion", 0.9, 0.62),))
+    monkeypatch.setattr(parity, "compare", lambda *_: (ExitParity("fusion", 0.9, 0.62),))
     with pytest.raises(LossError, match=r"under 0\.99: fusion 0\.620000;"):
         export_slim(tmp_path / "out", "openvino", precision="bf16")
 
@@ -253,7 +261,7 @@ def test_a_failed_export_leaves_nothing_behind_and_what_was_there_unchanged(
     def fail(*_: object) -> None:
         raise RuntimeError("no space")
 
-    monkeypatch.setattr(judging, "compare", fail)
+    monkeypatch.setattr(parity, "compare", fail)
     for out in ("out", "new"):
         with pytest.raises(RuntimeError, match="no space"):
             export_slim(tmp_path / out, engine)
@@ -352,7 +360,7 @@ def test_the_command_shows_cosines_and_accuracy(
     manifest = json.loads((tmp_path / "out" / MANIFEST).read_text())
     assert manifest["parity"]["exits"][0]["network"]["mean_average_precision"] > 0
     for found, expected in zip(
-        open_runner(tmp_path / "out").exits(images(2)), EagerRunner(slim()).exits(images(2)), strict=True
+        open_runner(tmp_path / "out").exits(images(2)), open_eager(slim()).exits(images(2)), strict=True
     ):
         same(found, expected)
 

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "dare"
 
 # From the bottom up. Names in one row do not import each other.
 ROWS = [
-    {"files", "locks", "schema"},
+    {"files", "schema"},
     {"datasets"},
     {"images"},
     {"synthetic"},
@@ -29,7 +29,6 @@ LEVEL = {name: level for level, row in enumerate(ROWS) for name in row}
 
 WITHOUT_TORCH = {
     "files",
-    "locks",
     "schema",
     "datasets",
     "images",
@@ -47,11 +46,10 @@ WITHOUT_TORCH = {
 TORCH = {"torch", "torchvision", "timm"}
 # Serving exported steps and networks of others must not need those of torch.
 FREE_OF_MODELS = {
-    f"runners/{name}.py"
-    for name in ("runner", "shipped", "steps", "timing", "worker", "workers", "cascade", "exported", "onnx", "openvino")
-} | {f"runners/{name}.py" for name in ("foreign", "graphs", "preparations")}
+    f"runners/{path.name}" for path in (PACKAGE / "runners").glob("*.py") if path.stem not in ("eager", "prepacked")
+}
 # The command catches its errors before torch is loaded.
-PLAIN = {"training/alarm.py"}
+PLAIN = {"training/monitor.py"}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -152,7 +152,7 @@ def test_what_multi_query_cannot_do_is_refused(market: Path, tmp_path: Path) -> 
         multi_query(single)
     for person in ("ada", "bob"):
         save_picture(tmp_path / "mine" / person / "1.jpg")
-    with pytest.raises(ValueError, match="joins the pictures of a person at a camera, and cameras are not known here"):
+    with pytest.raises(ValueError, match="joins the pictures of a person at a camera, and cameras aren't known here"):
         multi_query(folder(tmp_path / "mine"))
 
 

@@ -44,3 +44,9 @@ def test_what_is_refused_is_one_line(content: Any, line: str) -> None:
         Outer.model_validate(content)
     assert said(raised.value, "f.json").endswith(line)
     assert "\n" not in said(raised.value, "f.json")
+
+
+def test_broken_json_is_one_line_too() -> None:
+    with pytest.raises(ValidationError) as raised:
+        Outer.model_validate_json('{"inner": ')
+    assert said(raised.value, "f.json").startswith("f.json isn't valid JSON: EOF while parsing")

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from dare import load_checkpoint, load_verifier, open_runner
+from dare.anytime.records import load_plan
 from dare.shipped.card import MODEL, PLAN, THRESHOLDS
 from dare.shipped.network import ShippedNetwork
-from dare.verification.calibration import load_plan
 
 SHIP = Path(__file__).parents[1] / "bench" / "ship.py"
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written aside, flushed to disk, then put in place."""
+"""Files that are whole or not there, written aside, flushed to disk, then put in place; and folders with one writer."""
 
 import contextlib
 import errno
@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A binary file that takes `path`'s place when the block ends, and vanishes if it fails.
 
-    A reader, also after a crash or a power cut, finds the old content or the new one, never a part.
+    A reader finds the old content or the new, never a part, even after a crash or a power cut.
     """
     made = _make(path.absolute().parent)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -37,7 +37,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """A new folder that takes `path`'s place when the block ends, and vanishes with all that is in it if it fails."""
+    """A new folder that takes `path`'s place when the block ends, and vanishes with its content if it fails."""
     path = path.resolve()
     made = _make(path.parent)
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
@@ -62,26 +62,26 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def _make(folder: Path) -> list[Path]:
-    """Make a folder and those above it that are missing; these, the deepest first."""
+    """Make a folder and the missing ones above it; returns those it made, deepest first."""
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     return missing
 
 
 def _unmake(made: Iterable[Path]) -> None:
-    with contextlib.suppress(OSError):  # somebody put something there meanwhile
+    with contextlib.suppress(OSError):  # something was put there in the meantime
         for folder in made:
             folder.rmdir()
 
 
 def _swap(aside: Path, path: Path) -> None:
-    """Put a folder in the place of another one, which is put back if that fails."""
+    """Put a folder in the place of another, which is put back if that fails."""
     if not path.exists():
         aside.replace(path)
         return
     before = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
-        path.replace(before)  # an empty folder may be replaced, a full one not
+        path.replace(before)  # an empty folder can be replaced, a full one can't
         try:
             aside.replace(path)
         except BaseException:
@@ -95,14 +95,14 @@ def _swap(aside: Path, path: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Refuse a path that `replacing` could not write to, before hours of work are spent on what goes there."""
+    """Refuse a path that `replacing` couldn't write to, before hours are spent on its content."""
     if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "is a folder; expected a file to write", str(path))
+        raise IsADirectoryError(errno.EISDIR, "is a folder; expected the name of a file", str(path))
     folder = path.parent
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, "is no folder", str(folder))
+        raise NotADirectoryError(errno.ENOTDIR, "is not a folder", str(folder))
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, "cannot write into this folder", str(folder))
 
@@ -114,7 +114,7 @@ def _umask() -> int:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable; systems without that (Windows) are left as they are."""
+    """Make the names in a folder durable; does nothing on systems that can't (Windows)."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -122,3 +122,68 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+class FolderLock:
+    """A folder's write lock. The kernel holds it, so it ends with the process, however that ends.
+
+    Args:
+        folder: must exist before the lock is taken.
+        lock, holder: names of two files in it: the locked one, and one that says which process locked it.
+        refusal: the error raised when another process holds the lock.
+    """
+
+    def __init__(self, folder: Path, lock: str, holder: str, refusal: type[Exception]) -> None:
+        from filelock import FileLock  # slow to import, and most commands lock nothing
+
+        self._folder, self._file, self._told, self._refusal = folder, folder / lock, folder / holder, refusal
+        self._lock = FileLock(self._file, thread_local=False)
+
+    def take(self) -> None:
+        """Hold the lock; does nothing if this object holds it already.
+
+        Raises:
+            refusal: another process holds it.
+        """
+        from filelock import Timeout
+
+        while not self.is_held():
+            self._lock.release()  # it may be that of a deleted file
+            try:
+                self._lock.acquire(timeout=0)
+            except Timeout:
+                raise self._refusal(
+                    f"process {self._holder()} is writing to {self._folder}; wait until it is done, or end it"
+                ) from None
+        try:
+            # Only shown to those who are refused; nothing depends on it.
+            self._told.write_text(str(os.getpid()))
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def is_held(self) -> bool:
+        """Whether this object holds the lock of the folder as it is now, not of one that was deleted."""
+        handle = self._lock._context.lock_file_fd  # FileLock has no public name for this
+        try:
+            return handle is not None and os.path.samestat(os.fstat(handle), self._file.stat())
+        except FileNotFoundError:
+            return False
+
+    def release(self) -> None:
+        """Give the lock back, if this object holds it."""
+        if self.is_held():
+            with contextlib.suppress(FileNotFoundError):
+                self._told.unlink()
+        self._lock.release()
+
+    def discard(self) -> None:
+        """Remove the lock's files while holding it; the next to take it makes new ones."""
+        for path in (self._file, self._told):
+            path.unlink(missing_ok=True)
+
+    def _holder(self) -> str:
+        try:
+            return self._told.read_text() or "(unknown)"
+        except OSError:
+            return "(unknown)"

@@ -22,6 +22,8 @@ def said(error: ValidationError, file: str | Path) -> str:
         return f"{file}: {f'{parent}: ' if parent else ''}expected {first['loc'][-1]}, which is missing; add it"
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"{where} is unknown; leave it out, or correct its name"
+    if first["type"] == "json_invalid":
+        return f"{where} isn't valid JSON: {first['ctx']['error']}"
     if first["type"] in ("value_error", "assertion_error"):
         return f"{where}: {first['ctx']['error']}"
     expected = first["msg"].removeprefix("Input should be ")

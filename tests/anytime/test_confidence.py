@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from dare.anytime.confidence import margin, nearness
-from dare.anytime.nearest import Allowed, nearest_two
+from dare.anytime.confidence import Allowed, margin, nearest_two, nearness
 from dare.retrieval.labels import Labels
 
 

@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 
 from dare.anytime.budgets import adjacent_shares, conditional, geometric_shares
 from dare.anytime.costs import NETSCOPE_2018
-from dare.anytime.policies import Chance, Deadline, ExitPolicy, RunningQuantile, Thresholds
+from dare.anytime.policies import Chance, Deadline, ExitPolicy, RunningQuantile, Thresholds, replay
 from dare.anytime.steering import Steered
-from dare.anytime.stream import replay
 
 BUDGETS = np.linspace(NETSCOPE_2018.macs[0], NETSCOPE_2018.macs[-1], 9)[1:-1]
 

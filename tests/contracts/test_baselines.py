@@ -16,12 +16,14 @@ from dare.images.reading import Preparation
 from dare.models import DaRe, count_macs
 from dare.models.baselines import BASELINES
 from dare.models.checkpoints import Architecture, Checkpoint, load_checkpoint, read_tensors, save_checkpoint
-from dare.runners.eager import EagerRunner
-from dare.runners.runner import open_runner
-from dare.training.config import PRESETS, TrainConfig, configure
+from dare.runners.eager import open_eager
+from dare.runners.opening import open_runner
+from dare.training.config import TrainConfig
+from dare.training.monitor import Progress
 from dare.training.objectives import Batch, build_objective
+from dare.training.presets import PRESETS, configure
 from dare.training.state import STATE_FILE
-from dare.training.train import Progress, train
+from dare.training.train import train
 
 FRAMES = {"st-rnn": 3}
 """Pictures to a vector, in the baselines that take tracklets."""
@@ -141,7 +143,7 @@ def test_it_goes_to_disk_and_back_and_runs_there_as_here(name: str, tmp_path: Pa
     assert loaded.architecture == checkpoint.architecture
     assert loaded.costs == checkpoint.costs
     images = pictures(name, 5).numpy()
-    (expected,), _ = EagerRunner(checkpoint).embed(images)
+    (expected,), _ = open_eager(checkpoint).embed(images)
     assert np.abs(expected).max() > 0
     for runner in ("eager", "prepacked"):
         (found,), fused = open_runner(loaded, runner).embed(images)
@@ -225,7 +227,7 @@ def test_a_resumed_run_ends_with_the_same_bits(name: str, benchmark: Benchmark, 
 def accuracy(checkpoint: Checkpoint, benchmark: Benchmark) -> float:
     """mAP of the only exit."""
     samples = (*benchmark.query, *benchmark.gallery)
-    result = evaluate(embed(EagerRunner(checkpoint), samples, root=benchmark.root), benchmark)
+    result = evaluate(embed(open_eager(checkpoint), samples, root=benchmark.root), benchmark)
     return float(result.exits[0].scores.mean_average_precision)
 
 
@@ -236,5 +238,5 @@ def test_it_is_exported(name: str, tmp_path: Path) -> None:
     checkpoint = Checkpoint(model, architecture(name), size(name), count(name, model))
     export(checkpoint, tmp_path / "steps", "onnx")
     (found,), _ = open_runner(tmp_path / "steps").embed(pictures(name, 5).numpy())
-    (expected,), _ = EagerRunner(checkpoint).embed(pictures(name, 5).numpy())
+    (expected,), _ = open_eager(checkpoint).embed(pictures(name, 5).numpy())
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())

@@ -132,8 +132,8 @@ MATLAB = {"mars": "info/query_IDX.mat", "cuhk03-detected": "cuhk03_new_protocol_
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is no MATLAB file, or it is damaged; take the official file"),
-        (b"<!DOCTYPE html>" + 500 * b" ", "is no MATLAB file, or it is damaged; take the official file"),
+        (b"", "isn't a MATLAB file, or is damaged; take the official file"),
+        (b"<!DOCTYPE html>" + 500 * b" ", "isn't a MATLAB file, or is damaged; take the official file"),
         (b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + 500 * b"\x00", "is a MATLAB file of version 7.3"),
     ],
 )

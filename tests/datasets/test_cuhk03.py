@@ -26,7 +26,7 @@ def test_labels_and_splits_come_from_the_matlab_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"camId": np.full((20, 1), 2)}, "expected the camera that its name has in third place"),
+        ({"camId": np.full((20, 1), 2)}, "expected the camera in third place of its name"),
         ({"labels": np.ones((20, 1))}, "person 1 is both trained on and tested"),
         ({"labels": np.full((20, 1), 1e300)}, "expected whole numbers in labels"),
     ],
@@ -53,7 +53,7 @@ def test_the_archive_is_read_from_its_top_too(tmp_path: Path) -> None:
     root = make_cuhk03_np(tmp_path / "cuhk03-np")
     assert cuhk03(root, "labeled") == cuhk03(root / "labeled", "labeled")
     assert cuhk03(root, "labeled").name == "cuhk03-labeled"
-    with pytest.raises(ValueError, match=r"holds detected boxes, asked for are labeled ones; give the other folder"):
+    with pytest.raises(ValueError, match=r"holds detected boxes, expected labeled ones; give the other folder"):
         cuhk03(root / "detected", "labeled")
     with pytest.raises(ValueError, match=r"detected and with labeled boxes; say which are meant: --layout cuhk03-det"):
         open_benchmark(root)
@@ -82,7 +82,7 @@ def test_missing_pictures_are_counted(tmp_path: Path) -> None:
 def test_the_raw_file_alone_is_refused_and_the_message_says_what_is_read(tmp_path: Path) -> None:
     (tmp_path / "cuhk03_release").mkdir()
     (tmp_path / "cuhk03_release" / "cuhk-03.mat").write_bytes(b"x")
-    with pytest.raises(FileNotFoundError, match=r"cuhk-03.mat is not read: take its pictures out, or get the archive"):
+    with pytest.raises(FileNotFoundError, match=r"cuhk-03.mat isn't read: take its pictures out, or get the archive"):
         open_benchmark(tmp_path)
     save_picture(tmp_path / "images_detected" / "1_001_1_01.png")
     with pytest.raises(FileNotFoundError, match=r"found no cuhk03_new_protocol_config_detected.mat; cuhk-03"):

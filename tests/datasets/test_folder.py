@@ -47,9 +47,7 @@ def test_names_can_hold_person_and_camera(tmp_path: Path, picture: Picture) -> N
 def test_cameras_for_some_pictures_only_are_refused(tmp_path: Path, picture: Picture) -> None:
     picture(tmp_path / "1" / "c1_a.jpg")
     picture(tmp_path / "1" / "a.jpg")
-    with pytest.raises(
-        ValueError, match=r"1 pictures have a camera number and 1 have none, the first of them .*a\.jpg"
-    ):
+    with pytest.raises(ValueError, match=r"1 pictures have a camera number and 1 don't, such as .*a\.jpg"):
         folder(tmp_path)
 
 
@@ -98,7 +96,7 @@ def test_a_csv_file_lists_pictures(tmp_path: Path, picture: Picture) -> None:
         (["image,person,split", "a.jpg,1,query", "a.jpg,2,gallery"], "lines 2 and 3: a.jpg has two people"),
         (["image,person", "../a.jpg,1"], "must lie in the CSV file's folder, or below it"),
         (["image,person", "x/../a.jpg,1", "a.jpg,1"], "twice"),
-        (["image,person", "a.jpg," + 140_000 * "x"], "cannot be read as a CSV file"),
+        (["image,person", "a.jpg," + 140_000 * "x"], "isn't a CSV file"),
         (["image,person,time", "a.jpg,1,noon"], "line 2: a time is seconds since 1970 or like .* got 'noon'"),
         (["image,person,time", "a.jpg,1,nan"], "line 2: a time is"),
         (["image,person", "a.jpg,-2"], "people are numbered from 0 .* has person -2"),
@@ -115,7 +113,7 @@ def test_a_csv_file_that_cannot_be_right_is_refused(
 
 def test_a_csv_file_in_another_encoding_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_bytes("image,person\na.jpg,Zoë\n".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"mine.csv cannot be read as a CSV file in UTF-8"):
+    with pytest.raises(ValueError, match=r"mine.csv isn't a CSV file in UTF-8"):
         folder(tmp_path / "mine.csv")
 
 
@@ -139,10 +137,10 @@ def test_a_label_has_the_same_number_in_every_data_set(tmp_path: Path, picture: 
 def test_pictures_of_whom_nobody_knows_are_read_where_that_is_allowed(tmp_path: Path, picture: Picture) -> None:
     for name in ("f1.jpg", "c2_f2.jpg", "7_c1_f3.jpg"):
         picture(tmp_path / "mixed" / name)
-    with pytest.raises(ValueError, match="give all of them one, or none"):
+    with pytest.raises(ValueError, match="give camera numbers to all of them or to none"):
         open_benchmark(tmp_path / "mixed", unlabelled=True)
     (tmp_path / "mixed" / "f1.jpg").unlink()
-    with pytest.raises(ValueError, match="cannot tell who is on"):
+    with pytest.raises(ValueError, match=r"can't tell who .* shows"):
         open_benchmark(tmp_path / "mixed")
     found = open_benchmark(tmp_path / "mixed", unlabelled=True)
     assert [(s.person, s.camera) for s in found.gallery] == [(7, 1), (UNKNOWN, 2)]
@@ -178,14 +176,14 @@ def test_nothing_to_read_is_said_in_one_line(tmp_path: Path, picture: Picture) -
     with pytest.raises(FileNotFoundError, match=r"expected a folder of pictures or a \.csv file"):
         folder(tmp_path / "none")
     picture(tmp_path / "portrait.jpg")
-    with pytest.raises(ValueError, match="cannot tell who is on"):
+    with pytest.raises(ValueError, match=r"can't tell who .* shows"):
         folder(tmp_path)
 
 
 def test_labels_that_are_one_number_are_refused(tmp_path: Path, picture: Picture) -> None:
     for name in ("1/a.jpg", "01/b.jpg", "2/c.jpg"):
         picture(tmp_path / name)
-    with pytest.raises(ValueError, match="the labels 01 and 1 are one number"):
+    with pytest.raises(ValueError, match="the labels 01 and 1 are the same number"):
         folder(tmp_path)
 
 

@@ -7,9 +7,8 @@ import pytest
 from conftest import make_market, save_picture
 from layouts import make_cuhk03, make_dukemtmc, make_mars, make_msmt17
 
-from dare.datasets import open_benchmark
+from dare.datasets import layout_of, open_benchmark
 from dare.datasets.folder import label_number
-from dare.datasets.layout import layout_of
 
 
 @pytest.mark.parametrize("boxes", ["detected", "labeled"])
@@ -57,7 +56,9 @@ def test_a_folder_is_the_same_however_its_path_is_written(tmp_path: Path, monkey
 def test_a_folder_above_published_data_sets_is_no_folder_of_people(tmp_path: Path) -> None:
     make_market(tmp_path / "data" / "market1501", 1, 1)
     (tmp_path / "data" / "runs").mkdir()
-    with pytest.raises(ValueError, match=r"is no data set, it holds market1501/; give .*data/market1501, or --layout"):
+    with pytest.raises(
+        ValueError, match=r"isn't a data set, it holds market1501/; give .*data/market1501, or --layout"
+    ):
         open_benchmark(tmp_path / "data")
     assert {sample.person for sample in open_benchmark(tmp_path / "data", "folder").query} == {
         label_number("market1501")
@@ -76,7 +77,7 @@ def test_msmt17_beside_other_data_sets_is_not_read_alone(tmp_path: Path) -> None
         (tmp_path / "data" / "MSMT17_V1" / folder).mkdir(parents=True)
     assert layout_of(tmp_path / "data") == "msmt17"
     make_market(tmp_path / "data" / "market1501", 1, 1)
-    with pytest.raises(ValueError, match=r"is no data set, it holds .*market1501/; give "):
+    with pytest.raises(ValueError, match=r"isn't a data set, it holds .*market1501/; give "):
         layout_of(tmp_path / "data")
 
 

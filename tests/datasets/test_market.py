@@ -83,7 +83,7 @@ def test_one_name_with_two_contents_is_refused(market_folder: Path, picture: Cal
     (market_folder / "bounding_box_test" / name).write_bytes(original)
     market1501(market_folder)  # a copy of the same picture is no conflict
     picture(market_folder / "bounding_box_test" / name, seed=99)
-    with pytest.raises(ValueError, match="two different pictures have one name"):
+    with pytest.raises(ValueError, match="two different pictures have the same name"):
         market1501(market_folder)
 
 

@@ -13,16 +13,17 @@ from dare.evaluation.embedding import clips, embed
 from dare.images.reading import Preparation, UnreadableImageError, prepare, read_resized, ten_crops
 from dare.models import count_macs
 from dare.models.checkpoints import Architecture, Checkpoint
-from dare.runners.eager import EagerRunner
-from dare.runners.runner import Runner, open_runner
+from dare.runners.eager import open_eager
+from dare.runners.opening import open_runner
+from dare.runners.runner import Runner
 
 
 @pytest.fixture(scope="module")
-def runner() -> EagerRunner:
+def runner() -> Runner:
     torch.manual_seed(0)
     architecture = Architecture("slim", embedding_dim=16, hidden_dim=16)
     model = architecture.build().eval()
-    return EagerRunner(Checkpoint(model, architecture, Preparation(48, 24), count_macs(model, 48, 24), digest="d" * 64))
+    return open_eager(Checkpoint(model, architecture, Preparation(48, 24), count_macs(model, 48, 24), digest="d" * 64))
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def benchmark(market_folder: Path) -> Benchmark:
     return market1501(market_folder)
 
 
-def test_every_picture_gets_the_vector_it_has_alone(runner: EagerRunner, benchmark: Benchmark) -> None:
+def test_every_picture_gets_the_vector_it_has_alone(runner: Runner, benchmark: Benchmark) -> None:
     found = embed(runner, benchmark.gallery, root=benchmark.root, batch_size=3)
     assert found.ids == benchmark.identify(benchmark.gallery)
     assert found.model == "d" * 64
@@ -44,7 +45,7 @@ def test_every_picture_gets_the_vector_it_has_alone(runner: EagerRunner, benchma
             np.testing.assert_allclose(vectors[row], expected[0], atol=1e-5)
 
 
-def test_the_eager_runner_is_a_runner_and_its_exits_are_lazy(runner: EagerRunner) -> None:
+def test_the_eager_runner_is_a_runner_and_its_exits_are_lazy(runner: Runner) -> None:
     assert isinstance(runner, Runner)
     images = np.random.default_rng(0).normal(size=(2, 3, 48, 24)).astype(np.float32)
     stages, fused = runner.embed(images)
@@ -68,7 +69,7 @@ def test_runners_are_opened_by_name() -> None:
         open_runner(network, precision="int8")
 
 
-def test_ten_crops_give_the_mean_vector(runner: EagerRunner, benchmark: Benchmark) -> None:
+def test_ten_crops_give_the_mean_vector(runner: Runner, benchmark: Benchmark) -> None:
     found = embed(runner, benchmark.query[:2], crops=10)
     picture = read_resized(benchmark.query[1].images[0], 54, 27)
     crops = ten_crops(picture[None], 48, 24)
@@ -79,7 +80,7 @@ def test_ten_crops_give_the_mean_vector(runner: EagerRunner, benchmark: Benchmar
         embed(runner, benchmark.query, crops=5)
 
 
-def test_a_tracklet_is_the_mean_of_its_images(runner: EagerRunner, tmp_path: Path) -> None:
+def test_a_tracklet_is_the_mean_of_its_images(runner: Runner, tmp_path: Path) -> None:
     paths = [save_picture(tmp_path / f"{number}.jpg", number) for number in range(5)]
     stills = embed(runner, [Sample((path,), 1, 1) for path in paths])
     pooled = embed(runner, [Sample(tuple(paths[:2]), 1, 1), Sample(tuple(paths[2:]), 2, 1)])
@@ -88,7 +89,7 @@ def test_a_tracklet_is_the_mean_of_its_images(runner: EagerRunner, tmp_path: Pat
     assert pooled.pooling == "mean"
 
 
-def test_a_tracklet_may_be_the_greatest_values_of_its_images(runner: EagerRunner, tmp_path: Path) -> None:
+def test_a_tracklet_may_be_the_greatest_values_of_its_images(runner: Runner, tmp_path: Path) -> None:
     paths = [save_picture(tmp_path / f"{number}.jpg", number) for number in range(5)]
     stills = embed(runner, [Sample((path,), 1, 1) for path in paths])
     pooled = embed(runner, [Sample(tuple(paths[:2]), 1, 1), Sample(tuple(paths[2:]), 2, 1)], pooling="max")
@@ -101,7 +102,7 @@ def test_a_tracklet_may_be_the_greatest_values_of_its_images(runner: EagerRunner
 
 
 def test_tracklets_are_never_cut_into_parts_and_parts_know_how_they_were_pooled(
-    runner: EagerRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = [save_picture(tmp_path / f"{number}.jpg", number) for number in range(9)]
     samples = [Sample(tuple(paths[start:stop]), 1, 1) for start, stop in ((0, 3), (3, 4), (4, 5), (5, 9))]
@@ -122,21 +123,21 @@ def test_tracklets_are_never_cut_into_parts_and_parts_know_how_they_were_pooled(
 
 
 def test_an_interrupted_call_goes_on_where_it_stopped(
-    runner: EagerRunner, benchmark: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runner: Runner, benchmark: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dare.evaluation.embedding, "CHUNK", 2)
     whole = embed(runner, benchmark.query)
     calls = 0
-    run = EagerRunner.embed
+    run = Runner.embed
 
-    def failing(self: EagerRunner, images: np.ndarray) -> object:
+    def failing(self: Runner, images: np.ndarray) -> object:
         nonlocal calls
         calls += 1
         if calls == 3:
             raise KeyboardInterrupt
         return run(self, images)
 
-    monkeypatch.setattr(EagerRunner, "embed", failing)
+    monkeypatch.setattr(Runner, "embed", failing)
     with pytest.raises(KeyboardInterrupt):
         embed(runner, benchmark.query, resume=tmp_path / "parts")
     resumed = embed(runner, benchmark.query, resume=tmp_path / "parts")
@@ -150,10 +151,10 @@ def test_an_interrupted_call_goes_on_where_it_stopped(
 
 
 def test_chunks_of_another_precision_or_network_are_not_taken(
-    runner: EagerRunner, benchmark: Benchmark, tmp_path: Path
+    runner: Runner, benchmark: Benchmark, tmp_path: Path
 ) -> None:
     embed(runner, benchmark.query, resume=tmp_path / "parts")
-    halved = EagerRunner(Architecture("slim", embedding_dim=16, hidden_dim=16).build())
+    halved = open_eager(Architecture("slim", embedding_dim=16, hidden_dim=16).build())
     with pytest.raises(ValueError, match="resume= needs a network with a digest"):
         embed(halved, benchmark.query, resume=tmp_path / "parts")
     halved.digest, halved.preparation, halved.precision = runner.digest, runner.preparation, "bf16"
@@ -168,14 +169,14 @@ def test_vectors_that_are_not_finite_are_refused_and_not_kept(
     architecture = Architecture("slim", embedding_dim=16, hidden_dim=16)
     model = architecture.build().eval()
     torch.nn.init.constant_(model.steps[-1].head[-1].bias, value)  # so only of the last stage, and of the fusion
-    runner = EagerRunner(Checkpoint(model, architecture, Preparation(48, 24), count_macs(model, 48, 24), digest="d"))
+    runner = open_eager(Checkpoint(model, architecture, Preparation(48, 24), count_macs(model, 48, 24), digest="d"))
     first = benchmark.query[0].images[0]
     with pytest.raises(ValueError, match=rf"makes NaN or infinity of {first} \(6 of 6 vectors\), .*; take a check"):
         embed(runner, benchmark.query, resume=tmp_path / "parts")
     assert not (tmp_path / "parts").exists()
 
 
-def test_unreadable_pictures_are_refused_or_reported(runner: EagerRunner, benchmark: Benchmark) -> None:
+def test_unreadable_pictures_are_refused_or_reported(runner: Runner, benchmark: Benchmark) -> None:
     bad = benchmark.query[2].images[0]
     bad.write_bytes(b"")
     with pytest.raises(UnreadableImageError, match=f"{bad.name}: empty file.*--skip-unreadable"):
@@ -187,30 +188,30 @@ def test_unreadable_pictures_are_refused_or_reported(runner: EagerRunner, benchm
     assert len(found) == 5
 
 
-def test_two_pictures_of_one_name_need_a_root(runner: EagerRunner, tmp_path: Path) -> None:
+def test_two_pictures_of_one_name_need_a_root(runner: Runner, tmp_path: Path) -> None:
     samples = [Sample((save_picture(tmp_path / who / "1.jpg"),), 1, 1) for who in ("ada", "bob")]
     with pytest.raises(ValueError, match=r"two pictures have one id, 1\.jpg: .*ada.* and .*bob"):
         embed(runner, samples)
     assert embed(runner, samples, root=tmp_path).ids == ("ada/1.jpg", "bob/1.jpg")
 
 
-def test_no_samples_are_an_error(runner: EagerRunner) -> None:
+def test_no_samples_are_an_error(runner: Runner) -> None:
     with pytest.raises(ValueError, match="nothing to embed"):
         embed(runner, [])
 
 
-def test_batches_need_a_picture(runner: EagerRunner, benchmark: Benchmark) -> None:
+def test_batches_need_a_picture(runner: Runner, benchmark: Benchmark) -> None:
     for size in (0, -1):
         with pytest.raises(ValueError, match="batch_size must be at least 1"):
             embed(runner, benchmark.query, batch_size=size)
 
 
-def test_a_sample_that_is_listed_twice_is_embedded_once(runner: EagerRunner, benchmark: Benchmark) -> None:
+def test_a_sample_that_is_listed_twice_is_embedded_once(runner: Runner, benchmark: Benchmark) -> None:
     found = embed(runner, [*benchmark.query, *benchmark.query], root=benchmark.root)
     assert found.ids == benchmark.identify(benchmark.query)
 
 
-def test_views_of_arrays_and_empty_batches_are_run_too(runner: EagerRunner) -> None:
+def test_views_of_arrays_and_empty_batches_are_run_too(runner: Runner) -> None:
     images = np.random.default_rng(0).normal(size=(2, 3, 48, 24)).astype(np.float32)
     mirrored = images[..., ::-1]
     for found, expected in zip(runner.exits(mirrored), runner.exits(mirrored.copy()), strict=True):

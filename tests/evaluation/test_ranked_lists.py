@@ -9,7 +9,7 @@ from experiments.streams import drawn_evaluation
 from dare.datasets.sample import JUNK
 from dare.evaluation.evaluate import evaluate
 from dare.evaluation.ranked_lists import nearest, vectors_of
-from dare.retrieval.space import Space
+from dare.retrieval.distances import Space
 
 
 @pytest.mark.parametrize("space", ["own", "shared"])

@@ -9,8 +9,8 @@ from dare.datasets.sample import Benchmark, Sample
 from dare.evaluation.evaluate import Evaluation, evaluate
 from dare.experiments.accuracy import Outcomes
 from dare.experiments.query_stream import QueryStream
+from dare.retrieval.distances import Space
 from dare.retrieval.embeddings import Embeddings
-from dare.retrieval.space import Space
 
 COSTS = ExitCosts((10, 25, 40, 60), "made up")
 TIMES = ExitTimes(

@@ -5,7 +5,7 @@ import pytest
 from experiments.streams import drawn_stream
 
 from dare.experiments.accuracy import MEASURES, Bootstrap, Outcomes
-from dare.retrieval.scores import Scores
+from dare.retrieval.scoring import Scores
 
 
 def test_queries_without_a_match_are_in_no_mean() -> None:

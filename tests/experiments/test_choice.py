@@ -7,8 +7,7 @@ import pytest
 from experiments.streams import COSTS, drawn_stream
 
 from dare.anytime.costs import ExitCosts
-from dare.anytime.policies import Thresholds
-from dare.anytime.stream import replay
+from dare.anytime.policies import Thresholds, replay
 from dare.experiments.choice import candidate_shares, choose_exits
 
 FINE = ExitCosts((10, 20, 30), "made up")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from experiments.streams import drawn_evaluation, drawn_stream
 
-from dare.anytime.nearest import nearest_two
+from dare.anytime.confidence import nearest_two
 from dare.experiments.figure8 import figure8, write_figure8
 from dare.experiments.query_stream import query_stream
 

@@ -16,7 +16,7 @@ from conftest import TINY, make_market
 import dare.experiments.workplace as place
 import dare.training.train as trainer
 from dare.anytime.costs import ExitCosts
-from dare.datasets.layout import SYNTHETIC_RECIPE
+from dare.datasets import SYNTHETIC_RECIPE
 from dare.experiments.recipe import Recipe, RecipeError, load_recipe
 from dare.experiments.reproduction import FolderBusyError, Output, reproduce
 from dare.experiments.settings import check_settings
@@ -26,8 +26,8 @@ from dare.experiments.trainings import Means, NotMeasuredError, StoppedError
 from dare.experiments.workplace import Workplace
 from dare.models.checkpoints import load_checkpoint, save_checkpoint
 from dare.retrieval.embeddings import Embeddings
-from dare.runners.eager import EagerRunner
-from dare.training.alarm import TrainingStoppedError
+from dare.runners.eager import open_eager
+from dare.training.monitor import TrainingStoppedError
 from dare.training.state import STATE_FILE
 
 pytestmark = pytest.mark.heavy
@@ -73,7 +73,7 @@ class Work:
         return load_recipe(path)
 
     def means(self, **more: Any) -> Means:
-        return Means(**{"open": lambda path: EagerRunner(load_checkpoint(path)), **self.options, **more})
+        return Means(**{"open": lambda path: open_eager(load_checkpoint(path)), **self.options, **more})
 
     def workplace(self, **more: Any) -> Workplace:
         return Workplace(self.recipe, self.folder / "out", self.means(**more))
@@ -328,7 +328,7 @@ def test_vectors_must_be_of_the_network_that_is_named_with_them(work: Work, mode
     work.text = instead_of_training(both)
     ids = np.array(["query/a.jpg"])
     np.savez(work.folder / "kept.npz", vectors=np.zeros((1, 3), np.float32), ids=ids)
-    assert "holds vectors of model unknown, and" in cells(work.workplace())["DaRe(R)", "Market"].notes[0]
+    assert "holds vectors of model unknown, this is model" in cells(work.workplace())["DaRe(R)", "Market"].notes[0]
 
 
 def test_generated_pictures_come_into_the_training_or_leave_it_empty(work: Work, picture: Callable[..., Path]) -> None:
@@ -551,7 +551,7 @@ def test_a_drawn_data_set_is_drawn_once_and_not_mistaken_for_another(work: Work)
 
 def test_the_command_line_of_tests_and_these_settings_are_the_same_network() -> None:
     """So that a checkpoint of the one is a run of the other."""
-    for word in ("--height=32", "--width=16", "--embedding-dim=8", "--hidden-dim=8", "--people=3", "--images=2"):
-        assert word in TINY
-        name, _, value = word.removeprefix("--").replace("-", "_").partition("=")
+    for setting in ("height=32", "width=16", "embedding_dim=8", "hidden_dim=8", "people=3", "images=2"):
+        assert {f"--{setting}", f"--set={setting}"} & {*TINY}
+        name, _, value = setting.partition("=")
         assert f"{name} = {value}" in SMALL

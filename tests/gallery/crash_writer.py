@@ -1,6 +1,7 @@
 """Changes a gallery until it is killed, says after each change that it is done; and what there must be afterwards.
 
     python tests/gallery/crash_writer.py GALLERY FIRST FORGET_EVERY
+    python tests/gallery/crash_writer.py --kills 200    # starts and kills such writers, and checks everything each time
 
 The changes are numbered, and a number tells all about one: whoever knows the last one that was done knows what the
 gallery holds.
@@ -11,17 +12,20 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 
 from dare.gallery.entry import Entry
-from dare.gallery.store import Gallery, create_gallery, open_gallery
+from dare.gallery.opening import create_gallery, open_gallery
+from dare.gallery.store import Gallery
 
 DIMENSIONS = (16, 8)
 BATCH, PEOPLE = 40, 12
 SECONDS_AFTER = 0.05
+KILLS_PER_GALLERY, FORGET_EVERY = 20, (11, 3)
 
 State = dict[str, tuple[Entry, tuple[bytes, ...]]]
 
@@ -111,7 +115,29 @@ def holds(gallery: Gallery, state: State) -> bool:
     )
 
 
+def kill_often(folder: Path, kills: int) -> None:
+    changes = entries = first = 0
+    state: State = {}
+    for number in range(kills):
+        forget_every = FORGET_EVERY[number // KILLS_PER_GALLERY % len(FORGET_EVERY)]
+        path = folder / f"{number // KILLS_PER_GALLERY}"
+        if number % KILLS_PER_GALLERY == 0:
+            create(path)
+            state, first = {}, 0
+        done = kill_writer(path, first, forget_every, seed=number)
+        before, (state, first) = first, state_after(path, state, first, done, forget_every)
+        changes += first - before
+        entries += len(state)
+        if (number + 1) % 10 == 0:
+            print(f"{number + 1} kills, {changes} changes, {entries} entries compared", flush=True)
+    print(f"{kills} kills: nothing lost, nothing torn, nothing twice, nothing came back")
+
+
 def main() -> None:
+    if sys.argv[1] == "--kills":
+        with tempfile.TemporaryDirectory() as folder:
+            kill_often(Path(folder), int(sys.argv[2]))
+        return
     gallery = open_gallery(sys.argv[1])
     first, forget_every = int(sys.argv[2]), int(sys.argv[3])
     for number in itertools.count(first):

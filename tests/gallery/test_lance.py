@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -15,17 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from gallery import crash_writer
 
+from dare.files import FolderLock
 from dare.gallery import folder
 from dare.gallery import rows as rows_module
-from dare.gallery import writer as writer_module
+from dare.gallery import table as table_module
 from dare.gallery.entry import Entry
-from dare.gallery.errors import GalleryChangedError, GalleryError, GalleryLockedError, UnknownGalleryError
 from dare.gallery.lance import LanceGallery
-from dare.gallery.store import create_gallery, open_gallery
-from dare.locks import FolderLock
+from dare.gallery.opening import create_gallery, open_gallery
+from dare.gallery.store import GalleryChangedError, GalleryError, GalleryLockedError, UnknownGalleryError
 
 MODEL = "a" * 64
 DIMENSIONS = (32, 16)
@@ -108,19 +110,19 @@ def test_the_gallery_of_a_network_with_one_space_says_so_and_is_smaller(tmp_path
     assert own.keys() == {"format", "model", "dimensions", "model_path", "names", "table"}
     assert own["format"] == 1
     assert (shared["format"], shared["space"]) == (2, "shared")
-    columns = folder.connect(tmp_path / "shared").open_table(shared["table"]).schema.names
+    columns = table_module.connect(tmp_path / "shared").open_table(shared["table"]).schema.names
     assert [name for name in columns if name.startswith("exit")] == ["exit_3"]
 
 
 def test_nothing_of_lancedb_is_loaded_before_a_gallery_is_opened() -> None:
-    code = "import sys, dare, dare.gallery.store; assert 'lancedb' not in sys.modules"
+    code = "import sys, dare, dare.gallery.opening; assert 'lancedb' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_only_one_writes_and_the_lock_ends_with_its_holder(path: Path, reader: LanceGallery) -> None:
     vector = vectors(1)
     code = (
-        "import sys; from dare.gallery.store import Entry, open_gallery; import numpy as np\n"
+        "import sys; from dare import Entry, open_gallery; import numpy as np\n"
         "gallery = open_gallery(sys.argv[1])\n"
         f"for line in sys.stdin:\n  gallery.add([np.ones((1, d)) for d in {DIMENSIONS}], [Entry(line)])\n"
         "  print('added', flush=True)"
@@ -258,10 +260,10 @@ def test_a_reader_whose_files_are_deleted_while_it_reads_answers_from_what_is_le
         reader.vectors(0)
     else:
         reader.close()
-    stale = [folder.read_content(path)]
+    stale = [folder.read(path)]
     assert writer.forget(people=[0]) == 2
-    read = folder.read_content
-    monkeypatch.setattr(folder, "read_content", lambda path: stale.pop() if stale else read(path))
+    read = folder.read
+    monkeypatch.setattr(folder, "read", lambda path: stale.pop() if stale else read(path))
     np.testing.assert_array_equal(reader.vectors(0), rows[0][[1, 2, 3, 4, 5, 6, 8]])
     assert not stale
 
@@ -303,8 +305,8 @@ def test_what_a_killed_one_left_is_swept_by_the_next_writer_not_by_readers(path:
 def test_many_small_changes_are_joined_and_readers_stay_right(
     path: Path, writer: LanceGallery, reader: LanceGallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer_module, "MANY_COMMITS", 8)
-    monkeypatch.setattr(writer_module, "KEPT_FOR", timedelta(0))  # worse for readers than it ever is
+    monkeypatch.setattr(table_module, "MANY_COMMITS", 8)
+    monkeypatch.setattr(table_module, "KEPT_FOR", timedelta(0))  # worse for readers than it ever is
     rows = vectors(40)
     for number in range(40):
         writer.add([part[number : number + 1] for part in rows], entries(1, number))
@@ -377,22 +379,30 @@ def test_a_gallery_that_is_not_there_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda text: "", "is damaged"),
-        (lambda text: text[:40], "is damaged"),
-        (lambda text: "[]", "is damaged"),
-        (lambda text: '{"format": 1}', "is damaged: 'dimensions' is missing"),
-        (lambda text: text.replace('"format": 1', '"format": "1"'), "expected a format number"),
+        (lambda text: "", "gallery.json isn't valid JSON"),
+        (lambda text: text[:40], "gallery.json isn't valid JSON"),
+        (lambda text: "[]", "gallery.json: expected an object"),
+        (lambda text: "[" * 100_000, "gallery.json isn't valid JSON"),
+        (lambda text: '{"format": 1}', "expected model, which is missing; add it"),
+        (lambda text: text.replace('"format": 1', '"format": "1"'), "format: expected a valid integer, got '1'"),
         (lambda text: text.replace('"format": 1', '"format": 3'), "has format 3.*up to 2; update dare"),
-        (lambda text: text.replace('"format": 1', '"format": 0'), "expected a format number"),
-        (lambda text: json.dumps(json.loads(text) | {"space": "both"}), "own or shared, got 'both'"),
+        (lambda text: text.replace('"format": 1', '"format": 3, "new": 1'), "has format 3.*up to 2; update dare"),
+        (lambda text: text.replace('"format": 1', '"format": 0'), "format: expected greater than or equal to 1, got 0"),
+        (lambda text: text.replace('"format": 1', '"format": 1, "new": 1'), "new is unknown; leave it out"),
+        (
+            lambda text: json.dumps(json.loads(text) | {"space": "both"}),
+            "space: expected 'own' or 'shared', got 'both'",
+        ),
         (lambda text: json.dumps(json.loads(text) | {"space": "shared"}), "only if their vectors have one size"),
-        (lambda text: text.replace('"format": 1', '"format": -1'), "expected a format number"),
-        (lambda text: json.dumps(json.loads(text) | {"names": "ab"}), "expected lists, got names"),
-        (lambda text: json.dumps(json.loads(text) | {"model_path": "run"}), "expected lists, got model_path"),
-        (lambda text: json.dumps(json.loads(text) | {"names": ["early", 2]}), "names to be text"),
-        (lambda text: "[" * 100_000, "is damaged"),
+        (lambda text: json.dumps(json.loads(text) | {"names": "ab"}), "names: expected a valid array, got 'ab'"),
+        (lambda text: json.dumps(json.loads(text) | {"model_path": "run"}), "model_path: expected a valid array"),
+        (
+            lambda text: json.dumps(json.loads(text) | {"names": ["early", 2]}),
+            "names.1: expected a valid string, got 2",
+        ),
         (lambda text: text.replace("32", "31"), "has other columns"),
-        (lambda text: text.replace("32", "0"), "positive number of dimensions"),
+        (lambda text: text.replace("32", "0"), "dimensions.0: expected greater than 0, got 0"),
+        (lambda text: text.replace("32", "1" + "0" * 400), "dimensions.0: expected"),
         (lambda text: text.replace('"late"', '"late", "latest"'), "a name for each"),
         (lambda text: text.replace("entries-1-", "../entries-1-"), "expected a table called like"),
         (lambda text: text.replace("entries-1-", "entries-2-"), r"lacks its table entries-2-\w+.lance"),
@@ -577,6 +587,29 @@ def test_a_manifest_cut_anywhere_is_told_as_a_damaged_gallery(path: Path, writer
         manifest.write_bytes(whole[:length])
         with pytest.raises(GalleryError):
             LanceGallery(path).vectors(0)
+
+
+def test_lancedb_words_its_errors_as_they_are_read(tmp_path: Path, no_room: Callable[[int], None]) -> None:
+    """It gives only text: `plain_errors` finds the system's error number in it, the reason, and panics by name."""
+    rows = pa.table({"number": np.arange(50_000)})
+    table = table_module.connect(tmp_path).create_table("t", rows)
+    no_room(30_000)
+    with pytest.raises(RuntimeError, match=r"^lance error: LanceError\(IO\): File too large \(os error 27\), /"):
+        table.add(rows)
+    no_room(0)
+    manifest = min((tmp_path / "t.lance" / "_versions").iterdir())
+    whole, raised = manifest.read_bytes(), {}
+    for length in range(0, len(whole), 7):
+        manifest.write_bytes(whole[:length])
+        with pytest.raises(BaseException) as failure:  # noqa: PT011 - a panic may be any
+            table_module.connect(tmp_path).open_table("t")
+        raised[type(failure.value).__name__] = str(failure.value)
+    assert raised.keys() == {"RuntimeError", "RustPanic"}
+    assert re.match(r"lance error: LanceError\(IO\): [^/]+, /", raised["RuntimeError"])
+    manifest.write_bytes(whole)
+    next((tmp_path / "t.lance" / "data").iterdir()).unlink()
+    with pytest.raises(RuntimeError, match=r"^lance error: Not found: .*, /"):
+        table_module.connect(tmp_path).open_table("t").to_arrow()
 
 
 def test_zeros_are_not_taken_for_a_vector(path: Path, writer: LanceGallery) -> None:

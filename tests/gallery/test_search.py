@@ -9,15 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dare.gallery.checks import LONGEST_SQUARE
-from dare.gallery.columns import Columns
+from dare.gallery.copies import Copies, Vectors, centre_of, copy_queries, copy_rows, padded
 from dare.gallery.dots import dots
-from dare.gallery.entry import Entry, Where
-from dare.gallery.exact import search_rows
+from dare.gallery.entry import Columns, Entry, Where
 from dare.gallery.memory import MemoryGallery
-from dare.gallery.quantised import Copies, centre_of, copy_queries, copy_rows, padded
-from dare.gallery.scan import EVERYBODY, Nearest, nearest_rows
-from dare.gallery.vectors import Vectors
+from dare.gallery.search import EVERYBODY, Nearest, nearest_rows, search_rows
+from dare.gallery.store import LONGEST_SQUARE
 
 
 def clustered(random: np.random.Generator, count: int, size: int) -> np.ndarray:
@@ -67,8 +64,7 @@ def search(rows: np.ndarray, queries: np.ndarray, k: int, masks: np.ndarray | No
     masks = np.zeros((0, len(rows)), np.bool_) if masks is None else masks
     numbers = np.full(len(queries), EVERYBODY)
     numbers[: len(masks)] = np.arange(len(masks))
-    coarse = copy_queries(queries, matrix.centre)
-    return nearest_rows(queries, matrix.rows, matrix.copies, coarse, masks, numbers, k)
+    return nearest_rows(queries, matrix, masks, numbers, min(k, len(rows)))
 
 
 def check(rows: np.ndarray, queries: np.ndarray, k: int, masks: np.ndarray | None = None) -> None:
@@ -176,7 +172,7 @@ def test_copies_keep_up_with_rows_that_come_and_go() -> None:
 def test_many_equal_rows_need_no_more_memory_than_the_answer() -> None:
     vectors = Vectors(32)
     vectors.append(np.ones((60_000, 32), np.float32))
-    matrix, columns, query = vectors.matrix(), Columns([Entry("a")] * 60_000), np.full((1, 32), 2, np.float32)
+    matrix, columns, query = vectors.matrix(), Columns.of([Entry("a")] * 60_000), np.full((1, 32), 2, np.float32)
     tracemalloc.start()
     hits = search_rows(query, matrix, columns, lambda places: [str(place) for place in places], 5, None)
     peak = tracemalloc.get_traced_memory()[1]

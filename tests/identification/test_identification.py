@@ -33,13 +33,13 @@ from dare import (
     open_runner,
     replay,
 )
-from dare.anytime.nearest import Allowed, nearest_two
-from dare.gallery.errors import MismatchError
+from dare.anytime.confidence import Allowed, nearest_two
+from dare.gallery.store import MismatchError
 from dare.identification.answer import DeadlineTooShortError
 from dare.images.reading import UnreadableImageError
 from dare.models.checkpoints import Architecture, Checkpoint, save_checkpoint
-from dare.models.macs import count_macs
-from dare.retrieval.space import Space
+from dare.models.dare import count_macs
+from dare.retrieval.distances import Space
 from dare.runners.runner import Runner, Walk
 
 QUERIES, GALLERY = 30, 40
@@ -239,7 +239,7 @@ def test_a_deadline_that_is_no_time_is_refused(
 
 def test_a_gallery_of_another_model_is_refused(runner: Runner, pictures: list[Path]) -> None:
     other = MemoryGallery("f" * 64, (8, 8, 8, 8))
-    with pytest.raises(MismatchError, match="model ffffffffffff, the runner is model"):
+    with pytest.raises(MismatchError, match="model ffffffffffff, this is model"):
         identify(pictures[0], runner, other)
     with pytest.raises(MismatchError, match="a space that is own, the gallery was made for one that is shared"):
         identify(pictures[0], runner, MemoryGallery(runner.digest, (8,) * 4, "shared"))

@@ -12,8 +12,7 @@ from dare.images.reading import Preparation, UnreadableImageError, prepare, read
 from dare.models import DaRe, count_macs
 from dare.models.activation_maps import activation_maps, maps_of_picture
 from dare.models.checkpoints import Architecture, Checkpoint
-from dare.models.stage import GlobalAveragePool, Stage
-from dare.models.timm import MapPool
+from dare.models.stage import GlobalAveragePool, MapPool, Stage
 
 
 class UpperHalf(nn.Module):

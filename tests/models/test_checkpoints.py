@@ -91,7 +91,7 @@ def test_a_checkpoint_says_whether_its_exits_share_a_space_and_an_old_one_has_sp
     assert load_checkpoint(saved).space == "shared"
     tensors, info, _ = read_tensors(saved, "model")
     write_tensors(saved, tensors, info | {"space": "both"})
-    with pytest.raises(CheckpointError, match="the space of vectors is own or shared, got 'both'"):
+    with pytest.raises(CheckpointError, match="space: expected 'own' or 'shared', got 'both'"):
         load_checkpoint(saved)
     del info["space"]
     write_tensors(saved, tensors, info)
@@ -151,7 +151,7 @@ def test_a_file_that_lacks_a_part_is_refused(saved: Path) -> None:
     tensors, info, _ = read_tensors(saved, "model")
     for part in ("architecture", "preparation", "costs", "training"):
         write_tensors(saved, tensors, {name: value for name, value in info.items() if name != part})
-        with pytest.raises(CheckpointError, match="does not describe a network this version can build"):
+        with pytest.raises(CheckpointError, match=f"expected {part}, which is missing"):
             load_checkpoint(saved)
     header = b"[" * 200_000
     saved.write_bytes(struct.pack("<Q", len(header)) + header)
@@ -174,24 +174,27 @@ def test_a_newer_format_asks_for_an_upgrade(saved: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "change"),
+    ("part", "change", "reason"),
     [
-        ("architecture", {"backbone": "resnet18"}),
-        ("architecture", {"backbone": "from the future"}),
-        ("architecture", {"embedding_dim": 9}),
-        ("architecture", {"attention": True}),
-        ("architecture", {"network": "from the future"}),
-        ("architecture", {"network": "ide"}),
-        ("preparation", {"height": 0}),
-        ("preparation", {"height": 32.5}),
-        ("preparation", {"mean": [0.5]}),
-        ("costs", {"macs": [2, 1]}),
+        ("architecture", {"backbone": "resnet18"}, "holds the weights of another network"),
+        ("architecture", {"backbone": "from the future"}, "unknown backbone"),
+        ("architecture", {"embedding_dim": 9}, "of shape"),
+        ("architecture", {"embedding_dim": "8"}, "architecture.embedding_dim: expected a valid integer, got '8'"),
+        ("architecture", {"hidden_dim": 10**400}, "architecture.hidden_dim: expected less than or equal to 65536"),
+        ("architecture", {"attention": True}, "architecture.attention is unknown"),
+        ("architecture", {"network": "from the future"}, "unknown network"),
+        ("architecture", {"network": "ide"}, "ide has one exit"),
+        ("preparation", {"height": 0}, "at least 16 pixels"),
+        ("preparation", {"height": 32.5}, "preparation.height: expected a valid integer"),
+        ("preparation", {"mean": [0.5]}, "preparation.mean"),
+        ("preparation", {"std": [float("nan"), 1, 1]}, "preparation.std.0: expected a finite number"),
+        ("costs", {"macs": [2, 1]}, "exit costs must increase"),
     ],
 )
-def test_weights_of_another_network_are_refused(saved: Path, part: str, change: dict[str, object]) -> None:
+def test_a_header_of_another_network_is_refused(saved: Path, part: str, change: dict[str, object], reason: str) -> None:
     tensors, info, _ = read_tensors(saved, "model")
     write_tensors(saved, tensors, {**info, part: {**info[part], **change}})
-    with pytest.raises(CheckpointError, match="does not describe a network this version can build"):
+    with pytest.raises(CheckpointError, match=reason):
         load_checkpoint(saved)
 
 

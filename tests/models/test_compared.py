@@ -8,15 +8,10 @@ from torch import nn
 
 from dare.exporting.writing import export
 from dare.models import BACKBONES, count_macs
-from dare.models.baselines import BASELINES
-from dare.models.baselines.ide import ide
-from dare.models.baselines.mscan import box_loss, misplaced, mscan
-from dare.models.baselines.pan import PACE, pan
-from dare.models.baselines.sampling import sample_region
-from dare.models.baselines.st_rnn import STATE, SWEPT, SpatialSweeps, Sweep, TemporalAttention, st_rnn
-from dare.models.baselines.svdnet import decorrelated, restrain, svdnet
-from dare.models.baselines.trinet import trinet
+from dare.models.aligned import PACE, box_loss, misplaced, mscan, pan, sample_region
+from dare.models.baselines import BASELINES, decorrelated, ide, restrain, svdnet, trinet
 from dare.models.checkpoints import Architecture
+from dare.models.st_rnn import STATE, SWEPT, SpatialSweeps, Sweep, TemporalAttention, st_rnn
 from dare.models.stage import WindowMaxPool, map_channels
 
 FIGURE_6 = [

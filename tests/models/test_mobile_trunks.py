@@ -12,12 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v2
 
-from dare.models import BACKBONES, DaRe, count_macs
-from dare.models import lite as lite_file
+from dare.models import BACKBONES, DaRe, count_macs, mobile
 from dare.models.backbones import build_backbone
 from dare.models.stage import StripePool, map_channels
 from dare.models.weights import under_own_names
-from dare.training.config import PRESETS, configure
+from dare.training.presets import PRESETS, configure
 
 IMAGES = torch.randn(2, 3, 96, 64, generator=torch.Generator().manual_seed(1))
 
@@ -116,7 +115,7 @@ def test_files_with_the_names_that_trackers_ship_are_read(tmp_path: Path) -> Non
 
 def package(monkeypatch: pytest.MonkeyPatch, folder: Path, *names: str) -> None:
     files = [SimpleNamespace(suffix=Path(name).suffix, locate=lambda name=name: folder / name) for name in names]
-    monkeypatch.setattr(lite_file, "distribution", lambda _: SimpleNamespace(files=files))
+    monkeypatch.setattr(mobile, "distribution", lambda _: SimpleNamespace(files=files))
 
 
 def renamed(network: nn.Module) -> dict[str, Tensor]:
@@ -145,8 +144,8 @@ def test_packages_that_are_missing_or_other_than_expected_are_told(
     def missing(name: str) -> None:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(lite_file, "distribution", missing)
-    with pytest.raises(ConnectionError, match=r"lite1-pytorch-model, which is not installed.*reid\[imagenet\]"):
+    monkeypatch.setattr(mobile, "distribution", missing)
+    with pytest.raises(ConnectionError, match=r"lite1-pytorch-model, which isn't installed.*reid\[imagenet\]"):
         build_backbone("lite1", "imagenet")
     package(monkeypatch, tmp_path, "__init__.py")
     with pytest.raises(ConnectionError, match=r"expected one \.pth file in the package .*lite0.*, found 0"):

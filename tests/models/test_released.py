@@ -24,7 +24,7 @@ from torchvision.models import resnet18
 from dare import load_released
 from dare.images.reading import Preparation
 from dare.models.checkpoints import CheckpointError
-from dare.models.macs import count_macs
+from dare.models.dare import count_macs
 from dare.models.released import released_checkpoint
 
 HEADS = {"resnet50": (1204, 128), "densenet201": (1024, 96)}

@@ -6,10 +6,8 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from dare.pages.axes import Axes, ticks
-from dare.pages.curves import accuracy_over_cost, match_curves
-from dare.pages.histogram import pair_histogram
-from dare.pages.scatter import embedding_map, names, sample
+from dare.pages.charts import Axes, accuracy_over_cost, match_curves, pair_histogram, ticks
+from dare.pages.embedding_map import embedding_map, names, sample
 
 EDGES = np.linspace(0, 4, 5)
 

@@ -93,7 +93,7 @@ def test_every_exit_has_its_curve_its_distances_and_its_map(tmp_path: Path) -> N
     evaluation = drawn_evaluation(people=40)
     write_report(tmp_path / "r.html", evaluation, embedding_maps=True, false_match_rate=0.01)
     labels = [drawing.get("aria-label") or "" for drawing in Page((tmp_path / "r.html").read_text()).all("svg")]
-    (curves,) = (label for label in labels if label.startswith("Percent of the queries with a right answer"))
+    (curves,) = (label for label in labels if label.startswith("Percent of queries with a correct match"))
     for result, q, g in zip(evaluation.exits, evaluation.query.exits(), evaluation.gallery.exits(), strict=True):
         assert f"{result.name}: {100 * result.scores.cmc(1):.1f} at rank 1" in curves
         (distances,) = (label for label in labels if label.startswith(f"Distances at {result.name}: "))

@@ -216,7 +216,7 @@ def test_what_is_no_mat_file_is_refused(benchmark: Benchmark, folder: Path) -> N
     for damaged in (b"", b"hello", b"\x89HDF\r\n\x1a\n" + bytes(200), content[:200], content[:-40]):
         file.write_bytes(damaged)
         with pytest.raises(
-            EmbeddingsError, match=r"query_features_1.mat is no MATLAB file, or it is damaged; write .* again"
+            EmbeddingsError, match=r"query_features_1.mat isn't a MATLAB file, or is damaged; write .* again"
         ):
             read_mat_features(folder, benchmark)
     header = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM"

@@ -12,8 +12,7 @@ from test_neighbours import made, slow_neighbours
 
 from dare.retrieval.labels import Labels
 from dare.retrieval.reranking import Reranking, Variant, k_reciprocal, score_reranked
-from dare.retrieval.scores import Scores
-from dare.retrieval.scoring import score
+from dare.retrieval.scoring import Scores, score
 
 VARIANTS: list[Variant] = ["zhong", "fourth-power", "fast-reid"]
 
@@ -162,12 +161,12 @@ def test_scores_are_those_of_the_matrix(variant: Variant, rule: Any, block: int,
 
 
 def test_blocks_change_no_distance(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dare.retrieval import encoding, products
+    from dare.retrieval import neighbours, products
 
     q, g = clustered(40, 700)
     whole = k_reciprocal(q, g)
     monkeypatch.setattr(products, "BLOCK_ROWS", 7)
-    monkeypatch.setattr(encoding, "ROWS", 11)
+    monkeypatch.setattr(neighbours, "ROWS", 11)
     np.testing.assert_allclose(k_reciprocal(q, g), whole, rtol=0, atol=1e-6)
 
 

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dare.retrieval.labels import Labels
-from dare.retrieval.scores import Scores
-from dare.retrieval.scoring import score, score_vectors
+from dare.retrieval.scoring import Scores, score, score_vectors
 
 
 def slow_scores(

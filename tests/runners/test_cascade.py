@@ -1,7 +1,7 @@
 """Networks evaluated one after the other, behind the interface of one with exits."""
 
 import math
-from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,11 @@ from PIL import Image
 from dare import BACKBONES, DaRe, ExitCosts, count_macs, measure, open_runner
 from dare.images.reading import Preparation, prepare
 from dare.models.checkpoints import Architecture, Checkpoint
-from dare.runners.cascade import Cascade
-from dare.runners.eager import EagerRunner
+from dare.runners.cascade import cascade_of
+from dare.runners.eager import open_eager
 from dare.runners.preparations import FAMILIES
-from dare.runners.steps import StepWalk
+from dare.runners.runner import Runner, Steps, StepWalk
+from dare.runners.timing import TURN, WARM_UP
 
 
 def network(dimension: int, seed: int = 0, **settings: object) -> Checkpoint:
@@ -38,7 +39,7 @@ IMAGES = np.random.default_rng(0).normal(size=(3, 3, 64, 32)).astype(np.float32)
 
 def test_each_network_is_an_exit_with_its_own_last_vectors_and_costs_add_up(parts: list[Checkpoint]) -> None:
     cascade = open_runner(parts, "eager")
-    alone = [EagerRunner(part) for part in parts]
+    alone = [open_eager(part) for part in parts]
     found = list(cascade.exits(IMAGES))
     assert [vectors.shape for vectors in found] == [(3, 4), (3, 6), (3, 5)]
     for vectors, runner in zip(found, alone, strict=True):
@@ -53,8 +54,8 @@ def test_each_network_is_an_exit_with_its_own_last_vectors_and_costs_add_up(part
 
 def test_resnets_cost_what_the_paper_adds_up() -> None:
     """1.18 / 3.58 / 6.25 G multiply-adds; a head of 1024 units and 128 dimensions included."""
-    runners = [EagerRunner(DaRe(BACKBONES[name](), taps=[4], fusion=False)) for name in ("resnet18", "resnet34")]
-    assert [round(macs / 1e9, 2) for macs in Cascade(runners).costs.macs] == [1.19, 3.58]
+    runners = [open_eager(DaRe(BACKBONES[name](), taps=[4], fusion=False)) for name in ("resnet18", "resnet34")]
+    assert [round(macs / 1e9, 2) for macs in cascade_of(runners).costs.macs] == [1.19, 3.58]
 
 
 def test_a_network_runs_only_when_it_is_asked_for_and_for_whom_is_left(parts: list[Checkpoint]) -> None:
@@ -101,40 +102,27 @@ def test_a_digest_stands_for_all_of_them_and_their_order(parts: list[Checkpoint]
     assert len(open_runner(parts, "eager").digest) == 64
     assert open_runner(parts, "eager").digest != open_runner(parts[::-1]).digest
     assert open_runner(parts[:1], "eager").digest == "digest 0"
-    nameless = EagerRunner(DaRe(BACKBONES["slim"]()))
-    assert Cascade([nameless, nameless]).digest == ""
+    nameless = open_eager(DaRe(BACKBONES["slim"]()))
+    assert cascade_of([nameless, nameless]).digest == ""
 
 
 class Echo:
     """A network whose vectors are the image that it was given; it keeps what it got."""
 
-    exit_names = stage_names = ("network",)
-    digest, precision, description = "d", "fp32", "an echo"
-    costs = ExitCosts((1,), "counted by hand")
-
     def __init__(self, preparation: Preparation) -> None:
-        self.preparation = preparation
+        steps = Steps((True,), None, False, self.run)
+        costs, names = ExitCosts((1,), "counted by hand"), ("network",)
+        begin = partial(StepWalk, steps)
+        self.runner = Runner(names, names, preparation, costs, "d", "fp32", "own", "an echo", begin)
         self.got: list[np.ndarray] = []
-
-    def exits(self, images: np.ndarray, stop: object = None) -> Iterator[np.ndarray]:
-        walk = self.walk(images)
-        while (vectors := walk.exit()) is not None:
-            yield vectors
-
-    def walk(self, images: np.ndarray) -> StepWalk:
-        return StepWalk(self, images)
-
-    def embed(self, images: np.ndarray) -> tuple[list[np.ndarray], None]:
-        return list(self.exits(images)), None
-
-    tapped, fusion = (True,), None
 
     def run(self, step: int, features: np.ndarray, stop: object) -> tuple[None, np.ndarray]:
         self.got.append(features)
         return None, features.reshape(len(features), math.prod(features.shape[1:]))
 
-    def keep(self, features: np.ndarray, rows: Sequence[int]) -> np.ndarray:
-        raise AssertionError("there is nothing behind its one step")
+
+def cascade_of_echoes(*echoes: Echo) -> Runner:
+    return cascade_of([echo.runner for echo in echoes])
 
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (4, 64, 32, 3), dtype=np.uint8)
@@ -145,19 +133,19 @@ SMALLER = Preparation(48, 24)
 
 def test_networks_that_take_one_size_get_to_the_last_bit_what_they_get_alone() -> None:
     networks = [Echo(Preparation(64, 32)), Echo(OTHER), Echo(AS_THEY_ARE)]
-    cascade = Cascade(networks)
+    cascade = cascade_of_echoes(*networks)
     images = prepare(PICTURES, cascade.preparation)
     np.testing.assert_array_equal(images, PICTURES.transpose(0, 3, 1, 2))
     cascade.embed(images)
     for network in networks:
         (got,) = network.got
-        np.testing.assert_array_equal(got, prepare(PICTURES, network.preparation))
+        np.testing.assert_array_equal(got, prepare(PICTURES, network.runner.preparation))
         assert got.dtype == np.float32
 
 
 def test_a_smaller_network_gets_the_pixels_resized_and_only_of_whom_is_left() -> None:
     small, large = Echo(SMALLER), Echo(AS_THEY_ARE)
-    cascade = Cascade([large, small])
+    cascade = cascade_of_echoes(large, small)
     assert (cascade.preparation.height, cascade.preparation.width) == (64, 32)
     walk = cascade.walk(prepare(PICTURES, cascade.preparation))
     walk.exit()
@@ -173,7 +161,7 @@ def test_a_smaller_network_gets_the_pixels_resized_and_only_of_whom_is_left() ->
 
 def test_each_side_is_the_largest_of_all_and_other_images_are_refused() -> None:
     high, wide = Echo(Preparation(64, 24)), Echo(Preparation(48, 32))
-    cascade = Cascade([high, wide])
+    cascade = cascade_of_echoes(high, wide)
     assert cascade.preparation == Preparation(64, 32, (0, 0, 0), (1 / 255, 1 / 255, 1 / 255))
     stages, _ = cascade.embed(prepare(PICTURES, cascade.preparation))
     assert [rows.shape for rows in stages] == [(4, 3 * 64 * 24), (4, 3 * 48 * 32)]
@@ -184,10 +172,12 @@ def test_each_side_is_the_largest_of_all_and_other_images_are_refused() -> None:
 
 def test_networks_that_take_images_alike_get_them_as_they_came(parts: list[Checkpoint]) -> None:
     networks = [Echo(OTHER), Echo(OTHER)]
-    cascade = Cascade(networks)
+    cascade = cascade_of_echoes(*networks)
     assert cascade.preparation == OTHER
     cascade.embed(IMAGES)
-    assert all(network.got[0] is IMAGES for network in networks)
+    for network in networks:
+        assert np.shares_memory(network.got[0], IMAGES)
+        assert network.got[0].shape == IMAGES.shape
 
 
 def test_a_cascade_of_ours_and_theirs_answers_as_each_alone(parts: list[Checkpoint], tmp_path: Path) -> None:
@@ -208,7 +198,7 @@ def test_a_cascade_of_ours_and_theirs_answers_as_each_alone(parts: list[Checkpoi
 
 def test_what_makes_no_cascade_is_refused() -> None:
     with pytest.raises(ValueError, match="takes tracklets stands in a cascade only with"):
-        Cascade([Echo(Preparation(64, 32, frames=8)), Echo(Preparation(64, 32))])
+        cascade_of_echoes(Echo(Preparation(64, 32, frames=8)), Echo(Preparation(64, 32)))
     with pytest.raises(ValueError, match="at least one"):
         open_runner([])
 
@@ -216,7 +206,9 @@ def test_what_makes_no_cascade_is_refused() -> None:
 def test_times_are_middles_and_slow_ends_of_what_the_clock_said(parts: list[Checkpoint]) -> None:
     now = 0.0
     runner = open_runner(parts[:1], "eager")
-    waits = iter([*(0.0 for _ in range(5)), *np.random.default_rng(0).permutation(101) / 100])
+    timed = np.random.default_rng(0).permutation(101) / 100
+    turns = [wait for at in range(0, 101, TURN) for wait in (0.0, *timed[at : at + TURN])]
+    waits = iter([*(0.0 for _ in range(WARM_UP)), *turns])
 
     def search(exit: int, vectors: np.ndarray) -> None:
         nonlocal now

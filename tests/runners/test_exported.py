@@ -14,9 +14,8 @@ from exports import ENGINES, HEIGHT, WIDTH, export_slim, images, same, slim
 
 from dare import Runner, measure, open_runner
 from dare.images.reading import prepare, read_resized
-from dare.runners.eager import EagerRunner
-from dare.runners.exported import ExportError, read_manifest
-from dare.runners.runner import MANIFEST
+from dare.runners.eager import open_eager
+from dare.runners.exported import MANIFEST, ExportError, read_manifest
 
 every_engine = pytest.mark.parametrize("engine", ENGINES)
 
@@ -35,12 +34,12 @@ def runners(folders: dict[str, Path]) -> dict[str, Runner]:
 
 
 @pytest.fixture(scope="module")
-def reference() -> EagerRunner:
-    return EagerRunner(slim())
+def reference() -> Runner:
+    return open_eager(slim())
 
 
 @every_engine
-def test_a_runner_knows_its_network(engine: str, runners: dict[str, Runner], reference: EagerRunner) -> None:
+def test_a_runner_knows_its_network(engine: str, runners: dict[str, Runner], reference: Runner) -> None:
     runner = runners[engine]
     assert isinstance(runner, Runner)
     for name in ("exit_names", "stage_names", "preparation", "costs", "digest", "precision"):
@@ -82,7 +81,7 @@ def test_a_stop_between_steps_ends_the_exits(engine: str, allowed: int, runners:
 
 @every_engine
 def test_pictures_left_behind_before_the_first_exit_stay_as_they_were(
-    engine: str, runners: dict[str, Runner], reference: EagerRunner
+    engine: str, runners: dict[str, Runner], reference: Runner
 ) -> None:
     pictures = images(4)
     before = pictures.copy()
@@ -93,7 +92,7 @@ def test_pictures_left_behind_before_the_first_exit_stay_as_they_were(
 
 
 @every_engine
-def test_threads_may_share_a_runner(engine: str, runners: dict[str, Runner], reference: EagerRunner) -> None:
+def test_threads_may_share_a_runner(engine: str, runners: dict[str, Runner], reference: Runner) -> None:
     batches = [images(1 + seed % 3, seed) for seed in range(12)]
     found: dict[int, list[np.ndarray]] = {}
 
@@ -113,7 +112,7 @@ def test_threads_may_share_a_runner(engine: str, runners: dict[str, Runner], ref
 
 @every_engine
 def test_pictures_of_any_memory_layout_are_taken_and_of_another_size_refused(
-    engine: str, runners: dict[str, Runner], reference: EagerRunner
+    engine: str, runners: dict[str, Runner], reference: Runner
 ) -> None:
     mirrored = images(2)[:, :, :, ::-1]
     same(next(runners[engine].exits(mirrored)), next(reference.exits(mirrored)))
@@ -142,7 +141,7 @@ np.save(sys.argv[3], found.fused)
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     pixels = read_resized(picture, HEIGHT, WIDTH)[None]
-    same(np.load(out), EagerRunner(slim()).embed(prepare(pixels, slim().preparation))[1])
+    same(np.load(out), open_eager(slim()).embed(prepare(pixels, slim().preparation))[1])
 
 
 @every_engine
@@ -218,7 +217,7 @@ def test_damaged_and_missing_files_are_refused(engine: str, copy: Callable[[str]
     with pytest.raises(ExportError, match="damaged or of another export: its SHA-256"):
         open_runner(folder)
     file.unlink()
-    with pytest.raises(ExportError, match="cannot be read"):
+    with pytest.raises(ExportError, match="can't be read"):
         open_runner(folder)
 
 
@@ -226,13 +225,13 @@ def test_a_damaged_manifest_is_refused(copy: Callable[[str], Path]) -> None:
     folder = copy("onnx")
     file = folder / MANIFEST
     good = file.read_text()
-    for bad in (good[:-20], "[]", "{}", "\0", "7"):
+    for bad in (good[:-20], "[]", "{}", "\0", "7", "[" * 10**5, good.replace('"engine"', '"engime"')):
         file.write_text(bad)
-        with pytest.raises(ExportError, match="damaged, or not of `dare export`"):
+        with pytest.raises(ExportError, match=r"manifest\.json.*; take another copy, or export again"):
             read_manifest(folder)
     file.write_text(good)
     change(folder, format=2)
-    with pytest.raises(ExportError, match="has format 2, this version reads 1"):
+    with pytest.raises(ExportError, match=r"manifest\.json: format: expected 1, got 2; take"):
         open_runner(folder)
     file.unlink()
     with pytest.raises(ExportError, match=r"no manifest\.json in"):
@@ -272,7 +271,7 @@ def test_a_damaged_manifest_is_refused(copy: Callable[[str], Path]) -> None:
 def test_a_manifest_whose_parts_do_not_fit_is_refused(fields: dict[str, object], copy: Callable[[str], Path]) -> None:
     folder = copy("onnx")
     change(folder, **fields)
-    with pytest.raises(ExportError, match="does not describe an export"):
+    with pytest.raises(ExportError, match=r"manifest\.json: .*; take another copy, or export again"):
         open_runner(folder)
 
 
@@ -313,12 +312,12 @@ def test_files_that_do_not_have_the_shapes_of_the_manifest_are_refused(
     steps = json.loads((folder / MANIFEST).read_text())["steps"]
     steps[1]["dimensions"] = 9
     change(folder, steps=steps)
-    with pytest.raises(ExportError, match="does not fit manifest"):
+    with pytest.raises(ExportError, match="doesn't fit manifest"):
         open_runner(folder)
 
 
 def test_a_folder_is_opened_by_the_engine_it_is_for(folders: dict[str, Path]) -> None:
     with pytest.raises(ExportError, match="was exported for openvino, not for onnx"):
         open_runner(folders["openvino"], "onnx")
-    with pytest.raises(ValueError, match="holds exported steps, which the runner eager does not run"):
+    with pytest.raises(ValueError, match="holds exported steps, which the runner eager doesn't run"):
         open_runner(folders["onnx"], "eager")

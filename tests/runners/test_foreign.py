@@ -19,9 +19,8 @@ from onnx import TensorProto, helper
 
 from dare import Runner, Sample, embed, open_runner
 from dare.images.reading import IMAGENET_MEAN, IMAGENET_STD, prepare, read_resized
-from dare.runners.graphs import ForeignError
-from dare.runners.preparations import FAMILIES, ForeignPreparation, read_preparation
-from dare.runners.steps import StepWalk
+from dare.runners.preparations import FAMILIES, ForeignError, ForeignPreparation, read_preparation
+from dare.runners.runner import StepWalk
 
 FLOAT = TensorProto.FLOAT
 every_format = pytest.mark.parametrize("suffix", [".onnx", ".xml"])

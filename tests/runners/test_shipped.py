@@ -10,9 +10,8 @@ from exports import images, same
 from shipping import ship_slim
 
 from dare import load_checkpoint, open_runner
-from dare.runners import shipped
-from dare.runners.runner import engine_of
-from dare.runners.shipped import MOST_LOSS, processor_flags, shipped_engine
+from dare.runners import opening
+from dare.runners.opening import MOST_LOSS, engine_of, processor_flags, shipped_engine
 from dare.shipped.card import MODEL, Engine, ShippedError, read_card, write_card
 
 ALL = {"torch", "onnxruntime", "openvino"}
@@ -32,8 +31,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[set[str], set[str]], N
     """Takes what is installed, and the processor's instructions."""
 
     def be(packages: set[str], flags: set[str]) -> None:
-        monkeypatch.setattr(shipped, "is_installed", lambda runner: shipped.PACKAGES[runner] in packages)
-        monkeypatch.setattr(shipped, "processor_flags", lambda: frozenset(flags))
+        monkeypatch.setattr(opening, "is_installed", lambda runner: opening.PACKAGES[runner] in packages)
+        monkeypatch.setattr(opening, "processor_flags", lambda: frozenset(flags))
 
     return be
 
@@ -88,7 +87,6 @@ def test_a_runner_a_precision_or_a_device_narrow_the_choice(
     assert chosen(folder, "eager", "bf16") == ("eager", "bf16", MODEL)
     assert chosen(folder, precision="fp32") == ("openvino", "fp32", "openvino")
     assert chosen(folder, device="cuda") == ("eager", "fp32", MODEL)
-    assert chosen(folder, "captured", device="cuda:1") == ("captured", "fp32", MODEL)
     for runner, precision in ((None, "int8"), ("onnx", "bf16")):
         with pytest.raises(ShippedError, match=r"was not shipped for (int8|onnx in bf16); choose openvino in bf16"):
             chosen(folder, runner, precision)

@@ -29,7 +29,7 @@ from dare import (
 )
 from dare.images.reading import Preparation
 from dare.models.checkpoints import Architecture, Checkpoint, save_checkpoint
-from dare.models.macs import count_macs
+from dare.models.dare import count_macs
 from dare.runners.runner import Runner
 from dare.runners.workers import WorkerError, Workers
 
@@ -45,11 +45,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def two(model: Path) -> Iterator[Runner]:
-    runner = open_runner(model, workers=2)
-    yield runner
-    assert isinstance(runner, Workers)
-    runner.close()
+def workers(model: Path) -> Iterator[Workers]:
+    workers = Workers(model, 2)
+    yield workers
+    workers.close()
+
+
+@pytest.fixture(scope="module")
+def two(workers: Workers) -> Runner:
+    return workers.runner()
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +65,11 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 IMAGES = np.random.default_rng(0).normal(size=(3, 3, 64, 32)).astype(np.float32)
 
 
-def processes(runner: Runner) -> list[int]:
-    """The workers' process numbers."""
-    assert isinstance(runner, Workers)
-    process = runner._end.peek()[2][0]  # type: ignore[index]
+def processes(workers: Workers) -> list[int]:
+    """Their numbers."""
+    process = workers._end.peek()[2][0]  # type: ignore[index]
     children: list[str] = []
-    while len(children) < len(runner._workers):  # the last one is made while the first one says that it is there
+    while len(children) < len(workers._workers):  # the last one is made while the first one says that it is there
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     return [int(number) for number in children]
 
@@ -151,21 +154,20 @@ def test_embedding_with_two_workers_keeps_the_order(model: Path, two: Runner, pi
         np.testing.assert_allclose(vectors, expected, atol=1e-5)
 
 
-def test_work_is_shared_out(two: Runner) -> None:
+def test_work_is_shared_out(workers: Workers, two: Runner) -> None:
     walks = [two.walk(IMAGES) for _ in range(4)]
-    assert isinstance(two, Workers)
-    assert [worker.load - len(worker.forgotten) for worker in two._workers] == [2, 2]
+    assert [worker.load - len(worker.forgotten) for worker in workers._workers] == [2, 2]
     for walk in walks[:2]:
         while walk.exit() is not None:
             pass
-    assert [worker.load - len(worker.forgotten) for worker in two._workers] == [1, 1]
+    assert [worker.load - len(worker.forgotten) for worker in workers._workers] == [1, 1]
     del walk, walks
-    assert [worker.load - len(worker.forgotten) for worker in two._workers] == [0, 0]
+    assert [worker.load - len(worker.forgotten) for worker in workers._workers] == [0, 0]
 
 
-def test_who_waits_is_answered_at_once_when_it_is_time_to_stop(two: Runner) -> None:
+def test_who_waits_is_answered_at_once_when_it_is_time_to_stop(workers: Workers, two: Runner) -> None:
     """A worker that is slow to notice holds nobody up, and answers the next question."""
-    pids = processes(two)
+    pids = processes(workers)
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     asked = []
@@ -197,9 +199,10 @@ def test_a_late_answer_that_nobody_heard_blocks_nothing(model: Path) -> None:
     """More than a socket holds, both ways."""
     architecture = Architecture("slim", embedding_dim=512, hidden_dim=8)
     network = architecture.build().eval()
-    runner = Workers(Checkpoint(network, architecture, Preparation(64, 32), count_macs(network, 64, 32)), 1)
+    workers = Workers(Checkpoint(network, architecture, Preparation(64, 32), count_macs(network, 64, 32)), 1)
+    runner = workers.runner()
     many = np.zeros((300, 3, 64, 32), np.float32)
-    pids, asked = processes(runner), []
+    pids, asked = processes(workers), []
     walk = runner.walk(many)
     assert walk.exit() is not None
     os.kill(pids[0], signal.SIGSTOP)
@@ -212,8 +215,8 @@ def test_a_late_answer_that_nobody_heard_blocks_nothing(model: Path) -> None:
     runner.close()
 
 
-def test_who_waits_for_a_busy_worker_can_stop_too(model: Path, two: Runner) -> None:
-    pids = processes(two)
+def test_who_waits_for_a_busy_worker_can_stop_too(workers: Workers, two: Runner) -> None:
+    pids = processes(workers)
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:
@@ -249,8 +252,9 @@ def test_threads_may_share_the_workers(model: Path, two: Runner) -> None:
 
 
 def test_a_killed_worker_is_told(model: Path) -> None:
-    runner = open_runner(model, workers=2)
-    first, second = processes(runner)
+    workers = Workers(model, 2)
+    runner = workers.runner()
+    first, second = processes(workers)
     os.kill(first, signal.SIGKILL)
     outcomes = []
     for _ in range(6):
@@ -278,7 +282,7 @@ def test_a_network_that_cannot_be_opened_says_why(model: Path, tmp_path: Path) -
 def test_workers_end_with_the_program_even_if_it_is_killed(model: Path) -> None:
     code = (
         "import sys, time; from dare import open_runner; runner = open_runner(sys.argv[1], workers=2);"
-        "print(runner._end.peek()[2][0].pid, flush=True); time.sleep(60)"
+        "print(runner.close.__self__._end.peek()[2][0].pid, flush=True); time.sleep(60)"
     )
     program = subprocess.Popen([sys.executable, "-c", code, str(model)], stdout=subprocess.PIPE)
     assert program.stdout is not None

@@ -15,19 +15,18 @@ from PIL import Image
 
 from dare.datasets.market import read_synthetic
 from dare.datasets.sample import DISTRACTOR, JUNK, Benchmark, Sample
-from dare.synthetic import SIZES, Recipe, draw_benchmark, draw_picture
+from dare.synthetic import SIZES, Knobs, draw_benchmark, draw_picture
+from dare.synthetic.benchmark import plan
 from dare.synthetic.chance import Purpose, grain, pick, stream
 from dare.synthetic.clothing import _angle
-from dare.synthetic.colours import two_tones
-from dare.synthetic.plan import plan
-from dare.synthetic.raster import NOTHING, Canvas, Part, cone, ellipsoid
-from dare.synthetic.view import View
+from dare.synthetic.look import two_tones
+from dare.synthetic.raster import NOTHING, Canvas, Part, View, cone, ellipsoid
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "synthetic.npz"
 GOLDEN_PICTURES = ((2, 2, 1), (5, 1, 2), (6, 3, 1), (3, 4, 2), (2, 5, 2), (1, 6, 2))
 """Person, camera and frame; with patterns, logos, bags, a railing, a low wall and bystanders."""
 
-FEW = Recipe(train_people=2, test_people=2, distractor_people=1, background_boxes=6, junk_rate=1.0)
+FEW = Knobs(train_people=2, test_people=2, distractor_people=1, background_boxes=6, junk_rate=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +56,13 @@ def test_names_are_those_of_market_1501(root: Path) -> None:
     assert all(re.fullmatch(r"(\d{4}|-1)_c[1-6]s[1-3]_\d{6}_\d{2}\.jpg", name) for name in names)
 
 
-def test_the_recipe_lies_beside_the_pictures(root: Path, benchmark: Benchmark) -> None:
-    recipe = json.loads((root / "synthetic.json").read_text())
+def test_the_knobs_lie_beside_the_pictures(root: Path, benchmark: Benchmark) -> None:
+    described = json.loads((root / "synthetic.json").read_text())
     labels = Counter(sample.person for sample in benchmark.gallery)
-    assert recipe["format"] == 1
-    assert (recipe["size"], recipe["seed"]) == ("tiny", 1)
-    assert Recipe(**recipe["recipe"]) == SIZES["tiny"]
-    assert recipe["counts"] == {
+    assert described["format"] == 1
+    assert (described["size"], described["seed"]) == ("tiny", 1)
+    assert Knobs(**described["recipe"]) == SIZES["tiny"]
+    assert described["counts"] == {
         "pictures": 2543,
         "bounding_box_train": len(benchmark.train),
         "query": len(benchmark.query),
@@ -121,7 +120,7 @@ def test_a_picture_is_the_same_in_any_order() -> None:
 
 
 def test_files_are_the_same_for_one_and_for_two_processes(tmp_path: Path) -> None:
-    counts = [draw_benchmark(tmp_path / str(number), recipe=FEW, seed=3, processes=number) for number in (1, 2)]
+    counts = [draw_benchmark(tmp_path / str(number), knobs=FEW, seed=3, processes=number) for number in (1, 2)]
     one, two = (
         {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
         for name in ("1", "2")
@@ -131,7 +130,7 @@ def test_files_are_the_same_for_one_and_for_two_processes(tmp_path: Path) -> Non
 
 
 def test_a_file_holds_the_picture_that_its_name_says(tmp_path: Path) -> None:
-    draw_benchmark(tmp_path / "few", recipe=FEW, processes=1)
+    draw_benchmark(tmp_path / "few", knobs=FEW, processes=1)
     path = next((tmp_path / "few" / "bounding_box_train").glob("0002_c*_02.jpg"))
     stored = np.asarray(Image.open(path), np.float32)
     drawn = draw_picture(FEW, 1, person=2, camera=int(path.name[6]), frame=2)
@@ -225,7 +224,7 @@ def test_knobs_out_of_range_are_refused(knobs: dict[str, Any], message: str) -> 
 )
 def test_settings_that_cannot_be_are_refused(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
-        draw_benchmark(tmp_path / "drawn", **{"recipe": FEW, **settings})
+        draw_benchmark(tmp_path / "drawn", **{"knobs": FEW, **settings})
     assert not any(tmp_path.iterdir())
 
 
@@ -239,13 +238,13 @@ def test_pictures_that_cannot_be_are_refused(name: str, value: int) -> None:
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(FileExistsError, match="not an empty folder; choose another"):
-        draw_benchmark(tmp_path, recipe=FEW)
+        draw_benchmark(tmp_path, knobs=FEW)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    draw_benchmark(tmp_path / "empty", recipe=FEW, processes=1)
+    draw_benchmark(tmp_path / "empty", knobs=FEW, processes=1)
     assert (tmp_path / "empty" / "synthetic.json").is_file()
 
 
@@ -257,7 +256,7 @@ def test_a_run_that_fails_leaves_nothing(tmp_path: Path, processes: int) -> None
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        draw_benchmark(tmp_path / "drawn", recipe=FEW, processes=processes, on_progress=fail)
+        draw_benchmark(tmp_path / "drawn", knobs=FEW, processes=processes, on_progress=fail)
     assert not any(tmp_path.iterdir())
 
 
@@ -267,13 +266,13 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(Image.Image, "save", refuse)
     with pytest.raises(OSError, match="No space left"):
-        draw_benchmark(tmp_path / "drawn", recipe=FEW, processes=1)
+        draw_benchmark(tmp_path / "drawn", knobs=FEW, processes=1)
     assert not any(tmp_path.iterdir())
 
 
 def test_progress_ends_with_everything_drawn(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
-    written = draw_benchmark(tmp_path / "few", recipe=FEW, processes=1, on_progress=lambda *step: told.append(step))
+    written = draw_benchmark(tmp_path / "few", knobs=FEW, processes=1, on_progress=lambda *step: told.append(step))
     assert told[-1] == (written, written)
     assert told == sorted(told)
 

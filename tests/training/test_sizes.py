@@ -11,8 +11,7 @@ import dare.training.train
 from dare.datasets import Sample, market1501
 from dare.images.reading import Preparation
 from dare.models.checkpoints import Architecture, load_checkpoint
-from dare.training.config import PRESETS, configure
-from dare.training.sizes import parse_sizes, rescaled
+from dare.training.presets import PRESETS, configure, parse_sizes, rescaled
 from dare.training.train import train
 
 GROWING = replace(SMALL, preparation=Preparation(48, 24), sizes=((32, 16, 3), (40, 16, 2), (48, 24, 3)))
@@ -110,7 +109,7 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
         ({"sizes": "64x32:30,128x64:70", "iterations": 50}, "must add up to 50, got 100"),
         ({"sizes": "64x32:30,128x64:70", "height": 64}, "the last size is the network's, 64x64, got 128x64"),
         ({"sizes": "8x8:30,128x64:70"}, "at least 16 pixels high and wide, got 8x8"),
-        ({"sizes": "64x32:0,128x64:70"}, "at least one iteration"),
+        ({"sizes": "64x32:0,128x64:70"}, "sizes.0.2: expected greater than or equal to 1, got 0"),
         ({"sizes": "64x32:1,128x64:1", "iterations": 1}, "must add up to 1, got 2"),
     ):
         with pytest.raises(ValueError, match=reason):

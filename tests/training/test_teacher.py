@@ -14,7 +14,7 @@ from dare import open_runner
 from dare.datasets import Benchmark, market1501
 from dare.images.reading import Preparation, prepare, read_resized
 from dare.models.checkpoints import Architecture, Checkpoint, load_checkpoint
-from dare.models.macs import count_macs
+from dare.models.dare import count_macs
 from dare.runners.runner import Runner
 from dare.training.config import TrainConfig
 from dare.training.teacher import TEACHER_FILE, VIEWS, teach

@@ -10,8 +10,8 @@ import pytest
 import torch
 from conftest import make_market, save_picture
 
+import dare.training.losses
 import dare.training.pictures
-import dare.training.terms
 import dare.training.train
 from dare.datasets import Sample, market1501
 from dare.datasets.market import read_synthetic
@@ -24,13 +24,13 @@ from dare.models.checkpoints import (
     read_tensors,
     write_tensors,
 )
-from dare.synthetic import Recipe, draw_benchmark
-from dare.training import alarm
-from dare.training.alarm import TrainingStoppedError
-from dare.training.augment import Augmentation
-from dare.training.config import PRESETS, TrainConfig, configure
-from dare.training.pictures import load_pictures
-from dare.training.train import Progress, train
+from dare.synthetic import Knobs, draw_benchmark
+from dare.training import monitor
+from dare.training.config import TrainConfig
+from dare.training.monitor import Progress, TrainingStoppedError
+from dare.training.pictures import Augmentation, load_pictures
+from dare.training.presets import PRESETS, configure
+from dare.training.train import train
 
 SMALL = TrainConfig(
     architecture=Architecture("slim", embedding_dim=16, hidden_dim=32),
@@ -205,14 +205,14 @@ def test_a_nan_stops_the_run_with_the_batch_and_the_state(samples: tuple[Sample,
 def test_what_was_saved_before_a_nan_stays_sound(
     samples: tuple[Sample, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    losses, calls = dare.training.terms.triplet_losses, 0
+    losses, calls = dare.training.losses.triplet_losses, 0
 
     def nan_in_the_fifth(*arguments: object) -> torch.Tensor:
         nonlocal calls
         calls += 1
         return losses(*arguments) * (math.nan if calls == 5 else 1.0)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(dare.training.terms, "triplet_losses", nan_in_the_fifth)
+    monkeypatch.setattr(dare.training.losses, "triplet_losses", nan_in_the_fifth)
     with pytest.raises(TrainingStoppedError, match=r"the loss is nan, iteration 4.*which --init can start from"):
         train(samples, tmp_path, replace(SMALL, save_every=2))
     kept = load_checkpoint(tmp_path)
@@ -223,7 +223,7 @@ def test_what_was_saved_before_a_nan_stays_sound(
 def test_a_collapse_stops_the_run_and_names_the_exits(
     samples: tuple[Sample, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(alarm, "PATIENCE", 5)
+    monkeypatch.setattr(monitor, "PATIENCE", 5)
     # A decay that outweighs every gradient shrinks all weights, and with them the embeddings.
     config = replace(SMALL, iterations=400, decay_start=400, weight_decay=1e4, learning_rate=3e-2)
     with pytest.raises(TrainingStoppedError, match=r"collapse: distances under 5 % .* at .*fusion.*mining eased in"):
@@ -297,19 +297,25 @@ def test_settings_find_their_place_and_wrong_ones_are_refused() -> None:
     )
     assert (config.architecture.backbone, config.architecture.taps) == ("slim", (2, 4))
     assert (config.preparation.height, config.augmentation.erasing, config.weights) == (128, 0.1, None)
-    for bad in ({"people": 1}, {"workers": -1}, {"seed": -1}, {"warm_up": -5}, {"precision": "fp8"}, {"beta1": 2.0}):
-        with pytest.raises(ValueError, match=r"must be"):
-            configure(PRESETS["slim"], bad)
-    for bad in ({"iterations": 0}, {"learning_rate": 0.0}, {"final_rate": 2.0}, {"ease_in": 1.5}, {"average": 1.0}):
-        with pytest.raises(ValueError, match=r"must be|are shares"):
-            configure(PRESETS["slim"], bad)
+    for name, bad in (
+        *(("people", value) for value in (1, "many", 10**400)),
+        *(("seed", value) for value in (-1, 2**63, 0.5)),
+        *(("learning_rate", value) for value in (0.0, math.nan, math.inf, 10**400, "high", True)),
+        *(("workers", -1), ("warm_up", -5), ("precision", "fp8"), ("beta1", 2.0), ("iterations", 0)),
+        *(("final_rate", 2.0), ("ease_in", 1.5), ("average", 1.0), ("deep_supervision", 1), ("erasing", 2.0)),
+        *(("taps", 3), ("taps", ["a"]), ("height", "tall"), ("terms", 5), ("sizes", [1]), ("weights", 5)),
+    ):
+        with pytest.raises(ValueError, match=rf"^settings: (\w+\.)?{name}[.\d]*: expected "):
+            configure(PRESETS["slim"], {name: bad})
+    with pytest.raises(ValueError, match="settings: learning_rat is unknown; leave it out, or correct its name"):
+        configure(PRESETS["slim"], {"learning_rat": 0.1})
 
 
 @pytest.mark.heavy
 def test_a_plateau_near_ln_2_is_no_collapse(tmp_path: Path) -> None:
     """From random weights the loss sits near ln 2 and the scale shrinks for hundreds of iterations, and recovers."""
-    recipe = Recipe(train_people=40, test_people=2, easy_share=0.2, camera_strength=1.0)
-    draw_benchmark(tmp_path / "data", recipe=recipe, processes=1)
+    recipe = Knobs(train_people=40, test_people=2, easy_share=0.2, camera_strength=1.0)
+    draw_benchmark(tmp_path / "data", knobs=recipe, processes=1)
     config = configure(PRESETS["demo"], {"iterations": 500, "learning_rate": 2e-3, "ease_in": 0.0, "log_every": 1})
     train(read_synthetic(tmp_path / "data").train, tmp_path / "run", config)
     with (tmp_path / "run" / "metrics.csv").open() as file:

@@ -1,7 +1,20 @@
 """How sure a ranked list is; higher is surer, always."""
 
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
+
+from dare.datasets.sample import JUNK
+from dare.retrieval.labels import Labelled
+
+Allowed = Literal["paper", "other-cameras", "all"]
+"""Which gallery entries a query is compared with: `paper`: all but its own person's at its own camera, which takes its
+label to know; `other-cameras`: those of other cameras; `all`. Junk never counts."""
+
+BLOCK_BYTES = 64 * 2**20
 
 
 def nearness(distances: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -41,3 +54,94 @@ def margin(
     first = others.argmax(-1)[..., None]
     gap = np.take_along_axis(lists, first, -1)[..., 0] - lists[..., 0]
     return np.where(others.any(-1), gap, np.inf if complete else np.nan)
+
+
+@dataclass(frozen=True, slots=True)
+class NearestTwo:
+    """Euclidean distances of each query, (Q,); infinity where there is no such entry.
+
+    Attributes:
+        nearest: to the nearest allowed gallery entry.
+        other: to the nearest one of another person than that one's.
+    """
+
+    nearest: NDArray[np.float64]
+    other: NDArray[np.float64]
+
+    @property
+    def nearness(self) -> NDArray[np.float64]:
+        """(Q,), as `dare.nearness`; NaN where a query has nothing to be compared with."""
+        return np.where(np.isfinite(self.nearest), -self.nearest, np.nan)
+
+    @property
+    def margin(self) -> NDArray[np.float64]:
+        """(Q,), as `dare.margin` of complete lists."""
+        known = np.isfinite(self.nearest)
+        return np.where(known, self.other - np.where(known, self.nearest, 0), np.nan)
+
+
+def nearest_two(
+    query_vectors: NDArray[np.floating],
+    gallery_vectors: NDArray[np.floating],
+    query: Labelled,
+    gallery: Labelled,
+    allowed: Allowed = "paper",
+) -> NearestTwo:
+    """What confidences of a labelled stream are computed from.
+
+    Args:
+        query_vectors, gallery_vectors: (Q, D), (G, D).
+        query, gallery: people and cameras of their rows; the queries' people are only looked at for `paper`.
+        allowed: which entries count.
+    """
+    if allowed not in get_args(Allowed):
+        raise ValueError(f"allowed must be one of {', '.join(get_args(Allowed))}, got {allowed!r}")
+    kept = np.flatnonzero(np.asarray(gallery.people) != JUNK)
+    people, cameras = np.asarray(gallery.people)[kept], np.asarray(gallery.cameras)[kept]
+    queries, vectors = np.asarray(query_vectors, np.float64), np.asarray(gallery_vectors, np.float64)[kept]
+    squares = np.einsum("gd,gd->g", vectors, vectors)
+    columns = np.full((2, len(queries)), -1, np.int64)
+    rows = max(1, BLOCK_BYTES // (8 * max(1, len(kept))))
+    for start in range(0, len(queries), rows):
+        part = slice(start, start + rows)
+        _scan(
+            squares - 2 * queries[part] @ vectors.T,  # orders as the distances of one query do
+            np.asarray(query.people)[part],
+            np.asarray(query.cameras)[part],
+            people,
+            cameras,
+            get_args(Allowed).index(allowed),
+            columns[:, part],
+        )
+
+    def exact(column: NDArray[np.int64]) -> NDArray[np.float64]:
+        if not len(vectors):
+            return np.full(len(queries), np.inf)
+        return np.where(column < 0, np.inf, np.linalg.norm(queries - vectors[column], axis=1))
+
+    return NearestTwo(exact(columns[0]), exact(columns[1]))
+
+
+@njit(nogil=True, cache=True)
+def _scan(
+    distances: Any, query_people: Any, query_cameras: Any, people: Any, cameras: Any, allowed: int, columns: Any
+) -> None:
+    """Per row the columns of the smallest distance and of the smallest one of another person; -1 without."""
+    for row in range(distances.shape[0]):
+        nearest, other = np.inf, np.inf
+        first, second = -1, -1
+        for column in range(distances.shape[1]):
+            distance = distances[row, column]
+            if distance >= other:
+                continue
+            if cameras[column] == query_cameras[row] and (
+                allowed == 1 or (allowed == 0 and people[column] == query_people[row])
+            ):
+                continue
+            if distance < nearest:
+                if first >= 0 and people[column] != people[first]:
+                    other, second = nearest, first
+                nearest, first = distance, column
+            elif people[column] != people[first]:
+                other, second = distance, column
+        columns[0, row], columns[1, row] = first, second

@@ -25,7 +25,7 @@ from dare.cli.stream import stream
 from dare.cli.terminal import console, message, one_line
 from dare.cli.training import train
 from dare.cli.verification import compare, threshold
-from dare.training.alarm import TrainingStoppedError
+from dare.training.monitor import TrainingStoppedError
 
 OUT_OF_MEMORY = re.compile("out of memory|allocate memory")
 
@@ -65,7 +65,7 @@ def main(words: Sequence[str] | None = None) -> None:
         warnings.filterwarnings("ignore", message=words_of_pillow)
     warnings.showwarning = lambda text, *_, **__: console.print(f"note: {one_line(text)}")
     try:
-        app(_with_json(sys.argv[1:] if words is None else words))
+        app(_with_values(sys.argv[1:] if words is None else words))
     except (ValueError, OSError, ImportError, TrainingStoppedError) as error:
         if os.environ.get("DARE_DEBUG"):
             raise
@@ -82,13 +82,14 @@ def main(words: Sequence[str] | None = None) -> None:
         sys.exit(130)
 
 
-def _with_json(words: Sequence[str]) -> list[str]:
-    """A bare `--json` of the commands that can print it becomes `--json -`."""
+def _with_values(words: Sequence[str]) -> list[str]:
+    """Options that may stand alone get a value: `--json`, of commands that can print it, "-"; `--rerank` a default."""
     words = list(words)
-    if words[:1] not in (["search"], ["stream"], ["compare"], ["bench"]):
-        return words
+    prints = words[:1] in (["search"], ["stream"], ["compare"], ["bench"])
     for place in range(len(words) - 1, 0, -1):
         following = words[place + 1] if place + 1 < len(words) else ""
-        if words[place] == "--json" and following != "-" and not following.endswith(".json"):
+        if prints and words[place] == "--json" and following != "-" and not following.endswith(".json"):
             words.insert(place + 1, "-")
+        if words[0] == "evaluate" and words[place] == "--rerank" and "=" not in following:
+            words.insert(place + 1, "k1=20")
     return words

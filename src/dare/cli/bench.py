@@ -75,9 +75,8 @@ def bench(
 
 def _runners(model: Path, device: str, threads: int, preparation: str | None) -> "Iterator[Runner]":
     """A network by every engine; on a machine where bfloat16 is slow that shows."""
-    from dare.runners.exported import PRECISIONS
-    from dare.runners.runner import EXPORTED, FOREIGN, engine_of, is_foreign, open_runner
-    from dare.runners.shipped import is_installed
+    from dare.runners.exported import EXPORTED, PRECISIONS
+    from dare.runners.opening import FOREIGN, engine_of, is_foreign, is_installed, open_runner
     from dare.shipped.network import shipped_at
 
     if is_foreign(model):
@@ -99,7 +98,7 @@ def _runners(model: Path, device: str, threads: int, preparation: str | None) ->
         yield open_runner(model, threads=threads)
         return
     limit_threads(threads)
-    for engine in ("eager", "prepacked" if device == "cpu" else "captured"):
+    for engine in ("eager", "prepacked") if device == "cpu" else ("eager",):
         for precision in ("fp32", "bf16"):
             yield open_runner(model, engine, precision=precision, device=device)
 

@@ -31,7 +31,7 @@ def calibrate(
     out: Path | None = None,
     engine: EngineOptions = None,
 ) -> None:
-    """Measure the time to an answer at each exit, on this machine, with so many threads.
+    """Measure the time to an answer at each exit, on this machine, with --threads threads.
 
     Parameters
     ----------
@@ -46,9 +46,10 @@ def calibrate(
     out
         JSON file to write, for `dare search --times` and `dare reproduce --times`.
     """
-    from dare.gallery.store import open_gallery
+    from dare.anytime.records import save_times
+    from dare.gallery.opening import open_gallery
+    from dare.identification.answer import measure_answers
     from dare.runners.timing import measure
-    from dare.verification.calibration import measure_answers, save_times
 
     if out is not None:
         check_writable(out)
@@ -69,12 +70,15 @@ def calibrate(
     output.print(f"longest time between two chances to stop: {1000 * times.longest_block:.2f} ms")
     output.print(f"measured: {times.source}; reading pictures is not included")
     if out is not None:
-        save_times(out, times, runner)
+        save_times(out, times, runner.digest, runner.exit_names)
         output.print(f"written to {out}")
 
 
 def exit_times(file: Path | None, runner: "Runner", store: "LanceGallery", settings: dict[str, Any]) -> "ExitTimes":
     """How long exits take, from a file or measured now, the search included."""
-    from dare.verification.calibration import load_times, measure_answers
+    from dare.anytime.records import load_times
+    from dare.identification.answer import measure_answers
 
-    return load_times(file, runner) if file else measure_answers(runner, store, repeats=REPEATS, **settings)
+    if file:
+        return load_times(file, runner.digest, len(runner.exit_names))
+    return measure_answers(runner, store, repeats=REPEATS, **settings)

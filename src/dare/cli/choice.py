@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 from rich.table import Table
 
-from dare.cli import quantities
-from dare.cli.options import Layout, Models, Root, RunningOptions
+from dare.cli.options import Layout, Models, Root, RunningOptions, parse_macs
 from dare.cli.scored import Stored, scored
 from dare.cli.terminal import output
 from dare.files import check_writable
@@ -50,9 +49,9 @@ def choose_exits(
     seed
         Of the bootstrap.
     """
+    from dare.anytime.records import PlanFile, save_plan
     from dare.experiments.choice import choose_exits as choose
     from dare.experiments.query_stream import Confidence, query_stream
-    from dare.verification.calibration import PlanFile, save_plan
 
     if out is not None:
         check_writable(out)
@@ -62,8 +61,8 @@ def choose_exits(
     if seed < 0:
         raise ValueError(f"a seed is at least 0, got {seed}")
     name: Confidence = "label-free margin" if allowed == "other-cameras" else confidence
-    budget = quantities.macs(mean_macs)
-    evaluation, costs, _ = scored(root, model, embeddings, layout, running)
+    budget = parse_macs(mean_macs)
+    evaluation, costs = scored(root, model, embeddings, layout, running)
     stream = query_stream(evaluation)
     if allowed == "other-cameras" and stream.label_free == "all":
         output.print("note: cameras are not known, so margins are of the whole gallery")

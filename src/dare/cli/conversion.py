@@ -19,9 +19,9 @@ Splits = Annotated[
 
 @convert_app.command
 def weights(released: Path, out: Path, /, *, backbone: Literal["resnet50", "densenet201"]) -> None:
-    """Make a model of a checkpoint that the released code has saved.
+    """Turn a checkpoint saved by the released code into a model.
 
-    It is read as data: no code in it is run. What comes of it is taken by every command that runs or trains a network.
+    It is read as data: no code in it is run. Every command that runs or trains a network takes the result.
 
     Parameters
     ----------
@@ -62,8 +62,7 @@ def to_mat(root: Root, embeddings: Path, out: Path, /, *, split: Splits = None, 
     """
     from dare.datasets import open_benchmark
     from dare.retrieval.embeddings import Embeddings
-    from dare.retrieval.mat_features import write_mat_features
-    from dare.retrieval.mat_files import FUSION, file_name
+    from dare.retrieval.mat_features import FUSION, file_name, write_mat_features
 
     check_writable(out / file_name("query", FUSION))
     benchmark = open_benchmark(root, layout)
@@ -77,7 +76,7 @@ def from_mat(
 ) -> None:
     """Write the .mat files of the released code as embeddings, which `dare evaluate` takes.
 
-    They hold neither names nor labels: both are the data set's, whose pictures must be the ones that were extracted.
+    They hold neither names nor labels: both come from the data set, which must hold the pictures they were made from.
 
     Parameters
     ----------
@@ -86,7 +85,7 @@ def from_mat(
     out
         .npz file to write.
     stages
-        Of the network.
+        Stages of the network.
     """
     from dare.datasets import open_benchmark
     from dare.retrieval.mat_features import read_mat_features

@@ -34,11 +34,11 @@ def synthetic(
     size
         tiny: about 2,600 pictures; small: about 7,000; standard: the size of Market-1501.
     seed
-        Same seed, same pictures.
+        The same seed draws the same pictures.
     set
-        Knobs of difficulty, as in `--set.camera-strength 0.3`; docs/synthetic.md lists them.
+        Knobs of difficulty, such as `--set.camera-strength 0.3`; docs/synthetic.md lists them.
     processes
-        How many draw at once; as many as there are cores if not given.
+        How many processes draw at once; one per core if not given.
     """
     from dare.synthetic import SIZES, draw_benchmark
 
@@ -48,15 +48,15 @@ def synthetic(
         knob = name.replace("-", "_")
         if knob not in known:
             raise ValueError(f"unknown knob {name}; choose {', '.join(known)}")
-        whole = known[knob] in (int, "int") and value.is_integer()  # what is no whole number the recipe refuses
+        whole = known[knob] in (int, "int") and value.is_integer()  # `Knobs` refuses other values
         knobs[knob] = int(value) if whole else value
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half drawn is removed
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that an unfinished folder is removed
     with progress() as show:
         count = draw_benchmark(
             out,
             size,
             seed=seed,
-            recipe=replace(SIZES[size], **knobs),
+            knobs=replace(SIZES[size], **knobs),
             processes=processes,
             on_progress=lambda done, total: show("drawing", done, total),
         )
@@ -65,7 +65,7 @@ def synthetic(
 
 @data_app.command(name="check")
 def check_data(root: Root, /, *, layout: Layout = None) -> None:
-    """Say what is in a data set: people, cameras, pictures, oddities, unreadable files."""
+    """Show what a data set holds: people, cameras, pictures, oddities, unreadable files."""
     from dare.evaluation.checking import check
 
     with progress() as show:
@@ -111,19 +111,19 @@ def hold_out(
     seed: int = 0,
     layout: Layout = None,
 ) -> None:
-    """Set training people aside to choose settings on, as a data set of its own: a CSV file.
+    """Set training people aside to choose settings with, and write them as a data set of their own: a CSV file.
 
-    Its queries are the first picture of each of them at each camera, its gallery their other pictures. The test
-    people of the data set are not in it.
+    Its queries are the first picture of each such person at each camera, its gallery their other pictures. It holds
+    no test people.
 
     Parameters
     ----------
     out
-        CSV file to write; in a folder above the pictures, as it names them relative to itself.
+        CSV file to write, in a folder above the pictures: it lists them by paths relative to itself.
     people
-        How many to set aside.
+        Number of people to set aside.
     seed
-        Same seed, same people.
+        The same seed picks the same people.
     """
     from dare.datasets import open_benchmark
     from dare.datasets.holdout import hold_out as hold_out_people

@@ -33,7 +33,7 @@ def embed(
 ) -> None:
     """Write the vectors of a data set's pictures at every stage to an .npz file.
 
-    A call that was interrupted goes on where it stopped when it is made again.
+    Run it again after an interruption to go on where it stopped.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def embed(
 def run_network(
     benchmark: "Benchmark", samples: "Sequence[Sample]", runner: "Runner", running: Running, resume: Path | None = None
 ) -> "tuple[Embeddings, ExitCosts]":
-    """Vectors of samples, but for those that were left out, and what the exits cost."""
+    """Vectors of the samples that were not left out, and what the exits cost."""
     from dare.evaluation.embedding import embed as embed_samples
 
     skipped: list[UnreadableImageError] | None = [] if running.skip_unreadable else None

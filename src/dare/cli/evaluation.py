@@ -7,19 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
+from pydantic import BaseModel, ValidationError
 from rich.table import Table
 
 from dare import __version__
-from dare.cli.embedding import run_network
 from dare.cli.options import Layout, Models, MultiQuery, Root, Running, RunningOptions
-from dare.cli.reranking import RerankOptions
+from dare.cli.scored import vectors_of
 from dare.cli.terminal import console, one_line, output, write_json
 from dare.files import check_writable
+from dare.schema import said
 
 if TYPE_CHECKING:
+    from dare.datasets import Benchmark, Sample
     from dare.evaluation.evaluate import Evaluation
     from dare.evaluation.learnt_distances import Learner
     from dare.pages.report import Look
+    from dare.retrieval.reranking import Reranking
 
 
 def evaluate(
@@ -34,7 +37,7 @@ def evaluate(
     rule: Literal["official", "step"] = "official",
     multi_query: MultiQuery = False,
     query_pooling: Literal["mean", "max"] | None = None,
-    reranking: RerankOptions = None,
+    rerank: str | None = None,
     report: Path | None = None,
     false_match_rate: float | None = None,
     embedding_maps: Annotated[bool, Parameter(negative="")] = False,
@@ -53,55 +56,41 @@ def evaluate(
         An .npz file instead of a model: what `dare embed` wrote, or arrays `vectors` (N, D) and `ids`
         (picture file names).
     distance
-        Euclidean as DaRe is trained for, or cosine.
+        Euclidean, which DaRe is trained for, or cosine.
     metric
         Learn each exit's distance from the training pictures first; embeddings must hold these too. With cosine,
-        vectors are scaled to length 1 before.
+        vectors are first scaled to length 1.
     metric_dimensions
-        KISSME: after PCA to so many dimensions; XQDA: at most so many.
+        KISSME: dimensions that PCA keeps; XQDA: dimensions at most.
     rule
         Of average precision: official (the code of Market-1501) or step (torchreid, fast-reid).
     query_pooling
-        How --multi-query makes one vector of several: the mean if not given, or the greatest value of each dimension.
+        How --multi-query joins vectors: mean (the default), or max of each dimension.
+    rerank
+        Re-rank by k-reciprocal neighbours (Zhong et al. 2017); needs all queries at once. Alone it uses
+        k1=20,k2=6,weight=0.3,variant=zhong,junk=true; give those that differ. Variants: zhong, fourth-power
+        (torchreid), fast-reid; junk=false leaves junk out of neighbourhoods, as both toolboxes do.
     report
         HTML file to write: accuracy and cost per exit, match curves, distances, ranked lists of a few probes, and with
         --model where each stage looks on them.
     false_match_rate
-        Where the report marks distances: the share of the pairs of two people that lie below; 0.001 if not given.
+        Where the report marks distances: the share of pairs of different people below the mark; 0.001 if not given.
     embedding_maps
-        Into the report also the vectors of a few people, laid out by t-SNE: some two seconds an exit.
+        Add the vectors of a few people, laid out by t-SNE, to the report; about two seconds an exit.
     json
         JSON file to write the figures to.
     """
-    from dare.datasets import multi_query as asking_together
-    from dare.datasets import open_benchmark
     from dare.evaluation.evaluate import evaluate as evaluate_embeddings
-    from dare.retrieval.embeddings import Embeddings
-    from dare.verification.decisions import check_rate
 
     if (model is None) == (embeddings is None):
         raise ValueError("give either --model or --embeddings")
     if query_pooling is not None and not multi_query:
         raise ValueError("--query-pooling belongs to --multi-query; give that too, or leave it out")
-    if false_match_rate is not None:
-        if report is None:
-            raise ValueError("--false-match-rate belongs to --report; say where to write it")
-        check_rate(false_match_rate)
-    _check_files(report, json, embedding_maps=embedding_maps)
-    rerank = reranking.settings() if reranking else None
-    running = running or Running()
-    learner = _learner(metric, metric_dimensions)
-    benchmark = open_benchmark(root, layout)
-    if multi_query:
-        benchmark = asking_together(benchmark)
-    samples = (*benchmark.query, *benchmark.gallery, *(benchmark.train if learner else ()))
-    if model is not None:
-        vectors, costs = run_network(benchmark, samples, running.open(model), running)
-    else:
-        if running != Running(skip_unreadable=running.skip_unreadable):
-            raise ValueError("options of running a network belong to --model, not to --embeddings; leave them out")
-        vectors, costs = Embeddings.load(str(embeddings)), None
-    left_out = vectors.lacking(benchmark.identify(samples)) if running.skip_unreadable else []
+    _check_files(report, json, false_match_rate, embedding_maps=embedding_maps)
+    running, reranking, learner = running or Running(), _reranking(rerank), _learner(metric, metric_dimensions)
+    benchmark, samples = _pictures(root, layout, multi_query=multi_query, training=learner is not None)
+    runner = None if model is None else running.open(model)
+    vectors, costs, left_out = vectors_of(benchmark, samples, runner, embeddings, running)
     result = evaluate_embeddings(
         vectors,
         benchmark,
@@ -109,7 +98,7 @@ def evaluate(
         rule=rule,
         multi_query=(query_pooling or "mean") if multi_query else None,
         metric=learner,
-        rerank=rerank,
+        rerank=reranking,
         costs=costs,
         skipped=left_out,
     )
@@ -130,8 +119,43 @@ def evaluate(
         sys.exit(1)
 
 
-def _check_files(report: Path | None, json: Path | None, *, embedding_maps: bool) -> None:
-    """Raise an error for what could not be written in the end."""
+def _pictures(
+    root: Path, layout: str | None, *, multi_query: bool, training: bool
+) -> "tuple[Benchmark, tuple[Sample, ...]]":
+    """The data set, and the samples of it that need vectors."""
+    from dare.datasets import multi_query as asking_together
+    from dare.datasets import open_benchmark
+
+    benchmark = open_benchmark(root, layout)
+    if multi_query:
+        benchmark = asking_together(benchmark)
+    return benchmark, (*benchmark.query, *benchmark.gallery, *(benchmark.train if training else ()))
+
+
+def _reranking(settings: str | None) -> "Reranking | None":
+    """`k1=20,k2=6` as a `Reranking`; settings that aren't given keep their defaults."""
+    if settings is None:
+        return None
+    from dare.retrieval.reranking import Reranking
+
+    class Options(BaseModel, extra="forbid"):
+        rerank: Reranking
+
+    given = {name: value for name, _, value in (setting.partition("=") for setting in settings.split(","))}
+    try:
+        return Options.model_validate({"rerank": given}).rerank
+    except ValidationError as error:
+        raise ValueError(said(error, "dare evaluate")) from error
+
+
+def _check_files(report: Path | None, json: Path | None, rate: float | None, *, embedding_maps: bool) -> None:
+    """Refuse, before any work, what could not be written in the end."""
+    if rate is not None:
+        from dare.verification.rates import check_rate
+
+        if report is None:
+            raise ValueError("--false-match-rate belongs to --report; say where to write it")
+        check_rate(rate)
     if embedding_maps:
         if report is None:
             raise ValueError("--embedding-maps belongs to --report; say where to write it")
@@ -155,7 +179,8 @@ def _learner(metric: str | None, dimensions: int | None) -> "Learner | None":
 
 def _look(model: "Sequence[Path] | None", running: Running) -> "Look | None":
     """What gives pictures' activation maps; None without a network of torch."""
-    from dare.runners.runner import EXPORTED, engines_of
+    from dare.runners.exported import EXPORTED
+    from dare.runners.opening import engines_of
 
     if model is None or engines_of(model, running.runner, running.device, running.precision) & set(EXPORTED):
         return None

@@ -120,7 +120,7 @@ def forget(
         The id of a picture: its path below the folder that was indexed.
     """
     from dare.datasets.folder import label_number
-    from dare.gallery.store import open_gallery
+    from dare.gallery.opening import open_gallery
 
     if not person and not image:
         raise ValueError("say whom to forget: --person or --image, each as often as needed")
@@ -142,8 +142,9 @@ def forget(
 
 def open_with_network(gallery: Path, model: "Sequence[Path] | None", engine: Engine) -> "tuple[LanceGallery, Runner]":
     """A gallery and the network that its vectors came from."""
-    from dare.gallery.errors import MismatchError
     from dare.gallery.lance import LanceGallery
+    from dare.gallery.store import MismatchError
+    from dare.retrieval.distances import another_model
 
     store = LanceGallery(gallery)
     try:
@@ -154,10 +155,8 @@ def open_with_network(gallery: Path, model: "Sequence[Path] | None", engine: Eng
             raise FileNotFoundError(f"the gallery's network is not at {where} any more; say where it is with --model")
         runner = engine.open(paths)
         if runner.digest != store.model:
-            raise MismatchError(
-                f"the gallery holds vectors of model {store.model[:12]}, {paths[0]} is model {runner.digest[:12]}; "
-                "give the network that the gallery was made with"
-            )
+            advice = f"give the network that the gallery was made with, not {paths[0]}"
+            raise MismatchError(another_model("the gallery holds vectors", store.model, runner.digest, advice))
     except BaseException:
         store.close()
         raise
@@ -186,7 +185,7 @@ def unlabelled(samples: "Sequence[Sample]", no_people: bool) -> "list[Sample]":
 def _open_or_create(
     gallery: Path, model: "Sequence[Path] | None", engine: Engine, is_new: bool
 ) -> "tuple[LanceGallery, Runner]":
-    from dare.gallery.creation import create
+    from dare.gallery.opening import create_gallery
     from dare.shipped.network import located
 
     if not is_new:
@@ -196,7 +195,10 @@ def _open_or_create(
     runner = engine.open(model)
     sizes = _sizes(runner)
     paths = [str(path.absolute() if located(path) == path else path) for path in model]
-    return create(gallery, runner.digest, sizes, paths, runner.exit_names, runner.space), runner
+    made = create_gallery(
+        gallery, model=runner.digest, dimensions=sizes, model_path=paths, names=runner.exit_names, space=runner.space
+    )
+    return made, runner
 
 
 def _sizes(runner: "Runner") -> list[int]:

@@ -54,7 +54,7 @@ def _add_exits(table: Table, network: "ShippedNetwork") -> None:
 
 def _engine_here(network: "ShippedNetwork") -> "Engine | None":
     """What runs it on this machine if nothing else is asked for; None where no engine is installed."""
-    from dare.runners.shipped import shipped_engine
+    from dare.runners.opening import shipped_engine
 
     try:
         found = shipped_engine(network.folder, None, None, "cpu")
@@ -106,7 +106,7 @@ def _show_engines(network: "ShippedNetwork") -> None:
 
 def _show_thresholds(network: "ShippedNetwork") -> None:
     from dare.shipped.card import THRESHOLDS
-    from dare.verification.calibration import load_verifier
+    from dare.verification.verifier import load_verifier
 
     if not network.has(THRESHOLDS):
         return
@@ -121,13 +121,13 @@ def _show_thresholds(network: "ShippedNetwork") -> None:
 
 
 def _show_plan(network: "ShippedNetwork") -> None:
+    from dare.anytime.records import load_plan
     from dare.shipped.card import PLAN
-    from dare.verification.calibration import load_plan
 
     if not network.has(PLAN):
         return
     card = network.card
-    plan = load_plan(network.folder, len(card.exits))
+    plan = load_plan(network.checked(PLAN), len(card.exits))
     shares = (f"{exit} {100 * share:.0f} %" for exit, share in zip(card.exits, plan.shares, strict=True))
     mean = sum(share * macs for share, macs in zip(plan.shares, card.macs, strict=True))
     output.print(f"plan of a stream: {', '.join(shares)}, for {plan.about.get('for')} on {plan.about.get('data')}")

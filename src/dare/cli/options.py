@@ -1,5 +1,6 @@
-"""Options that several commands share."""
+"""Options that several commands share, and quantities as people write them: 40ms, 1.2G."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ Preparation = Annotated[
 PicturesBelow = Annotated[
     Path, Parameter(help="A data set, a folder of pictures, or a CSV file; people may be unknown.")
 ]
-NoPeople = Annotated[bool, Parameter(negative="", help="Take the pictures as showing nobody knows whom.")]
+NoPeople = Annotated[bool, Parameter(negative="", help="Treat the people in the pictures as unknown.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +66,11 @@ class Engine:
     """What a network is run by."""
 
     runner: Annotated[
-        Literal["eager", "prepacked", "captured", "onnx", "openvino"] | None,
+        Literal["eager", "prepacked", "onnx", "openvino"] | None,
         Parameter(
-            help="eager is torch as it is; prepacked, folded and fused for the CPU, is the default there; captured "
-            "launches whole steps on a GPU; onnx and openvino run what `dare export` wrote and networks of others, and "
-            "are the default for these. A shipped network takes the fastest that is installed."
+            help="eager is torch as it is; prepacked, folded and fused for the CPU, is the default there; onnx and "
+            "openvino run what `dare export` wrote and networks of others, and are the default for these. A shipped "
+            "network takes the fastest that is installed."
         ),
     ] = None
     precision: Annotated[
@@ -86,7 +87,8 @@ class Engine:
 
     def open(self, model: "Path | Sequence[Path]") -> "Runner":
         """Make a network, or a cascade of several, ready to run."""
-        from dare.runners.runner import EXPORTED, engines_of, open_runner
+        from dare.runners.exported import EXPORTED
+        from dare.runners.opening import engines_of, open_runner
 
         for name, value in (("threads", self.threads), ("workers", self.workers)):
             if value < 1:
@@ -141,3 +143,34 @@ def report_skipped(skipped: "list[UnreadableImageError] | None") -> None:
         console.print(f"left out: {one_line(problem)}")
     if skipped:
         output.print(f"note: {len(skipped)} unreadable pictures were left out")
+
+
+NUMBER = r"\s*([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*"
+SECONDS = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
+MACS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+
+
+def parse_seconds(text: str) -> float:
+    """A positive time: 40ms, 0.04s, or 0.04.
+
+    Raises:
+        ValueError: anything else.
+    """
+    return _quantity(text, SECONDS, "a positive time such as 40ms or 0.04s")
+
+
+def parse_macs(text: str) -> float:
+    """A positive number of multiply-adds: 1.2G, 800M, 1200000.
+
+    Raises:
+        ValueError: anything else.
+    """
+    return _quantity(text, MACS, "a positive number of multiply-adds such as 1.2G or 800M")
+
+
+def _quantity(text: str, units: dict[str, float], expected: str) -> float:
+    match = re.fullmatch(NUMBER + "([a-z]*)", text.lower())
+    value = float(match[1]) * units[match[2]] if match and match[2] in units else 0.0
+    if not 0 < value < 1e300:
+        raise ValueError(f"expected {expected}, got {text!r}")
+    return value

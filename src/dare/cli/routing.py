@@ -5,17 +5,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from dare.cli import quantities
 from dare.cli.calibration import exit_times
+from dare.cli.options import parse_macs, parse_seconds
 
 if TYPE_CHECKING:
+    from dare.anytime.confidence import Allowed
     from dare.anytime.costs import ExitCosts, ExitTimes
-    from dare.anytime.nearest import Allowed
     from dare.anytime.policies import ExitPolicy
+    from dare.anytime.records import Confidence, PlanFile
     from dare.gallery.lance import LanceGallery
-    from dare.identification.answer import Confidence
     from dare.runners.runner import Runner
-    from dare.verification.calibration import PlanFile
 
 LEAST_WINDOW = 50
 Policy = Literal["quantile", "steered", "chance", "thresholds"]
@@ -58,14 +57,14 @@ def budget(
     if mean_time is not None:
         measured = exit_times(times, runner, store, settings)
         first = math.ceil(measured.median[0] * 1e5) / 100
-        return measured, _at_least(mean_time, quantities.seconds, measured.median[0], f"{first}ms")
+        return measured, _at_least(mean_time, parse_seconds, measured.median[0], f"{first}ms")
     first = math.ceil(runner.costs.macs[0] / 1e4) / 100
     if mean_macs is None and needed:
         least = f"the smallest possible budget is {first}M, the first exit alone"
         raise ValueError(f"give a budget, --mean-macs or --mean-time; {least}")
     if mean_macs is None:
         return runner.costs, None
-    return runner.costs, _at_least(mean_macs, quantities.macs, runner.costs.macs[0], f"{first}M")
+    return runner.costs, _at_least(mean_macs, parse_macs, runner.costs.macs[0], f"{first}M")
 
 
 def _at_least(text: str, read: Callable[[str], float], least: float, written: str) -> float:
@@ -83,32 +82,34 @@ def _at_least(text: str, read: Callable[[str], float], least: float, written: st
 def shipped_plan(
     networks: Sequence[Path], policy: Policy | None, mean_macs: str | None, mean_time: str | None
 ) -> Path | None:
-    """The network's folder if it brings a plan that is to be followed, where nothing else was asked for."""
+    """The plan that the network brings, where nothing else was asked for."""
     from dare.shipped.card import PLAN
     from dare.shipped.network import shipped_at
 
     if mean_macs is not None or mean_time is not None or policy in ("steered", "chance") or len(networks) != 1:
         return None
     network = shipped_at(networks[0])
-    return networks[0] if network is not None and network.has(PLAN) else None
+    return network.checked(PLAN) if network is not None and network.has(PLAN) else None
 
 
 def learnt(policy: Policy, plan: Path | None, runner: "Runner") -> "PlanFile | None":
-    from dare.gallery.errors import MismatchError
-    from dare.verification.calibration import load_plan
+    from dare.anytime.records import load_plan
+    from dare.gallery.store import MismatchError
+    from dare.retrieval.distances import another_model
+    from dare.shipped.card import PLAN
+    from dare.shipped.network import shipped_at
 
     if plan is None and policy == "thresholds":
         raise ValueError("--policy thresholds needs --plan FILE, which dare choose-exits writes")
     if plan is None:
         return None
-    found = load_plan(plan, len(runner.exit_names))
+    shipped = shipped_at(plan)
+    found = load_plan(shipped.checked(PLAN) if shipped else plan, len(runner.exit_names))
     if policy == "thresholds" and found.crops != 1:
         raise ValueError(f"the thresholds in {plan} are for {found.crops} crops, a stream takes one; choose again")
     if policy == "thresholds" and found.model != runner.digest:
-        raise MismatchError(
-            f"the thresholds in {plan} are for model {found.model[:12]}, this is model {runner.digest[:12]}; "
-            "choose again, or take the plan's shares with --policy quantile"
-        )
+        advice = "choose again, or take the plan's shares with --policy quantile"
+        raise MismatchError(another_model(f"{plan} holds thresholds", found.model, runner.digest, advice))
     return found
 
 

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from dare.cli import quantities
 from dare.cli.calibration import TimesFile, exit_times
 from dare.cli.galleries import GalleryFolder, OtherModels, open_with_network
-from dare.cli.options import Engine, EngineOptions
+from dare.cli.options import Engine, EngineOptions, parse_seconds
 from dare.cli.terminal import STDOUT, console, one_line, output, write_json
 from dare.files import check_writable
 
@@ -78,7 +77,7 @@ def search(
     html
         Page to write, with pictures.
     """
-    from dare.verification.calibration import warm_up
+    from dare.identification.answer import warm_up
 
     if not query:
         raise ValueError("give at least one picture to search for")
@@ -86,7 +85,7 @@ def search(
         raise ValueError("give either --deadline or --exit")
     if deadline is None and (allow_late or times is not None):
         raise ValueError("--allow-late and --times belong to --deadline")
-    within = None if deadline is None else quantities.seconds(deadline)
+    within = None if deadline is None else parse_seconds(deadline)
     for path in (json, html):
         if path not in (None, STDOUT):
             check_writable(path)
@@ -181,7 +180,7 @@ def _where(
 
 
 def _moment(text: str) -> float:
-    from dare.datasets.manifest import seconds_since_1970
+    from dare.datasets.folder import seconds_since_1970
 
     if re.fullmatch(r"\d{4}", text):
         raise ValueError(f"{text} would be read as seconds since 1970; for the year write {text}-01-01")

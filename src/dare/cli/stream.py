@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dare.datasets import Sample
     from dare.gallery.lance import LanceGallery
     from dare.identification.answer import Answer
-    from dare.identification.streaming import StreamSummary
+    from dare.identification.summary import StreamSummary
     from dare.runners.runner import Runner
 
 
@@ -91,23 +91,15 @@ def stream(
         CSV file to write: a line per query.
     """
     from dare.datasets import open_benchmark
-    from dare.identification.streaming import filters, summarise, themselves
+    from dare.identification.summary import filters, summarise, themselves
 
     for path in (answers, json):
         if path not in (None, STDOUT):
             check_writable(path)
     routing.refuse_unused(policy, plan, mean_macs, mean_time, times, window, seed)
     benchmark = open_benchmark(queries, layout, unlabelled=True)
-    samples = unlabelled(getattr(benchmark, split), no_people)
-    if not samples:
-        raise ValueError(f"{queries} has no pictures in its split {split}; choose another one with --split")
-    if several := [sample for sample in samples if len(sample.images) > 1]:
-        raise ValueError(
-            f"a stream asks with single pictures, and {several[0].images[0].name} is one of the "
-            f"{len(several[0].images)} of a tracklet; dare evaluate scores tracklets"
-        )
-    engine = engine or Engine()
-    store, runner = open_with_network(gallery, model, engine)
+    samples = _single_pictures(unlabelled(getattr(benchmark, split), no_people), queries, split)
+    store, runner = open_with_network(gallery, model, engine := engine or Engine())
     try:
         plan = plan or routing.shipped_plan(network_paths(store, model), policy, mean_macs, mean_time)
         policy = policy or ("steered" if plan is None else "quantile")
@@ -121,26 +113,30 @@ def stream(
         settings |= {"where": where.__getitem__, "micro_batch": micro_batch, "workers": engine.workers}
         found, seconds = _identified(samples, runner, store, leave, settings)
         summary = summarise(found, samples, store, runner.costs, None if benchmark.cameras_known else own)
-        figures = _figures(summary, runner, costs, budget, seconds, found) | {
-            "policy": policy,
-            "confidence": confidence,
-            "allowed": chosen,
-            "micro_batch": micro_batch,
-            "runner": runner.description,
-        }
+        how = {"policy": policy, "confidence": confidence, "allowed": chosen, "micro_batch": micro_batch}
+        figures = _figures(summary, runner, costs, budget, seconds, found) | how
         if answers is not None:
             _write_answers(answers, benchmark.identify(samples), found, runner)
         if json is not None:
             write_json(json, figures)
         if json != STDOUT:
             _show(figures, store.count())
-            if same := sum(id is not None for id in own):
-                found_too = "may find themselves" if benchmark.cameras_known else "are not compared with themselves"
-                output.print(f"note: {same} queries are entries of the gallery, and {found_too}")
+            _note_entries(sum(id is not None for id in own), benchmark.cameras_known)
     finally:
         store.close()
     if summary.unreadable:
         sys.exit(3)
+
+
+def _single_pictures(samples: "list[Sample]", queries: Path, split: str) -> "list[Sample]":
+    if not samples:
+        raise ValueError(f"{queries} has no pictures in its split {split}; choose another one with --split")
+    if several := [sample for sample in samples if len(sample.images) > 1]:
+        raise ValueError(
+            f"a stream asks with single pictures, and {several[0].images[0].name} is one of the "
+            f"{len(several[0].images)} of a tracklet; dare evaluate scores tracklets"
+        )
+    return samples
 
 
 def _identified(
@@ -151,7 +147,7 @@ def _identified(
     settings: dict[str, Any],
 ) -> "tuple[list[Answer], float]":
     """Answers to all samples, and how many seconds they took together."""
-    from dare.identification.identify import identify_stream
+    from dare.identification.stream import identify_stream
 
     found: list[Answer] = []
     start = time.monotonic()
@@ -182,6 +178,7 @@ def _figures(
     return {
         "queries": summary.queries,
         "unreadable": summary.unreadable,
+        "runner": runner.description,
         "exits": dict(zip(runner.exit_names, summary.left, strict=True)),
         "unit": "multiply-adds" if isinstance(costs, ExitCosts) else "seconds",
         "costs": list(costs.macs if isinstance(costs, ExitCosts) else costs.median),
@@ -227,6 +224,12 @@ def _show(figures: dict[str, Any], entries: int) -> None:
     output.print(f"costs: {figures['costs_source']}")
     if figures["unreadable"]:
         output.print(f"note: {figures['unreadable']} pictures could not be read")
+
+
+def _note_entries(same: int, cameras_known: bool) -> None:
+    if same:
+        found_too = "may find themselves" if cameras_known else "aren't compared with themselves"
+        output.print(f"note: {same} queries are entries of the gallery, and {found_too}")
 
 
 def _write_answers(path: Path, ids: "Sequence[str]", found: "list[Answer]", runner: "Runner") -> None:

@@ -1,18 +1,54 @@
 """`dare train`."""
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from dare.cli.options import Device, Layout, Root, SkipUnreadable, Threads, limit_threads, report_skipped
-from dare.cli.settings import Settings
 from dare.cli.terminal import console, output, progress, stop_on_signal
 
 if TYPE_CHECKING:
     from dare.images.reading import UnreadableImageError
     from dare.runners.runner import Runner
+    from dare.training.config import TrainConfig
+
+Preset = Literal["paper", "slim", "lite", "demo", "trinet", "ide", "lsro", "svdnet", "pan", "mscan", "st-rnn"]
+
+
+def _help(text: str) -> Parameter:
+    return Parameter(help=text)
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """Settings that people change often; None leaves the preset's or the file's value."""
+
+    backbone: Annotated[
+        str | None,
+        _help(
+            "resnet18, resnet34, resnet50, densenet121, densenet161, densenet169, densenet201, lite0, lite1, lite2, "
+            "mobilenetv2, alexnet, mscan, slim, tiny, omni, omni75, omni50, omni25, or timm/NAME (a convolutional one)."
+        ),
+    ] = None
+    weights: Annotated[str | None, _help("What the trunk starts from: imagenet, none (random), or a file.")] = None
+    height: Annotated[int | None, _help("Of the network's input, in pixels.")] = None
+    width: Annotated[int | None, _help("Of the network's input, in pixels.")] = None
+    iterations: Annotated[int | None, _help("Batches to train on; the schedule stretches or shrinks with it.")] = None
+    learning_rate: Annotated[float | None, _help("Of Adam.")] = None
+    terms: Annotated[
+        str | None,
+        _help(
+            "What is trained for, with weights, as in --terms triplet=1,teacher=6: triplet, identity, teacher (with "
+            "--teacher), space (every exit's vectors pulled to the last one's)."
+        ),
+    ] = None
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"] | None, _help("Of the trunk; auto: what is faster here, measured on CPUs.")
+    ] = None
+    seed: Annotated[int | None, _help("Same seed, same run, on one machine and number of threads.")] = None
 
 
 def train(
@@ -20,13 +56,13 @@ def train(
     run: Path,
     /,
     *,
-    preset: Literal[
-        "paper", "slim", "lite", "demo", "trinet", "ide", "lsro", "svdnet", "pan", "mscan", "st-rnn"
-    ] = "slim",
+    preset: Preset | None = None,
+    config: Path | None = None,
+    common: Annotated[Common | None, Parameter(name="*")] = None,
+    set: Annotated[list[str] | None, Parameter(negative="")] = None,
     init: Path | None = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
     layout: Layout = None,
-    generated: Path | None = None,
     unlabelled: Annotated[list[Path] | None, Parameter(negative="")] = None,
     teacher: Path | None = None,
     device: Device = "cpu",
@@ -35,12 +71,14 @@ def train(
     skip_unreadable: SkipUnreadable = False,
     tensorboard: Annotated[bool, Parameter(negative="")] = False,
     show_settings: Annotated[bool, Parameter(negative="")] = False,
-    settings: Annotated[Settings | None, Parameter(name="*")] = None,
 ) -> None:
     """Train a network on a data set's training pictures.
 
-    Leaves model.safetensors, metrics.csv and resume.safetensors in the run's folder. SIGTERM and Ctrl-C save
-    before they stop; `--resume` goes on from there, bit for bit.
+    Leaves model.safetensors, metrics.csv, config.toml and resume.safetensors in the run's folder. SIGTERM and Ctrl-C
+    save before they stop; `--resume` goes on from there, bit for bit.
+
+    A setting comes from the preset; a file (`--config`) replaces the preset's value, and `--set` or an option of its
+    own replaces the file's.
 
     Parameters
     ----------
@@ -48,17 +86,20 @@ def train(
         Folder of the run.
     preset
         All settings at once: `paper` (DaRe(R) with random erasing, 60,000 iterations, made for a GPU and
-        ImageNet weights), `slim` (our trunk for CPUs, from random weights), `demo` (two minutes, synthetic
-        pictures). The others are what the paper compares with. The options below replace single settings of it.
+        ImageNet weights), `slim` (our trunk for CPUs, from random weights; the default), `lite` (a small trunk for
+        CPUs that follows a teacher), `demo` (two minutes, synthetic pictures). The others are what the paper compares
+        with.
+    config
+        TOML file of settings, such as the config.toml of another run. It may leave settings out.
+    set
+        Any setting, as in `--set erasing=0.3`; may be given several times. `--show-settings` lists them.
     init
-        Checkpoint to start from (fine-tuning); its network is taken over.
+        Checkpoint to start from (fine-tuning); its network and input are taken over.
     resume
-        Go on with the run in this folder.
-    generated
-        Folder of pictures that show nobody, such as generated ones, which `--preset lsro` learns from as well.
+        Go on with the run in this folder. Its config.toml gives the settings, unless `--preset` or `--config` does.
     unlabelled
-        Folder of pictures of people who need not be known, which the term `teacher` learns from as well; may be given
-        several times. `--generated-images` says how many of them come into a batch.
+        Folder of pictures without known people, which the term `teacher` and preset `lsro` learn from as well; may be
+        given several times. `--set generated_images=16` says how many of them come into a batch.
     teacher
         A network whose vectors the term `teacher` follows: a checkpoint, exported steps, or another toolbox's network.
     memory_map
@@ -66,26 +107,61 @@ def train(
     tensorboard
         Also write TensorBoard events into the run's folder.
     show_settings
-        Print every setting of the run, the preset's and those given here, and do not train.
+        Print every setting of the run as `--config` reads it, and don't train.
     """
+    import tomli_w
+
     from dare.datasets import open_benchmark
     from dare.datasets.folder import pictures_below
-    from dare.training.config import PRESETS, configure
-    from dare.training.state import STATE_FILE
-    from dare.training.train import train as train_network
+    from dare.training.presets import CONFIG_FILE, flat
 
     limit_threads(threads)
-    given = {name: value for name, value in asdict(settings or Settings()).items() if value is not None}
-    config = configure(PRESETS[preset], given, init)
+    if resume and preset is None and config is None and (run / CONFIG_FILE).exists():
+        config = run / CONFIG_FILE
+    settings = _settings(preset or "slim", config, common or Common(), set or [], init)
     if show_settings:
-        _show_settings(asdict(config))
+        output.print(tomli_w.dumps(flat(settings)), end="")
         return
     benchmark = open_benchmark(root, layout)
     for note in benchmark.notes:
         console.print(f"note: {note}")
-    others = [
-        path for folder in (*([generated] if generated else []), *(unlabelled or [])) for path in pictures_below(folder)
-    ]
+    skipped: list[UnreadableImageError] | None = [] if skip_unreadable else None
+    done = _train(
+        run,
+        settings,
+        samples=benchmark.train,
+        init=init,
+        resume=resume,
+        device=device,
+        generated=[path for folder in unlabelled or [] for path in pictures_below(folder)],
+        teacher=_open_teacher(teacher) if teacher else None,
+        memory_map=memory_map,
+        skipped=skipped,
+        tensorboard=tensorboard,
+        data_name=benchmark.name,
+    )
+    report_skipped(skipped)
+    if done < settings.iterations:
+        output.print(f"stopped after {done} of {settings.iterations} iterations, saved in {run}; go on with --resume")
+        return
+    output.print(f"trained for {done} iterations; the model is in {run}")
+
+
+def _settings(
+    preset: Preset, file: Path | None, common: Common, more: Sequence[str], init: Path | None
+) -> "TrainConfig":
+    from dare.training.presets import PRESETS, configure, parse_setting, read_settings
+
+    start = read_settings(file, PRESETS[preset]) if file else PRESETS[preset]
+    given = {name: value for name, value in asdict(common).items() if value is not None}
+    return configure(start, given | dict(map(parse_setting, more)), init)
+
+
+def _train(run: Path, settings: "TrainConfig", **given: Any) -> int:
+    """Train with a bar, until the end or a signal; returns how many iterations are done."""
+    from dare.training.state import STATE_FILE
+    from dare.training.train import train as train_network
+
     with stop_on_signal() as stopping, progress() as show:
 
         def on_progress(now: Any) -> None:
@@ -99,42 +175,12 @@ def train(
                 )
                 raise SystemExit(0)
 
-        skipped: list[UnreadableImageError] | None = [] if skip_unreadable else None
-        checkpoint = train_network(
-            benchmark.train,
-            run,
-            config,
-            init=init,
-            resume=resume,
-            device=device,
-            generated=others,
-            teacher=_open_teacher(teacher) if teacher else None,
-            memory_map=memory_map,
-            skipped=skipped,
-            tensorboard=tensorboard,
-            data_name=benchmark.name,
-            on_progress=on_progress,
-            should_stop=stopping,
-        )
-    report_skipped(skipped)
-    done = checkpoint.training["iterations"]
-    if done < config.iterations:
-        output.print(f"stopped after {done} of {config.iterations} iterations, saved in {run}; go on with --resume")
-        return
-    output.print(f"trained for {done} iterations; the model is in {run}")
+        checkpoint = train_network(folder=run, config=settings, on_progress=on_progress, should_stop=stopping, **given)
+    return int(checkpoint.training["iterations"])
 
 
 def _open_teacher(path: Path) -> "Runner":
     """In bfloat16 where OpenVINO runs it: a quarter of the time, and far finer than a network follows."""
-    from dare.runners.runner import open_runner
+    from dare.runners.opening import open_runner
 
     return open_runner(path, precision="bf16" if path.suffix == ".xml" else None)
-
-
-def _show_settings(settings: dict[str, Any]) -> None:
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            _show_settings(value)
-        else:
-            shown = "none" if name == "weights" and value is None else value
-            output.print(f"{name.replace('_', '-')}: {shown}")

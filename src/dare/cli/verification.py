@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.table import Table
 
-from dare.cli.embedding import run_network
 from dare.cli.options import Engine, EngineOptions, Layout, Models, Root, Running, RunningOptions
+from dare.cli.scored import vectors_of
 from dare.cli.search import JsonOut, exit_number
 from dare.cli.terminal import STDOUT, one_line, output, progress, write_json
 from dare.files import check_writable
 
 if TYPE_CHECKING:
     from dare.evaluation.evaluate import Evaluation
-    from dare.verification.decisions import Errors
-    from dare.verification.verify import Verifier
+    from dare.verification.rates import Errors
+    from dare.verification.verifier import Verifier
 
 
 def threshold(
@@ -57,7 +57,7 @@ def threshold(
         Drawing to write, of both kinds of pairs and of the errors: NAME.png and NAME.svg.
     """
     from dare.experiments.plots import new_figure
-    from dare.verification.calibration import check_known, save_verifier
+    from dare.verification.verifier import check_known, save_verifier
     from dare.verification.verify import check_settings, fit_verifier
 
     check_settings(false_match_rate, prior, seed)
@@ -121,8 +121,8 @@ def compare(
         How likely the two show one person before anybody looks; the one in the file if not given.
     """
     from dare.shipped.network import shipped_at
-    from dare.verification.calibration import load_verifier
-    from dare.verification.decisions import check_prior
+    from dare.verification.rates import check_prior
+    from dare.verification.verifier import load_verifier
     from dare.verification.verify import compare as compare_pictures
 
     if prior is not None:
@@ -172,22 +172,16 @@ def _evaluated(
     """The queries and the gallery of a data set, embedded now or before."""
     from dare.datasets import open_benchmark
     from dare.evaluation.evaluate import evaluate
-    from dare.retrieval.embeddings import Embeddings
     from dare.verification.verify import check_people
 
     if (model is None) == (embeddings is None):
         raise ValueError("give either --model or --embeddings")
     running = running or Running()
-    if embeddings is not None and running != Running(skip_unreadable=running.skip_unreadable):
-        raise ValueError("options of running a network belong to --model, not to --embeddings; leave them out")
     benchmark = open_benchmark(root, layout)
     check_people([sample.person for sample in benchmark.query])
     samples = (*benchmark.query, *benchmark.gallery)
-    if model is not None:
-        vectors, _ = run_network(benchmark, samples, running.open(model), running)
-    else:
-        vectors = Embeddings.load(str(embeddings))
-    skipped = vectors.lacking(benchmark.identify(samples)) if running.skip_unreadable else []
+    runner = None if model is None else running.open(model)
+    vectors, _, skipped = vectors_of(benchmark, samples, runner, embeddings, running)
     return evaluate(vectors, benchmark, distance=distance, skipped=skipped)
 
 

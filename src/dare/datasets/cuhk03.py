@@ -12,10 +12,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.datasets.listed import stills
 from dare.datasets.market import TRAIN, in_folders
-from dare.datasets.matlab import positions, read_mat, texts, whole_numbers
-from dare.datasets.published import Published
+from dare.datasets.published import Published, positions, read_mat, stills, texts, whole_numbers
 from dare.datasets.sample import Benchmark
 
 Boxes = Literal["detected", "labeled"]
@@ -41,17 +39,17 @@ def cuhk03(root: str | Path, boxes: Boxes = "detected") -> Benchmark:
 
     Args:
         root: of either form; of the first, `detected/` or `labeled/` will do too.
-        boxes: by a detector, or drawn by hand.
+        boxes: made by a detector, or drawn by hand.
 
     Raises:
         FileNotFoundError: neither form is there, or pictures are missing.
-        ValueError: the splits cannot be right.
+        ValueError: the splits contradict each other.
     """
     if boxes not in get_args(Boxes):
         raise ValueError(f"boxes must be 'detected' or 'labeled', got {boxes!r}")
     root = Path(root).absolute()
     if root.name in get_args(Boxes) and root.name != boxes:
-        raise ValueError(f"{root} holds {root.name} boxes, asked for are {boxes} ones; give the other folder")
+        raise ValueError(f"{root} holds {root.name} boxes, expected {boxes} ones; give the other folder")
     for folder in (root / boxes, root):
         if (folder / TRAIN).is_dir():
             return in_folders(f"cuhk03-{boxes}", folder, PUBLISHED[boxes])
@@ -62,7 +60,7 @@ def cuhk03(root: str | Path, boxes: Boxes = "detected") -> Benchmark:
         missing = [*([] if source.is_file() else [source.name]), *([] if pictures else [f"{folders[0].name}/"])]
         raise FileNotFoundError(
             f"expected {boxes}/{TRAIN}/, or {source.name} and {folders[0].name}/, in {root}, found no "
-            f"{' and no '.join(missing)}; {RAW} is not read: take its pictures out, or get the archive cuhk03-np"
+            f"{' and no '.join(missing)}; {RAW} isn't read: take its pictures out, or get the archive cuhk03-np"
         )
     return _listed(root, boxes, pictures, source)
 
@@ -78,7 +76,7 @@ def _listed(root: Path, boxes: Boxes, pictures: Path, source: Path) -> Benchmark
 
 
 def _splits(source: Path) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64], dict[str, NDArray[np.int64]]]:
-    """Name, person and camera of every picture, and which of them are train, query and gallery."""
+    """Name, person and camera of every picture, and the indices of train, query and gallery."""
     indices = {"train": "train_idx", "query": "query_idx", "gallery": "gallery_idx"}
     found = read_mat(source, "filelist", "labels", "camId", *indices.values(), advice=OFFICIAL)
     names = texts(source, "filelist", found["filelist"])
@@ -92,8 +90,8 @@ def _splits(source: Path) -> tuple[list[str], NDArray[np.int64], NDArray[np.int6
         view = VIEW.fullmatch(name)
         if min(people[row], cameras[row]) < 0 or (view and int(view[1]) != cameras[row]):
             raise ValueError(
-                f"{source}: {name} is of person {people[row]} at camera {cameras[row]}, expected the camera that its "
-                "name has in third place; take the official file"
+                f"{source}: {name} is of person {people[row]} at camera {cameras[row]}, expected the camera in third "
+                "place of its name; take the official file"
             )
     places = {split: positions(source, name, found[name], len(names)) for split, name in indices.items()}
     if len(np.unique(np.concatenate(list(places.values())))) < sum(len(rows) for rows in places.values()):

@@ -5,14 +5,20 @@ pictures either lie in a folder per person, or have names that begin with the pe
 `0002_000451.jpg`. A camera is read from `_c1_` or `c1_` in a picture's own name, for all pictures or for none.
 """
 
+import csv
 import hashlib
+import math
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from dare.datasets.manifest import SPLITS, Row, rows_of_csv
 from dare.datasets.market import IMAGE_SUFFIXES, some
 from dare.datasets.sample import JUNK, UNKNOWN, Benchmark, Sample
+
+SPLITS = ("train", "query", "gallery")
 
 PERSON_IN_NAME = re.compile(r"(-?\d+)_")
 CAMERA_IN_NAME = re.compile(r"(?:^|_)c(\d+)(?:s\d+)?(?=[_.])")
@@ -25,6 +31,17 @@ WITHOUT_CAMERAS = (
 ALL_IN_ALL = "no train/, query/ or gallery/: every picture serves as training picture, query and gallery entry"
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A picture as it is listed; None where nothing is said."""
+
+    path: Path
+    person: str | None
+    camera: str | None
+    split: str | None
+    time: float | None = None
+
+
 def folder(root: str | Path, *, unlabelled: bool = False) -> Benchmark:
     """Read a folder of pictures, or a CSV file.
 
@@ -33,7 +50,7 @@ def folder(root: str | Path, *, unlabelled: bool = False) -> Benchmark:
     three). Labels that are not whole numbers become large numbers made from the label, the same in every data set.
 
     Args:
-        unlabelled: whether a picture needs no person; without one it is `UNKNOWN`.
+        unlabelled: whether pictures may lack a person, who then is `UNKNOWN`.
 
     Raises:
         FileNotFoundError: nothing there, no pictures, or a listed picture is missing.
@@ -43,7 +60,7 @@ def folder(root: str | Path, *, unlabelled: bool = False) -> Benchmark:
     if path.is_dir():
         base, (rows, notes) = path, _rows_of_folder(path, unlabelled)
     elif path.is_file() and path.suffix.lower() == ".csv":
-        base, rows, notes = path.parent, rows_of_csv(path, unlabelled), []
+        base, rows, notes = path.parent, _rows_of_csv(path, unlabelled), []
     else:
         raise FileNotFoundError(f"expected a folder of pictures or a .csv file, found neither at {path}")
     people = _numbered(row.person for row in rows if row.person is not None)
@@ -69,7 +86,7 @@ def folder(root: str | Path, *, unlabelled: bool = False) -> Benchmark:
 
 
 def pictures_below(root: str | Path) -> list[Path]:
-    """All pictures below a folder in order of their names, whoever they show.
+    """All pictures below a folder, ordered by name, whoever they show.
 
     Raises:
         FileNotFoundError: no such folder, or no pictures in it.
@@ -81,9 +98,9 @@ def pictures_below(root: str | Path) -> list[Path]:
     return found
 
 
-def _rows_of_folder(root: Path, unlabelled: bool) -> tuple[list[Row], list[str]]:
+def _rows_of_folder(root: Path, unlabelled: bool) -> tuple[list[_Row], list[str]]:
     splits = [split for split in SPLITS if (root / split).is_dir()]
-    rows: list[Row] = []
+    rows: list[_Row] = []
     strangers: list[str] = []
     for split in splits or (None,):
         top = root / split if split else root
@@ -92,7 +109,7 @@ def _rows_of_folder(root: Path, unlabelled: bool) -> tuple[list[Row], list[str]]
                 strangers.append(path.relative_to(root).as_posix())
                 continue
             camera = CAMERA_IN_NAME.search(path.name)
-            rows.append(Row(path, _person(path, top, unlabelled), camera[1] if camera else None, split))
+            rows.append(_Row(path, _person(path, top, unlabelled), camera[1] if camera else None, split))
     if not rows:
         raise FileNotFoundError(
             f"no pictures in {root}; expected a folder per person, names like 0002_c1_000451.jpg, "
@@ -105,7 +122,7 @@ def _rows_of_folder(root: Path, unlabelled: bool) -> tuple[list[Row], list[str]]
 
 
 def _files(top: Path, seen: frozenset[Path] = frozenset()) -> Iterator[Path]:
-    """All files below a folder in order of their names, hidden ones left out; links to folders are followed once."""
+    """All files below a folder that aren't hidden, ordered by name; links to folders are followed once."""
     here = top.resolve()
     for path in sorted(top.iterdir()):
         if path.name.startswith("."):
@@ -117,27 +134,27 @@ def _files(top: Path, seen: frozenset[Path] = frozenset()) -> Iterator[Path]:
 
 
 def _person(path: Path, top: Path, unlabelled: bool) -> str | None:
-    """The folder per person if the picture lies in one, else what its name begins with."""
+    """The name of the person's folder if the picture lies in one, else what its own name begins with."""
     parts = path.relative_to(top).parts
     if len(parts) > 1:
         return parts[0]
     match = PERSON_IN_NAME.match(path.name)
     if not match and not unlabelled:
         raise ValueError(
-            f"cannot tell who is on {path}; expected a folder per person, a name like 0002_000451.jpg, or a CSV file"
+            f"can't tell who {path} shows; expected a folder per person, a name like 0002_000451.jpg, or a CSV file"
         )
     return match[1] if match else None
 
 
-def _cameras(rows: Sequence[Row]) -> dict[str, int] | None:
-    """Camera label -> number; None where no picture has one."""
+def _cameras(rows: Sequence[_Row]) -> dict[str, int] | None:
+    """Camera label -> number; None if no picture has one."""
     without = [row.path for row in rows if row.camera is None]
     if len(without) == len(rows):
         return None
     if without:
         raise ValueError(
-            f"{len(rows) - len(without)} pictures have a camera number and {len(without)} have none, "
-            f"the first of them {without[0]}; give all of them one, or none"
+            f"{len(rows) - len(without)} pictures have a camera number and {len(without)} don't, "
+            f"such as {without[0]}; give camera numbers to all of them or to none"
         )
     return _numbered(row.camera or "" for row in rows)
 
@@ -158,7 +175,7 @@ def _numbered(labels: Iterable[str]) -> dict[str, int]:
     for label in sorted(set(labels)):
         number = label_number(label)
         if number in numbers:
-            raise ValueError(f"the labels {numbers[number]} and {label} are one number; write them alike")
+            raise ValueError(f"the labels {numbers[number]} and {label} are the same number; write them alike")
         numbers[number] = label
     return {label: number for number, label in numbers.items()}
 
@@ -166,8 +183,85 @@ def _numbered(labels: Iterable[str]) -> dict[str, int]:
 def label_number(label: str) -> int:
     """The number of a person's or a camera's label: the whole number it is, or 2^48 to 2^49 made from its SHA-256.
 
-    It depends on the label alone, so that people of one gallery stay who they are, whatever else is read.
+    It depends on the label alone, so people keep their numbers in a gallery, whatever else is read.
     """
     if WHOLE_NUMBER.fullmatch(label):
         return int(label)
     return 2**48 + int.from_bytes(hashlib.sha256(label.encode(errors="surrogateescape")).digest()[:6])
+
+
+def _rows_of_csv(path: Path, unlabelled: bool) -> list[_Row]:
+    """The pictures that a CSV file lists by paths relative to it.
+
+    Args:
+        unlabelled: whether pictures may lack a person.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns = reader.fieldnames or []
+            lines = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} isn't a CSV file in UTF-8 ({error}); save it as one") from error
+    if not {"image", *([] if unlabelled else ["person"])} <= set(columns):
+        raise ValueError(
+            f"{path} needs the columns image and person (camera, time and split are optional), "
+            f"its first line has {', '.join(columns) or 'nothing'}"
+        )
+    rows = [_row(path, number, line, unlabelled) for number, line in enumerate(lines, start=2)]
+    if not rows:
+        raise ValueError(f"{path} lists no pictures")
+    seen: dict[tuple[Path, str | None], int] = {}
+    labels: dict[Path, tuple[int, str | None, str | None]] = {}
+    for number, row in enumerate(rows, start=2):
+        first, *known = labels.setdefault(row.path, (number, row.person, row.camera))
+        if known != [row.person, row.camera]:
+            raise ValueError(
+                f"{path}, lines {first} and {number}: {row.path.name} has two people or two cameras; correct one"
+            )
+        for split in [row.split] if row.split else SPLITS:
+            if (row.path, split) in seen:
+                raise ValueError(
+                    f"{path} lists {row.path.name} twice, in lines {seen[row.path, split]} and {number}; remove one"
+                )
+            seen[row.path, split] = number
+    return rows
+
+
+def _row(path: Path, number: int, line: dict[str, str | None], unlabelled: bool) -> _Row:
+    columns = ("image", "person", "camera", "split", "time")
+    image, person, camera, split, time = ((line.get(name) or "").strip() for name in columns)
+    if not image or not (person or unlabelled):
+        raise ValueError(f"{path}, line {number}: expected an image and a person, got {image!r} and {person!r}")
+    if split and split not in SPLITS:
+        raise ValueError(f"{path}, line {number}: split must be {', '.join(SPLITS)} or empty, got {split!r}")
+    file = Path(os.path.normpath(path.parent / image))
+    if not file.is_relative_to(path.parent):
+        raise ValueError(f"{path}, line {number}: {image} must lie in the CSV file's folder, or below it")
+    if not file.is_file():
+        raise FileNotFoundError(f"{path}, line {number}: no picture at {file}")
+    try:
+        seconds = seconds_since_1970(time) if time else None
+    except ValueError as error:
+        raise ValueError(f"{path}, line {number}: {error}") from None
+    return _Row(file, person or None, camera or None, split or None, seconds)
+
+
+def seconds_since_1970(time: str) -> float:
+    """The time that a text says; UTC if it names no zone.
+
+    Raises:
+        ValueError: it is neither a number of seconds nor like 2024-05-31T14:00:00+02:00.
+    """
+    try:
+        seconds = float(time)
+    except ValueError:
+        try:
+            moment = datetime.fromisoformat(time)
+        except ValueError:
+            seconds = math.nan
+        else:
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if not math.isfinite(seconds):
+        raise ValueError(f"a time is seconds since 1970 or like 2024-05-31T14:00:00+02:00, got {time!r}")
+    return seconds

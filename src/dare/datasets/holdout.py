@@ -1,4 +1,4 @@
-"""Training people set aside to choose settings on, so that the test people stay unseen until the end."""
+"""Training people set aside to choose settings with, so that the test people stay unseen until the end."""
 
 import csv
 import io
@@ -15,11 +15,11 @@ from dare.files import replacing
 def hold_out(benchmark: Benchmark, people: int, seed: int = 0) -> Benchmark:
     """A benchmark made of another one's training pictures alone.
 
-    So many people are drawn; their first picture at each camera (without camera numbers: their first picture) is a
-    query, the others are the gallery. Everybody else stays in `train`.
+    It draws `people` at random. Their first picture at each camera (their first picture if cameras are unknown) is a
+    query, and the others are the gallery. Everybody else stays in `train`.
 
     Raises:
-        ValueError: fewer than two people would be left on either side.
+        ValueError: fewer than two people would be left on a side.
     """
     everyone = np.unique([sample.person for sample in benchmark.train])
     if not 2 <= people <= len(everyone) - 2:
@@ -69,7 +69,7 @@ def write_manifest(benchmark: Benchmark, path: Path) -> int:
     try:
         content = text.getvalue().encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"a picture's name is not UTF-8, so {path} cannot list it: {error}; rename it") from error
+        raise ValueError(f"a picture's name isn't valid UTF-8, so {path} can't list it: {error}; rename it") from error
     with replacing(path) as file:
         file.write(content)
     return len(lines)

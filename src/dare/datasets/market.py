@@ -31,22 +31,22 @@ DUKEMTMC = Published("DukeMTMC-reID", (16_522, 2_228, 17_661), (702, 702))
 
 WITHDRAWN = (
     "DukeMTMC-reID was withdrawn by its authors in 2019: people were recorded and published in ways that had not been "
-    "approved; think twice before you use it"
+    "approved; consider not using it"
 )
 
 
 def market1501(root: str | Path) -> Benchmark:
     """Read Market-1501 from the folder that holds bounding_box_train/, query/ and bounding_box_test/.
 
-    Any other data set in this layout can be read too; counts that differ from the published ones are noted.
+    Other data sets in this layout can be read too; counts that differ from the published ones are noted.
     """
     return in_folders("market1501", Path(root), MARKET1501)
 
 
 def dukemtmc(root: str | Path) -> Benchmark:
-    """Read DukeMTMC-reID, for those who hold it, from the folder that holds the three folders.
+    """Read DukeMTMC-reID from the folder that holds the three folders.
 
-    Its authors withdrew it in 2019, which a note says; nothing here downloads it.
+    Its authors withdrew it in 2019, as a note says; nothing here downloads it.
     """
     read = in_folders("dukemtmc", Path(root), DUKEMTMC)
     return replace(read, notes=(WITHDRAWN, *read.notes))
@@ -57,9 +57,40 @@ def read_synthetic(root: str | Path) -> Benchmark:
     return in_folders("synthetic", Path(root))
 
 
-def hand_drawn(root: Path) -> tuple[Sample, ...]:
-    """The boxes in gt_bbox/, of training and test people alike; none where there is no such folder."""
-    return _split(root / HAND_DRAWN, []) if (root / HAND_DRAWN).is_dir() else ()
+def multi_query(benchmark: Benchmark) -> Benchmark:
+    """A benchmark in which all pictures of a person at a camera are queries, for `evaluate(..., multi_query="mean")`.
+
+    Market-1501 has one query per person and camera, and hand-drawn boxes in gt_bbox/ for this protocol. If that folder
+    is there, its boxes of the queries' people and cameras are the queries; otherwise the queries stay. A note says
+    which it was.
+
+    Raises:
+        ValueError: cameras aren't known, or a query's person and camera have no hand-drawn box.
+
+    Source: Zheng et al., "Scalable Person Re-identification: A Benchmark", ICCV 2015.
+    """
+    if not benchmark.cameras_known:
+        raise ValueError(
+            "multi-query joins the pictures of a person at a camera, and cameras aren't known here; "
+            "leave it out, or give camera numbers"
+        )
+    asked = {(sample.person, sample.camera) for sample in benchmark.query}
+    drawn = benchmark.root / HAND_DRAWN
+    boxes = _split(drawn, []) if benchmark.name == "market1501" and drawn.is_dir() else ()
+    if not boxes:
+        note = "multi-query: the query pictures themselves, joined by person and camera"
+        if benchmark.name == "market1501":
+            note += f"; there is no {HAND_DRAWN}/, so each asks alone, as in single-query"
+        return benchmark if note in benchmark.notes else replace(benchmark, notes=(*benchmark.notes, note))
+    joined = tuple(box for box in boxes if (box.person, box.camera) in asked)
+    if lacking := asked - {(box.person, box.camera) for box in joined}:
+        person, camera = min(lacking)
+        raise ValueError(
+            f"{benchmark.root / HAND_DRAWN} has no picture of person {person} at camera {camera}, who is asked for "
+            f"({len(lacking)} such queries); unpack it again, or move it away for queries without hand-drawn boxes"
+        )
+    note = f"multi-query: the hand-drawn boxes in {HAND_DRAWN}/, joined by person and camera"
+    return replace(benchmark, query=joined, notes=(*(old for old in benchmark.notes if old != note), note))
 
 
 def in_folders(name: str, root: Path, published: Published | None = None) -> Benchmark:
@@ -100,16 +131,16 @@ def _split(folder: Path, notes: list[str]) -> tuple[Sample, ...]:
 
 
 def some(names: Sequence[str], shown: int = 3) -> str:
-    """How many other files, and what the first are called."""
+    """How many other files there are, and the names of the first."""
     more = ", ..." if len(names) > shown else ""
     return f"{len(names)} other file{'s' * (len(names) > 1)} ({', '.join(names[:shown])}{more})"
 
 
 def _refuse_twins(query: Sequence[Sample], gallery: Sequence[Sample]) -> None:
-    """A name says who, where and when, so one name with two contents means that a file was mixed up."""
+    """A name says who, where and when, so one name with two contents means a mix-up."""
     in_gallery = {sample.images[0].name: sample.images[0] for sample in gallery}
     for sample in query:
         path = sample.images[0]
         twin = in_gallery.get(path.name)
         if twin and twin.read_bytes() != path.read_bytes():
-            raise ValueError(f"two different pictures have one name: {path} and {twin}; rename or remove one")
+            raise ValueError(f"two different pictures have the same name: {path} and {twin}; rename or remove one")

@@ -5,15 +5,16 @@ liangzheng06/MARS-evaluation: `0065C1T0002F016.jpg` is person 65, camera 1, trac
 `00-1C1T0001F001.jpg` is junk.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from dare.datasets.listed import not_there
-from dare.datasets.matlab import positions, read_mat
-from dare.datasets.published import Published
-from dare.datasets.sample import DISTRACTOR, JUNK, Benchmark, Sample
-from dare.datasets.tracks import OFFICIAL, read_tracks
+import numpy as np
+from numpy.typing import NDArray
 
+from dare.datasets.published import Published, not_there, positions, read_mat, whole_numbers
+from dare.datasets.sample import DISTRACTOR, JUNK, Benchmark, Sample
+
+OFFICIAL = "take the official file, in liangzheng06/MARS-evaluation"
 INFO, BBOX_TRAIN, BBOX_TEST = "info", "bbox_train", "bbox_test"
 
 PUBLISHED = Published("MARS", (8_298, 1_980, 12_180), (625, 626), "tracklets")
@@ -29,7 +30,7 @@ def mars(root: str | Path) -> Benchmark:
 
     Raises:
         FileNotFoundError: a folder, a file or a frame is missing.
-        ValueError: the lists do not fit each other.
+        ValueError: the lists contradict each other.
     """
     root = Path(root)
     missing = [f"{name}/" for name in (INFO, BBOX_TRAIN, BBOX_TEST) if not (root / name).is_dir()]
@@ -58,7 +59,7 @@ def _in_order(tracklets: Iterable[Sample]) -> tuple[Sample, ...]:
 def _tracklets(root: Path, split: str) -> list[Sample]:
     """The tracklets of train or test, in the order of the file that lists them."""
     info, folder = root / INFO, root / f"bbox_{split}"
-    tracks, names = read_tracks(info / f"tracks_{split}_info.mat", f"track_{split}_info", info / f"{split}_name.txt")
+    tracks, names = _read_tracks(info / f"tracks_{split}_info.mat", f"track_{split}_info", info / f"{split}_name.txt")
     frames = [f"{name[:4]}/{name}" for name in names]
     runs = [(frames[first - 1 : last], person, camera) for first, last, person, camera in tracks.tolist()]
     missing = set(not_there(folder, frames))
@@ -69,3 +70,46 @@ def _tracklets(root: Path, split: str) -> list[Sample]:
             f"unpack {folder.name} again"
         )
     return [Sample(tuple(folder / frame for frame in own), person, camera) for own, person, camera in runs]
+
+
+def _read_tracks(source: Path, variable: str, names_file: Path) -> tuple[NDArray[np.int64], list[str]]:
+    """First frame, last frame, person and camera of each tracklet, (T, 4), and the names of all frames.
+
+    Args:
+        source: a .mat file; `variable` in it counts frames from 1, the last one included.
+        names_file: a name per line.
+
+    Raises:
+        FileNotFoundError: one of them is missing.
+        ValueError: they don't belong together.
+    """
+    tracks = whole_numbers(source, variable, read_mat(source, variable, advice=OFFICIAL)[variable])
+    if tracks.ndim != 2 or tracks.shape[1] != 4 or not len(tracks):
+        raise ValueError(
+            f"{source}: expected {variable} of shape (tracklets, 4): first and last frame, person, camera; "
+            f"got {tracks.shape}; {OFFICIAL}"
+        )
+    if not names_file.is_file():
+        raise FileNotFoundError(f"no {names_file.name} in {names_file.parent}; {OFFICIAL}")
+    # The official file's lines end in \r\n; bytes that aren't text make a name that doesn't match.
+    names = names_file.read_text(encoding="utf-8-sig", errors="replace").split()
+    if wrong := _misfit(tracks, names):
+        raise ValueError(f"{source}: {wrong}; {names_file.name} is of another version, take both from one place")
+    return tracks, names
+
+
+def _misfit(tracks: NDArray[np.int64], names: Sequence[str]) -> str:
+    """Why tracklets and names don't belong together, or ""."""
+    count = 0
+    for number, (first, last, person, camera) in enumerate(tracks.tolist(), start=1):
+        if not 1 <= first <= last <= len(names):
+            return f"tracklet {number} has the frames {first} to {last} of {len(names)} that are listed"
+        # Of junk only the person matters.
+        label = "00-1C" if person == JUNK else f"{person:04d}C{camera}T"
+        for name in names[first - 1 : last]:
+            if not name.startswith(label):
+                return f"tracklet {number} is of person {person} at camera {camera}, and {name} is listed as its frame"
+        count += last - first + 1
+    if count != len(names) or len(np.unique(tracks[:, 0])) < len(tracks):
+        return f"the tracklets have {count} frames, and {len(names)} are listed"
+    return ""

@@ -9,8 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from dare.datasets.listed import stills
-from dare.datasets.published import Published
+from dare.datasets.published import Published, stills
 from dare.datasets.sample import Benchmark, Sample
 
 VERSIONS = {"V1": ("train", "test"), "V2": ("mask_train_v2", "mask_test_v2")}
@@ -28,14 +27,14 @@ LINE = re.compile(r"(?P<name>(?:.*/)?(?P<person>\d{1,18})_[^_/]+_(?P<camera>\d{1
 def msmt17(root: str | Path, *, validation: bool = True) -> Benchmark:
     """Read MSMT17, version 1 or 2, from the folder that holds the four lists, or the one above it.
 
-    People are numbered from 0 in training, and again from 0 in the test: 0 is a person, no distractor.
+    People are numbered from 0 in training, and again from 0 in the test; 0 is a person, not a distractor.
 
     Args:
         validation: whether the pictures in list_val.txt are trained on too; the published 32,621 include them.
 
     Raises:
         FileNotFoundError: a folder, a list or a picture is missing.
-        ValueError: a list cannot be right.
+        ValueError: a list contradicts itself or another one.
     """
     inside = [Path(root) / name for name in INSIDE if (Path(root) / name).is_dir()]
     if len(inside) > 1:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 JUNK = -1
-"""Person label of boxes that count neither as right nor as wrong (Market-1501: `-1_...`)."""
+"""Person label of boxes that count neither as right nor as wrong (in Market-1501 `-1_...`)."""
 
 DISTRACTOR = 0
-"""Person label of boxes that are always wrong answers (Market-1501: `0000_...`)."""
+"""Person label of boxes that are always wrong answers (in Market-1501 `0000_...`)."""
 
 UNKNOWN = -2
-"""Person label of pictures of whom nobody knows whom they show: in galleries and streams, never in a benchmark."""
+"""Person label of pictures of unknown people: in galleries and streams, never in a benchmark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +37,16 @@ class Sample:
 
 
 def says_nothing(people: Iterable[int], cameras: Iterable[int] | None) -> str:
-    """Why queries and gallery that show these people cannot be scored, or "".
+    """Why queries and gallery of these people can't be scored, or "".
 
     Args:
-        cameras: that they were seen by; None where cameras are not known.
+        cameras: those that saw them; None if unknown.
     """
     if len({*people} - {JUNK}) == 1:
         return "queries and gallery show one person, so every answer is right; add other people"
     if cameras is not None and len({*cameras}) == 1:
         return (
-            "queries and gallery are from one camera, and matches within a camera do not count; "
+            "queries and gallery are from one camera, and matches within a camera don't count; "
             "add a second camera, or leave camera numbers out"
         )
     return ""
@@ -61,7 +61,7 @@ class Benchmark:
         train, query, gallery: the samples of each split, ordered by file name.
         root: the folder that picture ids are relative to; by default the deepest one above all pictures.
         cameras_known: False where each distinct picture was given a camera number of its own.
-        names: of people whose label is no number.
+        names: of people whose label isn't a number.
         numbered_anew: whether a number in train is another person than the same number in query and gallery.
         notes: what the reader saw that a user should know: ignored files, counts that differ.
     """
@@ -70,7 +70,7 @@ class Benchmark:
     train: tuple[Sample, ...]
     query: tuple[Sample, ...]
     gallery: tuple[Sample, ...]
-    root: Path = None  # type: ignore[assignment]  # never None once it is made
+    root: Path = None  # type: ignore[assignment]  # never None once made
     cameras_known: bool = True
     notes: tuple[str, ...] = ()
     names: Mapping[int, str] = field(default_factory=dict)

@@ -12,11 +12,11 @@ from dare.images.reading import UnreadableImageError, unreadable
 
 @dataclass(frozen=True, slots=True)
 class SplitCounts:
-    """What a split holds; junk and distractors are no people.
+    """What a split holds; junk and distractors aren't people.
 
     Attributes:
         samples: pictures, or tracklets, which have several images.
-        single_camera: people seen by one camera only, who can match nobody across cameras.
+        single_camera: people seen by one camera only, who have no match across cameras.
         single_image: people with one picture only.
         junk, distractors: samples.
     """
@@ -68,7 +68,7 @@ def check(
     for done, path in enumerate(paths, start=1):
         problems += unreadable([path])
         on_progress(done, len(paths))
-    # Who numbers people from 0 has a person 0: it is a distractor only where nobody asks for it.
+    # People may be numbered from 0: person 0 is a distractor only if no query asks for it.
     asked_for = {sample.person for sample in (*benchmark.train, *benchmark.query)}
     nobody = {DISTRACTOR} - asked_for | {JUNK}
     counts = {name: _count(samples, nobody) for name, samples in splits.items()}

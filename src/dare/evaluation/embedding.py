@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from dare.datasets.sample import Sample
 from dare.files import replacing
 from dare.images.reading import UnreadableImageError, prepare, read_resized, ten_crops
-from dare.retrieval.embeddings import Embeddings, EmbeddingsError, read_arrays
-from dare.retrieval.pooling import Pooling, pool, refuse_unknown
+from dare.retrieval.embeddings import Embeddings, EmbeddingsError, Pooling, pool, read_arrays, refuse_unknown
 from dare.runners.runner import Runner
 
 CHUNK = 2048  # pictures, or a few more, between two saves of an embedding that can be resumed
@@ -47,8 +46,7 @@ def embed(
 
     Args:
         runner: the network.
-        samples: what to embed, each once however often it is listed; a tracklet whose network takes clips of several
-            frames has a vector per clip.
+        samples: what to embed; repeated ones are embedded once.
         root: folder that the ids are relative to; by default ids are bare file names.
         crops: 1 resizes each picture to the input; 10 takes the mean vector of five crops and their mirror
             images, at ten times the cost.
@@ -57,28 +55,21 @@ def embed(
         batch_size: pictures that are run together.
         workers: batches that are run at the same time; open the runner with as many.
         resume: folder for finished chunks, which a later call of the same work picks up; remove it when the
-            embeddings are safe. Needs a network that was saved, so that chunks of another are never taken.
+            embeddings are saved. Needs a network with a digest, so that chunks of another are never used.
         skipped: samples with an unreadable picture are left out and reported here; without it they are errors.
         on_progress: called with images done and in all.
 
     Raises:
         UnreadableImageError: a picture cannot be used.
-        ValueError: two samples with one id, crops other than 1 and 10, another pooling, or a network that makes NaN
-            or infinity of a picture.
+        ValueError: two samples with one id, a setting out of range, or a network whose vectors are NaN or infinite.
     """
-    refuse_unknown(pooling)
-    if crops not in (1, 10):
-        raise ValueError(f"crops must be 1 or 10, got {crops}")
-    for name, value in (("batch_size", batch_size), ("workers", workers)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+    _refuse_settings(crops, pooling, batch_size, workers)
     samples = list(dict.fromkeys(samples))
     if not samples:
         raise ValueError("nothing to embed: no samples")
     if resume and not runner.digest:
         raise ValueError("resume= needs a network with a digest; save it as a checkpoint first")
-    ids = [_id(sample, root) for sample in samples]
-    _refuse_doubles(ids, samples)
+    ids = _ids(samples, root)
     frames = runner.preparation.frames
     batch_size = max(1, batch_size // frames) * frames
     total, done = sum(len(clips(sample.images, frames)) for sample in samples), 0
@@ -118,14 +109,29 @@ def embed(
     if not problems or skipped is None:
         return found
     skipped += problems
+    return _readable(found, samples, problems)
+
+
+def _readable(found: Embeddings, samples: Sequence[Sample], problems: Sequence[UnreadableImageError]) -> Embeddings:
+    """The rows of samples without an unreadable picture."""
     bad = {problem.path for problem in problems}
-    if all(bad.intersection(sample.images) for sample in samples):
+    rows = [row for row, sample in enumerate(samples) if not bad.intersection(sample.images)]
+    if not rows:
         raise UnreadableImageError(problems[0].path, f"{problems[0].reason}; and no other picture can be read either")
-    return found.rows([row for row, sample in enumerate(samples) if not bad.intersection(sample.images)])
+    return found.rows(rows)
+
+
+def _refuse_settings(crops: int, pooling: Pooling, batch_size: int, workers: int) -> None:
+    refuse_unknown(pooling)
+    if crops not in (1, 10):
+        raise ValueError(f"crops must be 1 or 10, got {crops}")
+    for name, value in (("batch_size", batch_size), ("workers", workers)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
 
 
 def clips(images: Sequence[Path], frames: int) -> list[Path]:
-    """A tracklet's images as clips of so many frames, one behind the other; each clip spans the whole tracklet.
+    """A tracklet's images as clips of `frames` images each, in a row; each clip spans the whole tracklet.
 
     As few clips as show every image; where images run out the last one is repeated.
     """
@@ -133,20 +139,19 @@ def clips(images: Sequence[Path], frames: int) -> list[Path]:
     return [images[min(place * count + clip, len(images) - 1)] for clip in range(count) for place in range(frames)]
 
 
-def _id(sample: Sample, root: Path | None) -> str:
-    path = sample.images[0]
-    return path.relative_to(root).as_posix() if root else path.name
-
-
-def _refuse_doubles(ids: Sequence[str], samples: Sequence[Sample]) -> None:
+def _ids(samples: Sequence[Sample], root: Path | None) -> list[str]:
+    """One per sample, of its first picture; two samples with one id are refused."""
     first: dict[str, Sample] = {}
-    for id, sample in zip(ids, samples, strict=True):
+    for sample in samples:
+        path = sample.images[0]
+        id = path.relative_to(root).as_posix() if root else path.name
         if id in first:
             raise ValueError(
-                f"two pictures have one id, {id}: {first[id].images[0]} and {sample.images[0]}; "
+                f"two pictures have one id, {id}: {first[id].images[0]} and {path}; "
                 "give root=, the folder that holds all of them, or rename one"
             )
         first[id] = sample
+    return list(first)
 
 
 def _parts(samples: Sequence[Sample]) -> Iterator[list[Sample]]:

@@ -9,16 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.anytime.costs import ExitCosts
-from dare.datasets.multi_query import multi_query as asking_together
+from dare.datasets.market import multi_query as asking_together
 from dare.datasets.sample import Benchmark, says_nothing
 from dare.evaluation.learnt_distances import Learner, mapped, tested_too, training_vectors
 from dare.retrieval.distances import normalised
-from dare.retrieval.embeddings import Embeddings, EmbeddingsError
+from dare.retrieval.embeddings import Embeddings, EmbeddingsError, Pooling, refuse_unknown
 from dare.retrieval.labels import Labels
-from dare.retrieval.pooling import Pooling, refuse_unknown
 from dare.retrieval.reranking import Reranking, score_reranked
-from dare.retrieval.scores import Rule, Scores
-from dare.retrieval.scoring import score_vectors
+from dare.retrieval.scoring import Rule, Scores, score_vectors
 
 Distance = Literal["euclidean", "cosine"]
 
@@ -93,7 +91,7 @@ class Evaluation:
 
     @property
     def unit(self) -> str:
-        """What vectors are apart by, before any re-ranking."""
+        """The distance between vectors, before any re-ranking."""
         if self.metric:
             return "learnt distance"
         return "Euclidean distance" if self.distance == "euclidean" else "distance of vectors of length 1"
@@ -115,7 +113,7 @@ class Evaluation:
 
     @property
     def settings(self) -> str:
-        """How the figures came about, in one line: they compare with others of the same settings only."""
+        """How the figures came about, in one line: they compare only with others of the same settings."""
         settings = f"{self.compared}; average precision by the {self.rule} rule"
         if self.rerank:
             settings += f"; {self.rerank}; every query knows all others, so not for a stream"
@@ -213,7 +211,7 @@ def evaluate(
 
     Raises:
         EmbeddingsError: a sample has no embedding.
-        ValueError: NaN, costs of another network, or an argument that is none of its choices.
+        ValueError: NaN, costs of another network, or an argument that isn't one of its choices.
     """
     if distance not in ("euclidean", "cosine"):
         raise ValueError(f"distance must be 'euclidean' or 'cosine', got {distance!r}")
@@ -243,32 +241,26 @@ def evaluate(
         training, scaled = training_vectors(embeddings, benchmark, left_out), distance == "cosine"
         (query, gallery), learnt = mapped([query, gallery], training, metric, scaled=scaled)
         distance = "euclidean"
-    results = _scored(query, gallery, costs, distance, rerank, rule)
+    results = tuple(_scored(query, gallery, costs, distance, rerank, rule))
     one_sided = _one_sided(benchmark, query, gallery)
-    kind = "pictures" if all(len(sample.images) == 1 for sample in samples) else "tracklets"
-    notes = [*benchmark.notes, *together, *([one_sided] if one_sided else [])]
-    if learnt:
-        notes += tested_too(benchmark)
+    notes = [
+        *benchmark.notes,
+        *together,
+        *([one_sided] if one_sided else []),
+        *(tested_too(benchmark) if learnt else []),
+    ]
     if rerank and rerank.variant == "fast-reid" and distance == "euclidean":
         notes.append("variant fast-reid is meant for vectors of length 1, as cosine distance makes them")
-    notes += _notes(results, left_out, kind)
+    notes += _notes(
+        results, left_out, "pictures" if all(len(sample.images) == 1 for sample in samples) else "tracklets"
+    )
     return Evaluation(
-        benchmark,
-        tuple(results),
-        query,
-        gallery,
-        distance,
-        rule,
-        costs,
-        tuple(notes),
-        multi_query,
-        learnt,
-        rerank,
+        benchmark, results, query, gallery, distance, rule, costs, tuple(notes), multi_query, learnt, rerank
     )
 
 
 def percent(share: float) -> str:
-    """A share as tables show it: in percent, "–" where it is not known."""
+    """A share as tables show it: in percent, "–" where it is unknown."""
     return "–" if math.isnan(share) else f"{100 * share:.1f}"
 
 

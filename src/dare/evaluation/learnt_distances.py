@@ -7,11 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.datasets.sample import Benchmark
-from dare.retrieval.distances import normalised
+from dare.retrieval.distances import entry_exit, normalised
 from dare.retrieval.embeddings import Embeddings, EmbeddingsError
 from dare.retrieval.labels import Labels
 from dare.retrieval.metrics import Metric
-from dare.retrieval.space import entry_exit
 
 Learner = Callable[[NDArray[np.floating], NDArray[np.int64], NDArray[np.int64]], Metric]
 """`kissme` or `xqda`: vectors, people and cameras -> a learnt distance."""

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.retrieval.scores import Scores
+from dare.retrieval.scoring import Scores
 
 Measure = Literal["rank-1", "mAP"]
 MEASURES: tuple[Measure, Measure] = ("rank-1", "mAP")

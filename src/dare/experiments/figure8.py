@@ -8,8 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.anytime.policies import RunningQuantile
-from dare.anytime.stream import replay
+from dare.anytime.policies import RunningQuantile, replay
 from dare.evaluation.evaluate import Evaluation
 from dare.evaluation.ranked_lists import Vectors, nearest, vectors_of
 from dare.experiments.plots import GREY, Section, draw_picture, new_figure, write_figure, write_table

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dare.anytime.costs import ExitCosts
+from dare.anytime.records import load_times
 from dare.evaluation.evaluate import Evaluation, evaluate
 from dare.experiments.accuracy import Outcomes
 from dare.experiments.figure3 import figure3, write_figure3
@@ -21,7 +22,6 @@ from dare.experiments.runs import Runs
 from dare.experiments.sections import FigureSection
 from dare.experiments.trainings import NotMeasuredError, Run
 from dare.experiments.workplace import Workplace, said_once, worth_something
-from dare.verification.calibration import load_times
 
 TITLES = {
     "figure3": "Figure 3: the error of every stage and of the fusion",
@@ -179,7 +179,7 @@ def _figure6(scored: Scored, _: Sequence[Scored], workplace: Workplace, folder: 
     assert section is not None
     times = None
     if section.times:
-        times = load_times(section.times, workplace.means.open(workplace.network(scored.runs[0]).path))
+        times = load_times(section.times, workplace.network(scored.runs[0]).digest, len(scored.costs.macs))
     streams = [query_stream(one) for one in scored.each]
     found = figure6(streams, scored.costs, times, budgets=section.budgets)
     files = write_figure6(found, folder, published=scored.like_the_papers)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from dare.verification.verify import Verifier
+    from dare.verification.verifier import Verifier
 
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 BLACK, ORANGE, GREEN, BLUE, RED, PURPLE = "#000000", "#e69f00", "#009e73", "#0072b2", "#d55e00", "#cc79a7"

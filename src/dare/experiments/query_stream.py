@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.anytime.nearest import Allowed, NearestTwo, nearest_two
+from dare.anytime.confidence import Allowed, NearestTwo, nearest_two
 from dare.evaluation.evaluate import Evaluation
 from dare.experiments.accuracy import Outcomes
 from dare.retrieval.distances import normalised

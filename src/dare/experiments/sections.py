@@ -19,8 +19,7 @@ from pydantic import (
 
 from dare.datasets import BENCHMARKS
 from dare.experiments.published import COLUMNS, published_table1
-from dare.synthetic import SIZES
-from dare.synthetic import Recipe as Knobs
+from dare.synthetic import SIZES, Knobs
 
 
 def _different(values: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
 """A recipe's trainings as settings of `dare train`: what each run is trained with, and what figures need of that."""
 
-from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from dare import missing_extra
 from dare.experiments.recipe import Recipe, RecipeError
@@ -20,21 +20,15 @@ def config_of(training: Training, run: int = 0) -> "TrainConfig":
         RecipeError: an unknown preset, backbone or setting, or a value that cannot be.
     """
     from dare.models.backbones import BACKBONES
-    from dare.training.config import PRESETS, configure
+    from dare.training.presets import PRESETS, configure
 
     where = f"training.{training.name}"
     if training.preset not in PRESETS:
         raise RecipeError(f"{where}: unknown preset {training.preset!r}; choose {', '.join(PRESETS)}")
-    preset = PRESETS[training.preset]
-    now = _flat(preset)
-    for name, value in training.settings.items():
-        if name not in now:
-            raise RecipeError(f"{where}.settings has an unknown setting {name!r}; choose {', '.join(now)}")
-        _check_kind(f"{where}.settings.{name}", name, value, now[name])
     try:
-        config = configure(preset, training.settings)
-    except (TypeError, ValueError) as error:
-        raise RecipeError(f"{where}.settings: {error}") from error
+        config = configure(PRESETS[training.preset], training.settings)
+    except ValueError as error:
+        raise RecipeError(f"{where}.{error}") from error
     backbone = config.architecture.backbone
     if backbone not in BACKBONES and not backbone.startswith("timm/"):
         raise RecipeError(f"{where}: unknown backbone {backbone!r}; choose {', '.join(BACKBONES)} or timm/NAME")
@@ -110,30 +104,3 @@ def _exits(config: "TrainConfig") -> int | None:
 
 def _vectors(config: "TrainConfig") -> tuple[object, ...]:
     return config.architecture.network, config.architecture.taps, config.architecture.fusion
-
-
-def _flat(config: "TrainConfig") -> dict[str, Any]:
-    """Setting -> value, wherever in a configuration it stands."""
-    found: dict[str, Any] = {}
-    for one in fields(config):
-        value = getattr(config, one.name)
-        if one.name in ("architecture", "preparation", "augmentation"):
-            found |= {inner.name: getattr(value, inner.name) for inner in fields(value)}
-        else:
-            found[one.name] = value
-    return found
-
-
-def _check_kind(where: str, name: str, value: Any, preset: Any) -> None:
-    """TOML's kinds against the preset's; a whole number will do for any number."""
-    expected = f"a value like {preset!r}"
-    if name == "taps":  # None in a preset, for all of them
-        right, expected = isinstance(value, list) and all(type(tap) is int for tap in value), "a list of whole numbers"
-    elif preset is None or isinstance(preset, (str, tuple)):
-        right, expected = isinstance(value, str), "text"
-    elif isinstance(preset, bool) or isinstance(value, bool):
-        right = type(value) is type(preset)
-    else:
-        right = isinstance(value, int) or (isinstance(value, float) and isinstance(preset, float))
-    if not right:
-        raise RecipeError(f"{where}: expected {expected}, got {value!r}")

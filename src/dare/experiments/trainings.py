@@ -14,7 +14,7 @@ from dare.experiments.sections import DataSet, Training
 from dare.experiments.settings import config_of
 from dare.images.reading import UnreadableImageError
 from dare.runners.runner import Runner
-from dare.training.alarm import TrainingStoppedError
+from dare.training.monitor import TrainingStoppedError
 
 if TYPE_CHECKING:
     from dare.training.config import TrainConfig

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from dare.anytime.costs import ExitCosts
-from dare.datasets import Benchmark, Sample, open_benchmark
-from dare.datasets.layout import SYNTHETIC_RECIPE
+from dare.datasets import SYNTHETIC_RECIPE, Benchmark, Sample, open_benchmark
 from dare.evaluation.embedding import embed
 from dare.evaluation.evaluate import Evaluation, evaluate
 from dare.experiments.recipe import Recipe, RecipeError
 from dare.experiments.sections import DataSet, Metric, Training
 from dare.experiments.trainings import Means, NotMeasuredError, Run, Trainings
 from dare.images.reading import UnreadableImageError
+from dare.retrieval.distances import another_model
 from dare.retrieval.embeddings import Embeddings, EmbeddingsError
 from dare.runners.runner import Runner
 from dare.synthetic import draw_benchmark
@@ -118,7 +118,7 @@ class Workplace:
             self.means.show(f"drawing {data.name}", done, total)
 
         start = time.monotonic()
-        count = draw_benchmark(folder, data.draw or "tiny", seed=data.seed, recipe=data.drawn, on_progress=on_progress)
+        count = draw_benchmark(folder, data.draw or "tiny", seed=data.seed, knobs=data.drawn, on_progress=on_progress)
         self.means.on_finished(f"{data.name}: drew {count} pictures, {time.monotonic() - start:.0f} s")
 
     def network(self, run: Run) -> Network:
@@ -179,10 +179,8 @@ class Workplace:
             raise NotMeasuredError(str(error)) from error
         networks = run.training.checkpoints.get(run.data.name)
         if networks and found.model != (digest := self.network(run).digest):
-            raise NotMeasuredError(
-                f"{path} holds vectors of model {found.model[:12] or 'unknown'}, and {networks[run.number]} is "
-                f"{digest[:12]}"
-            )
+            advice = f"give vectors of {networks[run.number]}"
+            raise NotMeasuredError(another_model(f"{path} holds vectors", found.model, digest, advice))
         if found.crops == crops:
             return found
         if networks:

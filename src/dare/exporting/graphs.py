@@ -1,5 +1,9 @@
 """A network of torch as one ONNX graph per tapped stage."""
 
+import contextlib
+import io
+import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
@@ -7,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dare.exporting.quiet import quiet
 from dare.models.dare import DaRe, Step
 
 INPUT, FEATURES, VECTORS = "input", "features", "vectors"
@@ -70,3 +73,20 @@ def _bare(graph: Any) -> Any:
             part.ClearField("metadata_props")
             part.ClearField("doc_string")
     return graph
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings, log lines or progress bars of exporters and quantizers; what they raise comes through.
+
+    They are meant for those who write such tools, and name internals that nobody here can change.
+    """
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        words = io.StringIO()
+        with warnings.catch_warnings(), contextlib.redirect_stdout(words), contextlib.redirect_stderr(words):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from dare.exporting.formats import FORMATS
 from dare.exporting.graphs import step_graphs
-from dare.runners.exported import ExportedRunner, ExportedStep, ExportError, Manifest
-from dare.runners.network import Network
-from dare.runners.runner import MANIFEST
+from dare.models.checkpoints import Checkpoint
+from dare.runners.exported import MANIFEST, ExportedStep, ExportError, Manifest, write_manifest
+from dare.runners.runner import Runner, StepWalk
 
 BATCH = 8
 
@@ -27,7 +27,7 @@ Progress = Callable[[str, int, int], None]
 class StepFiles:
     """The steps in a folder, each in fp32 and some in int8 too, until a manifest says which are kept."""
 
-    def __init__(self, folder: Path, format: str, network: Network) -> None:
+    def __init__(self, folder: Path, format: str, network: Checkpoint) -> None:
         self._folder, self._format, self._network = folder, format, network
         self._engine = FORMATS[format]
         self._steps: list[ExportedStep] = []
@@ -51,16 +51,18 @@ class StepFiles:
 
     def write_int8(self, chosen: Sequence[int], images: NDArray[np.float32], on_progress: Progress) -> None:
         """Some steps in int8, each calibrated with what the steps before it give in fp32."""
-        steps = self.open("fp32", []).steps
-        features: Any = images
+        runner = self.open("fp32", [])
+        walks = [runner.walk(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
         for number in range(1, chosen[-1] + 1):
             if number in chosen:
                 whole = [self._folder / name for name in self._steps[number - 1].files]
+                given = np.concatenate([walk.features for walk in walks if isinstance(walk, StepWalk)])
                 with _written(self._folder / f"step-{number}-int8"):
-                    paths = self._engine.write_int8(whole, features, self._folder / f"step-{number}-int8")
+                    paths = self._engine.write_int8(whole, given, self._folder / f"step-{number}-int8")
                 self._int8[number] = _digests(paths)
             if number < chosen[-1]:
-                features = _through(steps, number - 1, features)
+                for walk in walks:  # a few images at a time: all at once would take gigabytes
+                    walk.exit()
             on_progress("calibrating", number, chosen[-1])
 
     def halve(self) -> None:
@@ -88,25 +90,25 @@ class StepFiles:
         ]
         tools = (*self._engine.tools, *(self._engine.int8_tools if chosen else ()))
         manifest = Manifest(
-            self._folder,
-            self._format,
-            precision,
-            network.preparation,
-            network.digest,
-            network.costs,
-            network.stage_names,
-            network.model.exit_names,
-            None if fusion is None else tuple(fusion.weights.detach().tolist()),
-            tuple(steps),
-            parity,
-            {tool: version(tool) for tool in tools},
-            fusion is not None and fusion.unit,
-            network.space,
+            format=1,
+            engine=self._format,  # type: ignore[arg-type]  # checked as it is made
+            precision=precision,  # type: ignore[arg-type]
+            preparation=network.preparation,
+            digest=network.digest,
+            costs=network.costs,
+            stage_names=tuple(f"stage {tap}" for tap in network.model.taps),
+            exit_names=network.model.exit_names,
+            fusion=None if fusion is None else tuple(fusion.weights.detach().tolist()),
+            steps=tuple(steps),
+            parity=parity,
+            tools={tool: version(tool) for tool in tools},
+            unit=fusion is not None and fusion.unit,
+            space=network.space,
         )
-        (self._folder / MANIFEST).write_text(manifest.as_json())
+        write_manifest(self._folder, manifest)
         return manifest
 
-    def open(self, precision: str, chosen: Collection[int]) -> ExportedRunner:
+    def open(self, precision: str, chosen: Collection[int]) -> Runner:
         """The export as it would be with these steps in int8."""
         self.manifest(precision, chosen, {})
         return self._engine.runner(self._folder)
@@ -134,16 +136,6 @@ def _written(path: Path) -> Iterator[None]:
             f"{path.name} could not be written ({type(error).__name__}: {first}); free some space, or export to "
             "another disk; if that does not help, in another format"
         ) from error
-
-
-def _through(steps: Any, number: int, features: Any) -> Any:
-    """Feature maps behind a step, a few pictures at a time: all at once would take gigabytes."""
-    parts = []
-    for start in range(0, len(features), BATCH):
-        found = steps.run(number, features[start : start + BATCH], None)
-        assert found is not None
-        parts.append(np.asarray(found[0]))
-    return np.concatenate(parts)
 
 
 def _shape(port: Any) -> tuple[int, ...]:

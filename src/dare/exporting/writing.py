@@ -1,7 +1,7 @@
 """From a network to a folder of exported steps that has been compared with it."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +9,14 @@ from numpy.typing import NDArray
 
 from dare.datasets.sample import Benchmark
 from dare.exporting.formats import check_choice
-from dare.exporting.judging import Judge
-from dare.exporting.parity import Parity
+from dare.exporting.parity import Judge, Parity
 from dare.exporting.pictures import choose_pictures, read_pictures
 from dare.exporting.step_files import Progress, StepFiles
 from dare.files import replacing_folder
 from dare.models.checkpoints import Checkpoint, load_checkpoint
 from dare.models.dare import DaRe
-from dare.runners.eager import EagerRunner
-from dare.runners.exported import ExportError, Manifest, read_manifest
-from dare.runners.network import Network
-from dare.runners.runner import MANIFEST
+from dare.runners.eager import as_checkpoint, open_eager
+from dare.runners.exported import MANIFEST, ExportError, Manifest, read_manifest
 
 COMPARED_PICTURES = 64
 RANDOM_INPUTS = 16
@@ -72,8 +69,8 @@ def export(
         if (Path(model) / MANIFEST).exists():
             raise ValueError(f"{model} is an export already; give the checkpoint that it was made from")
         model = load_checkpoint(model)
-    reference = EagerRunner(model)
-    network = Network.of(model)
+    network = as_checkpoint(model)
+    reference = open_eager(network)
     if network.preparation.frames > 1:
         raise ValueError("networks that take tracklets are not exported; run this one with the runners of torch")
     chosen = _chosen(int8_steps, len(network.model.taps)) if precision == "int8" else []
@@ -99,7 +96,7 @@ def export(
         parity = Parity(f"{min(len(images), COMPARED_PICTURES)} {compared}", scored, exits)
         manifest = files.manifest(precision, chosen, asdict(parity))
         files.keep_only(manifest)
-        return replace(read_manifest(folder), folder=out)
+        return read_manifest(folder)
 
 
 def _check_place(out: Path) -> None:
@@ -126,7 +123,7 @@ def _chosen(int8_steps: Collection[int] | None, steps: int) -> list[int]:
     return chosen
 
 
-def _images(paths: Sequence[Path], network: Network, seed: int) -> tuple[NDArray[np.float32], str]:
+def _images(paths: Sequence[Path], network: Checkpoint, seed: int) -> tuple[NDArray[np.float32], str]:
     if paths:
         return read_pictures(paths, network.preparation), "calibration pictures"
     shape = (RANDOM_INPUTS, 3, network.preparation.height, network.preparation.width)

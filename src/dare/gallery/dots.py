@@ -3,6 +3,19 @@
 Numba's compiler fills a quarter of a wide register when it turns such a loop into vector instructions by itself. So the
 sums of a block of products are written as vector operations of LLVM's own, which become whatever the processor has for
 them: `vpmaddwd` on x86, and something right, if not as fast, elsewhere.
+
+Why not a library: with products by NumKong 7.8.6 or SimSIMD 6.5.16 (which have int8 alone, so a query's 16 bits are two
+products) the same exact search of one query takes longer. Beside it in one run, 128 dimensions, one core of a Xeon with
+AVX-512 and AMX, medians of CPU time:
+
+                              here     NumKong, packed, its best block   SimSIMD, cdist
+    one query of 100,000       1.2 ms    2.6 ms                             3.8 ms
+    one query of 1,000,000    10.8 ms   24.1 ms                            35.2 ms
+    64 queries of 100,000       39 ms     31 ms                             202 ms
+    64 queries of 1,000,000    266 ms    237 ms
+
+NumKong's products for 64 queries use AMX, and gain a tenth; those of a single 8-bit query alone take 1.8 to 2.6 times
+as long as the 16-bit ones here.
 """
 
 from typing import Any

@@ -1,12 +1,18 @@
-"""A picture in a gallery with what is known of it, and filters over such."""
+"""A picture in a gallery with what is known about it, filters over entries, and their labels as arrays."""
 
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
+from dare.retrieval.labels import Labels
 
 LONGEST_ID = 4096
+UNKNOWN = -1
+UNKNOWN_PEOPLE = -2
+"""The first of the numbers, going down, that tell unknown people apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,7 @@ def _check_text(kind: str, text: object) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"the {kind} {text!r} is no UTF-8 text; rename the file") from error
+        raise ValueError(f"the {kind} {text!r} isn't valid UTF-8; rename the file") from error
     if "\0" in text:
         raise ValueError(f"the {kind} {text!r} has a NUL in it; give text without")
 
@@ -109,3 +115,63 @@ def many(ids: Iterable[str]) -> Iterable[str]:
     if isinstance(ids, str):
         raise TypeError(f"expected several ids, got the text {ids!r}; give a list, [{ids!r}]")
     return ids
+
+
+class Columns:
+    """What searches read of N entries.
+
+    Args:
+        people, cameras: (N,), -1 where unknown.
+        times: (N,), NaN where unknown.
+
+    Attributes:
+        people: (N,), the unknown ones numbered from -2 down.
+        cameras, times: as given.
+    """
+
+    def __init__(
+        self,
+        people: Sequence[int] | NDArray[np.int64],
+        cameras: Sequence[int] | NDArray[np.int64],
+        times: Sequence[float] | NDArray[np.float64],
+    ) -> None:
+        self.people = np.array(people, np.int64)
+        unknown = self.people == UNKNOWN
+        self.people[unknown] = UNKNOWN_PEOPLE - np.arange(unknown.sum())
+        self.cameras, self.times = np.asarray(cameras, np.int64), np.asarray(times, np.float64)
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry]) -> "Columns":
+        """Those of entries."""
+        rows = [
+            (
+                UNKNOWN if e.person is None else e.person,
+                UNKNOWN if e.camera is None else e.camera,
+                np.nan if e.time is None else e.time,
+            )
+            for e in entries
+        ]
+        people, cameras, times = zip(*rows, strict=True) if rows else ((), (), ())
+        return cls(people, cameras, times)
+
+    def matching(self, where: Where) -> NDArray[np.bool_]:
+        """(N,), which entries a search may look at."""
+        kept = np.ones(len(self.people), bool)
+        if where.cameras is not None:
+            kept &= np.isin(self.cameras, where.cameras) & (self.cameras != UNKNOWN)
+        for camera in where.not_cameras:
+            kept &= (self.cameras != camera) | (self.cameras == UNKNOWN)
+        if where.people is not None:
+            kept &= np.isin(self.people, where.people) & (self.people > UNKNOWN)
+        if where.not_seen is not None:
+            person, camera = where.not_seen
+            kept &= (self.people != person) | (self.cameras != camera)
+        if where.since is not None:
+            kept &= self.times >= where.since
+        if where.until is not None:
+            kept &= self.times <= where.until
+        return kept
+
+    def labels(self) -> Labels:
+        """As `Gallery.labels`."""
+        return Labels(np.maximum(self.people, UNKNOWN), self.cameras)

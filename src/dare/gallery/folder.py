@@ -1,19 +1,19 @@
 """The folder of a gallery: what describes it, who may write, what is flushed to disk, what is left over."""
 
-import json
 import os
 import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from dare.files import replacing, sync_folder
-from dare.gallery.errors import GalleryError, GalleryLockedError, UnknownGalleryError
-from dare.locks import FolderLock
-from dare.retrieval.space import Space, entry_sizes
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from dare.files import FolderLock, replacing, sync_folder
+from dare.gallery.store import GalleryError, GalleryLockedError, UnknownGalleryError
+from dare.retrieval.distances import Space, entry_sizes
+from dare.schema import said
 
 FORMAT = 2
 """Written for galleries with a space, which only a shared one has: versions that know nothing of it read the others."""
@@ -23,15 +23,23 @@ HOLDER = "gallery.pid"
 TABLE = re.compile(r"entries-(\d+)-[0-9a-f]{8}")
 TABLE_SUFFIX = ".lance"
 ROWS = ".rows"
-"""Of the file that `kept` writes beside a table."""
+"""Of the file that `rows` writes beside a table."""
 ROWS_FILE = re.compile(rf"{TABLE.pattern}\{ROWS}|\.{TABLE.pattern}\{ROWS}\..*")
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
+class _Format(BaseModel):
+    """What the files of all formats have."""
+
+    model_config = ConfigDict(strict=True)
+
+    format: int = Field(ge=1)
+
+
+class Description(BaseModel):
     """What `gallery.json` says.
 
     Attributes:
+        format: 1, or 2 of a shared space.
         model: digest of the network.
         dimensions: (E,), of the vectors of each exit.
         model_path: where the network is; several for a cascade.
@@ -40,86 +48,61 @@ class Description:
         space: of the network's vectors.
     """
 
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, protected_namespaces=())
+
+    format: int
     model: str
-    dimensions: tuple[int, ...]
+    dimensions: tuple[Annotated[int, Field(gt=0, lt=2**31)], ...] = Field(min_length=1)
     model_path: tuple[str, ...]
     names: tuple[str, ...]
     table: str
     space: Space = "own"
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.model, str) or not all(
-            isinstance(text, str) for text in (*self.model_path, *self.names)
-        ):
-            raise ValueError("expected the model's digest, its paths and the exits' names to be text")
-        if not self.dimensions or any(type(size) is not int or not 0 < size < 2**31 for size in self.dimensions):
-            raise ValueError(f"expected a positive number of dimensions per exit, got {self.dimensions}")
+    @model_validator(mode="after")
+    def _fits(self) -> "Description":
         if len(self.names) != len(self.dimensions):
             raise ValueError(f"expected a name for each of {len(self.dimensions)} exits, got {len(self.names)}")
         if not TABLE.fullmatch(self.table):
             raise ValueError(f"expected a table called like entries-1-0a1b2c3d, got {self.table!r}")
         entry_sizes(self.space, self.dimensions)
+        return self
 
     @property
     def sizes(self) -> dict[int, int]:
         """Exit -> size of its vectors, of those exits whose vectors the table has."""
         return entry_sizes(self.space, self.dimensions)
 
-    def as_json(self) -> str:
-        """What `parse` reads."""
-        fields = asdict(self)
-        if self.space == "own":
-            del fields["space"]
-        return json.dumps({"format": 1 if self.space == "own" else FORMAT} | fields, indent=1)
-
     def next(self) -> "Description":
         """The same with a table of the next generation; no name comes twice, whatever became of an earlier one."""
-        found = TABLE.fullmatch(self.table)
-        assert found is not None
-        return replace(self, table=table_name(int(found[1]) + 1))
+        return self.model_copy(update={"table": table_name(int(self.table.split("-")[1]) + 1)})
 
 
 def table_name(generation: int) -> str:
     return f"entries-{generation}-{secrets.token_hex(4)}"
 
 
-def read_content(folder: Path) -> bytes:
-    """What `gallery.json` holds, as it is.
+def read(folder: Path) -> Description:
+    """What the folder's `gallery.json` says now.
 
     Raises:
         UnknownGalleryError: no gallery there.
+        GalleryError: damaged, or written by a newer version of dare.
         OSError: it cannot be read.
     """
     try:
-        return (folder / DESCRIPTION).read_bytes()
+        content = (folder / DESCRIPTION).read_bytes()
+        number = _Format.model_validate_json(content).format
+        if number <= FORMAT:
+            return Description.model_validate_json(content)
     except (FileNotFoundError, NotADirectoryError) as error:
         if not folder.exists():
             raise UnknownGalleryError(f"there is no gallery {folder}; make one with `dare index`") from error
         raise UnknownGalleryError(
             f"{folder} is no gallery, it has no {DESCRIPTION}; give the folder that `dare index` made"
         ) from error
-
-
-def parse(content: bytes, folder: Path) -> Description:
-    """The description in a `gallery.json`.
-
-    Raises:
-        GalleryError: damaged, or written by a newer version of dare.
-    """
-    try:
-        fields: dict[str, Any] = json.loads(content)
-        number = fields.pop("format")
-        if type(number) is not int or number < 1:
-            raise ValueError(f"expected a format number, got {number!r}")
-        if number <= FORMAT:
-            lists = ("dimensions", "model_path", "names")
-            if other := [name for name in lists if not isinstance(fields[name], list)]:
-                raise ValueError(f"expected lists, got {' and '.join(other)} of another kind")
-            return Description(**fields | {name: tuple(fields[name]) for name in lists})
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+    except ValidationError as error:
         raise GalleryError(
-            f"{folder / DESCRIPTION} is damaged: {reason}; put a backup in its place or index again elsewhere"
+            f"{said(error, folder / DESCRIPTION)}; put a backup in its place or index again elsewhere"
         ) from error
     raise GalleryError(f"{folder} has format {number}, this version of dare knows up to {FORMAT}; update dare")
 
@@ -127,7 +110,7 @@ def parse(content: bytes, folder: Path) -> Description:
 def write(description: Description, folder: Path) -> None:
     """Put the description in place: from here on the gallery is what it says."""
     with replacing(folder / DESCRIPTION) as file:
-        file.write(description.as_json().encode())
+        file.write(description.model_dump_json(indent=1, exclude_defaults=True).encode())
 
 
 def writer_lock(folder: Path) -> FolderLock:
@@ -151,7 +134,7 @@ def check_free(folder: Path) -> None:
 
 def sweep(folder: Path) -> None:
     """Remove what the gallery's description does not name: for the one who holds the lock."""
-    table = parse(read_content(folder), folder).table
+    table = read(folder).table
     for path in _inside(folder):
         if path.name.startswith(f".{DESCRIPTION}.") or (_is_rows(path) and path.name != f"{table}{ROWS}"):
             path.unlink()
@@ -173,13 +156,6 @@ def sync_below(folder: Path, known: set[str]) -> set[str]:
             sync_folder(Path(place))
         found |= names
     return found
-
-
-def connect(folder: Path) -> Any:
-    """LanceDB's handle on a folder. Only who reads or writes a table itself waits for LanceDB to be imported."""
-    import lancedb
-
-    return lancedb.connect(folder)
 
 
 def _inside(folder: Path) -> Iterator[Path]:

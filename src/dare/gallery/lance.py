@@ -10,6 +10,7 @@ removed, which takes it back to before that change; a program that had it open m
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,16 +19,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dare.gallery import folder
-from dare.gallery.checks import check_exit, check_vectors, kept_exit
 from dare.gallery.entry import Entry, Where, many
-from dare.gallery.errors import GalleryChangedError, GalleryError
-from dare.gallery.exact import search_rows
-from dare.gallery.kept import open_kept
-from dare.gallery.rows import Rows
-from dare.gallery.store import GalleryLabels, Hits
-from dare.gallery.table import batch_of, plain_errors, schema
-from dare.gallery.uninterrupted import to_the_end
-from dare.gallery.writer import Writer
+from dare.gallery.rows import Rows, keep
+from dare.gallery.search import search_rows
+from dare.gallery.store import GalleryChangedError, GalleryError, Hits, check_exit, check_vectors, kept_exit
+from dare.gallery.table import Writer, batch_of, connect, plain_errors, schema
+from dare.retrieval.labels import Labels
 
 if TYPE_CHECKING:
     from lancedb.table import Table
@@ -37,14 +34,14 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 FEW = 64
-"""So many ids are quicker to get one by one."""
+"""Up to here ids are quicker to get one by one."""
 
 ATTEMPTS = 5
 """Each fails only if somebody forgets entries during it."""
 
 
 class LanceGallery:
-    """As `Gallery`; several threads may use it, and searches do not wait for changes.
+    """As `Gallery`, whose methods are described there; several threads may use it, and searches don't wait for changes.
 
     Attributes:
         path: the folder.
@@ -53,13 +50,12 @@ class LanceGallery:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path = path.absolute()
-        self._content = folder.read_content(path)
-        description = folder.parse(self._content, path)
+        self.path = path.absolute()
+        self._description = description = folder.read(self.path)
         self.model, self.dimensions = description.model, description.dimensions
         self.model_path, self.names = description.model_path, description.names
         self.space, self._sizes = description.space, description.sizes
-        self._lock = folder.writer_lock(path)
+        self._lock = folder.writer_lock(self.path)
         self._changes, self._reads = threading.Lock(), threading.Lock()  # threads: of the writer, of the rows
         self._writer: Writer | None = None
         self._rows: Rows | None = None
@@ -74,7 +70,6 @@ class LanceGallery:
         self._change(lambda writer: None)
 
     def add(self, vectors: Sequence[NDArray[np.floating]], entries: Sequence[Entry]) -> None:
-        """As `Gallery.add`."""
         arrays = check_vectors(self, vectors, entries)
         if not entries:
             return
@@ -86,7 +81,6 @@ class LanceGallery:
         self._change(add)
 
     def remove(self, ids: Iterable[str]) -> int:
-        """As `Gallery.remove`."""
         wanted = set(many(ids))
         if not wanted:
             return 0
@@ -106,7 +100,7 @@ class LanceGallery:
         whom, wanted = set(people), set(many(ids))
 
         def forget(writer: Writer) -> int:
-            description = folder.parse(writer.content, self.path).next()
+            description = writer.description.next()
             try:
                 gone = writer.copy(description, whom, wanted)
                 folder.write(description, self.path)
@@ -127,7 +121,6 @@ class LanceGallery:
         *,
         where: Where | Sequence[Where | None] | None = None,
     ) -> Hits:
-        """As `Gallery.search`."""
         queries, kept = check_exit(self, exit, vectors), kept_exit(self, exit)
         matrix, columns, labels = self._read(lambda rows: (rows.vectors(kept).matrix(), rows.columns(), rows.labels()))
 
@@ -141,7 +134,6 @@ class LanceGallery:
         return search_rows(queries, matrix, columns, ids, count, where)
 
     def get(self, ids: Iterable[str]) -> dict[str, Entry]:
-        """As `Gallery.get`."""
         labels, places = self._read(lambda rows: (rows.labels(), rows.places()))
         wanted = [id for id in dict.fromkeys(many(ids)) if id in places]
         rows = pa.array([places[id] for id in wanted], pa.int64())
@@ -149,28 +141,23 @@ class LanceGallery:
         return {row["id"]: Entry(**row) for row in found}
 
     def ids(self) -> list[str]:
-        """As `Gallery.ids`."""
         return self._texts("id")
 
     def pictures(self) -> list[str]:
-        """As `Gallery.pictures`."""
         return self._texts("picture")
 
     def vectors(self, exit: int) -> NDArray[np.float32]:
-        """As `Gallery.vectors`; not to be written to."""
         kept = kept_exit(self, exit)
         return self._read(lambda rows: rows.vectors(kept).all())
 
-    def labels(self) -> GalleryLabels:
-        """As `Gallery.labels`."""
+    def labels(self) -> Labels:
         return self._read(lambda rows: rows.columns()).labels()
 
     def count(self) -> int:
-        """As `Gallery.count`."""
         return self._read(lambda rows: rows.count)
 
     def close(self) -> None:
-        """As `Gallery.close`; what is asked afterwards opens the gallery again."""
+        """As `Gallery.close`; whatever is asked afterwards opens the gallery again."""
         with self._changes, self._reads:
             try:
                 if self._lock.is_held():
@@ -182,9 +169,7 @@ class LanceGallery:
     def _keep_rows(self) -> None:
         try:
             with plain_errors(self.path, "read"):
-                content = self._current_content()
-                writer = self._writer or Writer(self.path, content, self._open(content))
-                writer.keep(self._sizes)
+                keep(self.path, self._writer.table if self._writer else self._open(self._current()), self._sizes)
         except (GalleryError, OSError) as error:
             logger.warning("%s; what was changed is safe, but the gallery opens more slowly", error)
 
@@ -215,37 +200,31 @@ class LanceGallery:
         raise AssertionError
 
     def _newest(self, rows: Rows | None) -> Rows:
-        content = self._current_content()
-        if rows is None or content != self._content:
-            table = folder.parse(content, self.path).table
-            kept = open_kept(self.path, table, self._sizes)
-            versions = self.path / f"{table}.lance" / "_versions"
-            rows = Rows(lambda: self._open(content), versions, self._sizes, kept)
-            if kept is None:
-                rows.refresh()
-            self._content = content
+        now = self._current()
+        if rows is None or now != self._description:
+            rows = Rows(self.path, now.table, self._sizes, lambda: self._open(now))
+            self._description = now
         else:
             rows.refresh()
         return rows
 
-    def _current_content(self) -> bytes:
+    def _current(self) -> folder.Description:
         try:
-            content = folder.read_content(self.path)
-            description = folder.parse(content, self.path) if content != self._content else None
+            now = folder.read(self.path)
         except GalleryError as error:
             raise GalleryChangedError(f"the gallery was open and is not usable any more: {error}") from error
-        if description and (description.model, description.sizes) != (self.model, self._sizes):
+        if (now.model, now.sizes) != (self.model, self._sizes):
             raise GalleryChangedError(
-                f"{self.path} holds vectors of model {description.model[:12]} {description.sizes} now, "
+                f"{self.path} holds vectors of model {now.model[:12]} {now.sizes} now, "
                 f"it was opened with those of {self.model[:12]} {self._sizes}; open it again"
             )
-        return content
+        return now
 
-    def _open(self, content: bytes) -> "Table":
-        table = folder.parse(content, self.path).table
+    def _open(self, description: folder.Description) -> "Table":
+        table = description.table
         if not (self.path / f"{table}.lance").is_dir():
             raise GalleryError(f"{self.path} lacks its table {table}.lance; put a backup in its place or index again")
-        opened: Table = folder.connect(self.path).open_table(table)
+        opened: Table = connect(self.path).open_table(table)
         if not opened.schema.equals(schema(self._sizes)):
             raise GalleryError(
                 f"{self.path / folder.DESCRIPTION} tells of exits with {self.dimensions} dimensions, {table}.lance has "
@@ -264,8 +243,8 @@ class LanceGallery:
             with self._changes:
                 try:
                     with plain_errors(self.path, "changed"):
-                        content = self._current_content()  # first: to take the lock would make a folder that is gone
-                        if self._writer is None or content != self._writer.content or not self._lock.is_held():
+                        now = self._current()  # first: to take the lock would make a folder that is gone
+                        if self._writer is None or now != self._writer.description or not self._lock.is_held():
                             self._writer = self._become_writer()
                         return act(self._writer)
                 except BaseException:
@@ -277,9 +256,15 @@ class LanceGallery:
     def _become_writer(self) -> Writer:
         self._lock.take()
         try:
-            content = self._current_content()  # somebody may have written until just now
+            now = self._current()  # somebody may have written until just now
             folder.sweep(self.path)
-            return Writer(self.path, content, self._open(content))
+            return Writer(self.path, now, self._open(now))
         except BaseException:
             self._lock.release()
             raise
+
+
+def to_the_end(act: Callable[[], T]) -> T:
+    """What a function returns; an interrupt meanwhile is raised once it has ended."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(act).result()

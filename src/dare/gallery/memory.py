@@ -6,17 +6,16 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.gallery.checks import check_exit, check_vectors, kept_exit
-from dare.gallery.columns import Columns
-from dare.gallery.entry import Entry, Where, many
-from dare.gallery.exact import search_rows
-from dare.gallery.store import GalleryLabels, Hits
-from dare.gallery.vectors import Vectors
-from dare.retrieval.space import Space, entry_sizes
+from dare.gallery.copies import Vectors
+from dare.gallery.entry import Columns, Entry, Where, many
+from dare.gallery.search import search_rows
+from dare.gallery.store import Hits, check_exit, check_vectors, kept_exit
+from dare.retrieval.distances import Space, entry_sizes
+from dare.retrieval.labels import Labels
 
 
 class MemoryGallery:
-    """Keeps everything in arrays; nothing is written. Several threads may use it.
+    """As `Gallery`, in arrays; nothing is written. Several threads may use it.
 
     Args:
         model: digest of the network.
@@ -29,11 +28,10 @@ class MemoryGallery:
         self._entries: dict[str, Entry] = {}
         self._vectors = {exit: Vectors(size) for exit, size in entry_sizes(space, self.dimensions).items()}
         self._ids: list[str] = []
-        self._columns = Columns([])
+        self._columns = Columns.of([])
         self._lock = threading.RLock()
 
     def add(self, vectors: Sequence[NDArray[np.floating]], entries: Sequence[Entry]) -> None:
-        """As `Gallery.add`."""
         arrays = check_vectors(self, vectors, entries)
         new = {entry.id: entry for entry in entries}
         with self._lock:
@@ -43,14 +41,12 @@ class MemoryGallery:
             self._become(self._entries | new)
 
     def remove(self, ids: Iterable[str]) -> int:
-        """As `Gallery.remove`."""
         with self._lock:
             gone = set(many(ids)) & self._entries.keys()
             self._keep({id: entry for id, entry in self._entries.items() if id not in gone})
         return len(gone)
 
     def forget(self, *, people: Iterable[int] = (), ids: Iterable[str] = ()) -> int:
-        """As `Gallery.forget`."""
         whom = set(people)
         with self._lock:
             return self.remove({*many(ids), *(entry.id for entry in self._entries.values() if entry.person in whom)})
@@ -63,7 +59,6 @@ class MemoryGallery:
         *,
         where: Where | Sequence[Where | None] | None = None,
     ) -> Hits:
-        """As `Gallery.search`."""
         queries = check_exit(self, exit, vectors)
 
         with self._lock:  # what belongs together; it never changes afterwards
@@ -75,27 +70,21 @@ class MemoryGallery:
         return search_rows(queries, matrix, columns, ids, count, where)
 
     def get(self, ids: Iterable[str]) -> dict[str, Entry]:
-        """As `Gallery.get`."""
         return {id: self._entries[id] for id in many(ids) if id in self._entries}
 
     def ids(self) -> list[str]:
-        """As `Gallery.ids`."""
         return list(self._ids)
 
     def pictures(self) -> list[str]:
-        """As `Gallery.pictures`."""
         return [entry.picture for entry in self._entries.values()]
 
     def vectors(self, exit: int) -> NDArray[np.float32]:
-        """As `Gallery.vectors`; not to be written to."""
         return self._vectors[kept_exit(self, exit)].all()
 
-    def labels(self) -> GalleryLabels:
-        """As `Gallery.labels`."""
+    def labels(self) -> Labels:
         return self._columns.labels()
 
     def count(self) -> int:
-        """As `Gallery.count`."""
         return len(self._entries)
 
     def close(self) -> None:
@@ -110,4 +99,4 @@ class MemoryGallery:
         self._become(left)
 
     def _become(self, entries: dict[str, Entry]) -> None:
-        self._entries, self._ids, self._columns = entries, list(entries), Columns(list(entries.values()))
+        self._entries, self._ids, self._columns = entries, list(entries), Columns.of(entries.values())

@@ -1,17 +1,48 @@
-"""What every gallery offers: vectors at every exit, found again by the vectors of one exit."""
+"""What every gallery offers: vectors at every exit, found again by the vectors of one exit; and what it refuses."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dare.gallery.entry import Entry, Where
-from dare.gallery.errors import GalleryError
-from dare.retrieval.space import Space
+from dare.retrieval.distances import Space, entry_exit, entry_sizes
+from dare.retrieval.labels import Labels
+
+LONGEST_SQUARE = float(np.finfo(np.float32).max) / 16
+"""Of a vector's squared length: sums of squares and products stay finite below."""
+
+
+class MismatchError(ValueError):
+    """Vectors that cannot belong to a gallery: of another model, size or number of exits, or not numbers."""
+
+    code = "model_mismatch"
+
+
+class GalleryError(ValueError):
+    """A gallery that is not there, cannot be read, or is not free."""
+
+    code = "gallery_unusable"
+
+
+class UnknownGalleryError(GalleryError):
+    """There is no gallery."""
+
+    code = "unknown_gallery"
+
+
+class GalleryLockedError(GalleryError):
+    """Another process, or another object of this one, is writing."""
+
+    code = "gallery_locked"
+
+
+class GalleryChangedError(GalleryError):
+    """A gallery that was open is gone, unreadable, or of another network now."""
+
+    code = "gallery_changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,40 +71,23 @@ class Hits:
 
     def of(self, query: int) -> "Hits":
         """The list of one query, (1, k), without what it was filled up with."""
-        row = slice(query, query + 1)
-        length = int(np.isfinite(self.distances[query]).sum())
-        return Hits(
-            self.ids[row, :length],
-            self.people[row, :length],
-            self.cameras[row, :length],
-            self.distances[row, :length],
-            self.complete[row],
-        )
+        row, length = slice(query, query + 1), int(np.isfinite(self.distances[query]).sum())
+        return self._part(row, length, self.complete[row])
 
     def first(self, count: int) -> "Hits":
-        """The lists cut to so many entries."""
-        lengths, cut = np.isfinite(self.distances).sum(1), slice(0, count)
-        return Hits(
-            self.ids[:, cut],
-            self.people[:, cut],
-            self.cameras[:, cut],
-            self.distances[:, cut],
-            self.complete & (lengths <= count),
-        )
+        """The lists cut to `count` entries."""
+        lengths = np.isfinite(self.distances).sum(1)
+        return self._part(slice(None), count, self.complete & (lengths <= count))
+
+    def _part(self, rows: slice, count: int, complete: NDArray[np.bool_]) -> "Hits":
+        cut = rows, slice(count)
+        return Hits(self.ids[cut], self.people[cut], self.cameras[cut], self.distances[cut], complete)
 
     @classmethod
     def nothing(cls) -> "Hits":
         """The empty list of one query, (1, 0)."""
         numbers = np.zeros((1, 0), np.int64)
         return cls(np.zeros((1, 0), np.str_), numbers, numbers, np.zeros((1, 0)), np.ones(1, np.bool_))
-
-
-@dataclass(frozen=True, slots=True)
-class GalleryLabels:
-    """Labels of all entries, (N,) each, as scoring takes them: unknown people are junk (-1), unknown cameras -1."""
-
-    people: NDArray[np.int64]
-    cameras: NDArray[np.int64]
 
 
 class Gallery(Protocol):
@@ -100,7 +114,7 @@ class Gallery(Protocol):
             entries: N of them.
 
         Raises:
-            MismatchError: vectors of other exits, sizes or numbers than the gallery's, with NaN or infinity.
+            MismatchError: vectors of other exits, sizes or counts than expected, or with NaN or infinity.
             ValueError: one id twice.
         """
         ...
@@ -131,7 +145,7 @@ class Gallery(Protocol):
 
         Raises:
             ValueError: an exit that does not exist, or a count below 1.
-            MismatchError: vectors of another size, with NaN or infinity.
+            MismatchError: vectors of another size, or with NaN or infinity.
         """
         ...
 
@@ -148,11 +162,11 @@ class Gallery(Protocol):
         ...
 
     def vectors(self, exit: int) -> NDArray[np.float32]:
-        """(N, D), what vectors of an exit are compared with: of all entries, in the order they were added."""
+        """(N, D), what vectors of an exit are compared with, in the order the entries were added; read-only."""
         ...
 
-    def labels(self) -> GalleryLabels:
-        """Whom all entries show and where, in the order they were added."""
+    def labels(self) -> Labels:
+        """Of all entries, in the order they were added, as scoring takes them: -1 for unknown people and cameras."""
         ...
 
     def count(self) -> int:
@@ -167,51 +181,58 @@ class Gallery(Protocol):
         ...
 
 
-def open_gallery(uri: str | Path) -> Gallery:
-    """Open the gallery in a folder, which `dare index` or `create_gallery` made.
+def check_vectors(
+    gallery: Gallery, vectors: Sequence[NDArray[np.floating]], entries: Sequence[Entry]
+) -> dict[int, NDArray[np.float32]]:
+    """What a gallery may store, exit -> (N, D) float32; raises as `Gallery.add` does."""
+    exits = entry_sizes(gallery.space, gallery.dimensions)
+    if len(vectors) != len(exits):
+        kept = f"{len(exits)} exits" if gallery.space == "own" else "the last exit alone, whose space all exits share"
+        raise MismatchError(f"the gallery holds vectors of {kept}, got {len(vectors)}")
+    arrays = {exit: check_exit(gallery, exit, rows) for exit, rows in zip(exits, vectors, strict=True)}
+    for exit, rows in arrays.items():
+        if len(rows) != len(entries):
+            raise MismatchError(f"expected one vector per entry at exit {exit}, got {len(rows)} for {len(entries)}")
+    seen: set[str] = set()
+    for entry in entries:
+        if entry.id in seen:
+            raise ValueError(f"two entries of one call have the id {entry.id}")
+        seen.add(entry.id)
+    return arrays
 
-    Any number of processes may read a gallery while one writes. The first change that is made through the object
-    takes the lock of the writer; `close` gives it back.
+
+def check_exit(gallery: Gallery, exit: int, vectors: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Vectors (N, D) of one exit, as the gallery compares them."""
+    kept_exit(gallery, exit)  # raises where there is no such exit
+    array = np.asarray(vectors)
+    if array.dtype.kind not in "fiu" or isinstance(vectors, np.ma.MaskedArray):
+        kind = "a masked array" if isinstance(vectors, np.ma.MaskedArray) else str(array.dtype)
+        raise MismatchError(f"expected vectors of real numbers at exit {exit}, got {kind}")
+    if array.ndim != 2 or array.shape[1] != gallery.dimensions[exit]:
+        raise MismatchError(
+            f"expected vectors (N, {gallery.dimensions[exit]}) at exit {exit}, got shape {array.shape}; "
+            "another network made them"
+        )
+    with np.errstate(over="ignore"):
+        rounded = np.ascontiguousarray(array, np.float32)
+        squares = np.einsum("nd,nd->n", rounded, rounded)
+    unusable = ~(squares < LONGEST_SQUARE) | (squares == 0)
+    if unusable.any():
+        row = int(unusable.argmax())
+        if not np.isfinite(array[row]).all():
+            problem = "contains NaN or infinity"
+        else:
+            problem = "is zero, or nearly" if squares[row] == 0 else "is too long"
+        raise MismatchError(f"vector {row} of exit {exit} {problem}; check the pictures and the network")
+    return rounded
+
+
+def kept_exit(gallery: Gallery, exit: int) -> int:
+    """The exit of the entries' vectors that an exit's vectors are compared with.
 
     Raises:
-        GalleryError: no gallery there, or one that cannot be read.
+        ValueError: no such exit.
     """
-    from dare.gallery.lance import LanceGallery
-
-    return LanceGallery(_folder(uri))
-
-
-def create_gallery(
-    uri: str | Path,
-    *,
-    model: str,
-    dimensions: Sequence[int],
-    model_path: Sequence[str] = (),
-    names: Sequence[str] = (),
-    space: Space = "own",
-) -> Gallery:
-    """Make an empty gallery in a folder, and open it.
-
-    Args:
-        model: digest of the network whose vectors it will hold.
-        dimensions: (E,), of the vectors of each exit.
-        model_path: where the network is, for those who open the gallery later; several for a cascade.
-        names: of the exits.
-        space: of the network's vectors, `runner.space`; in a "shared" one an entry has one vector.
-
-    Raises:
-        GalleryError: there is something already.
-    """
-    from dare.gallery.creation import create
-
-    for kind, texts in (("model_path", model_path), ("names", names)):
-        if isinstance(texts, str):
-            raise TypeError(f"expected several texts as {kind}, got {texts!r}; give a list")
-    return create(_folder(uri), model, dimensions, model_path, names, space)
-
-
-def _folder(uri: str | Path) -> Path:
-    path = Path(uri)
-    if path.parts and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+:", path.parts[0]):  # a Path makes s3:/x of s3://x
-        raise GalleryError(f"{uri} is an address, a gallery is in a folder of this machine; give its path")
-    return path
+    if not 0 <= exit < len(gallery.dimensions):
+        raise ValueError(f"the gallery's exits are 0 to {len(gallery.dimensions) - 1}, got {exit}")
+    return entry_exit(gallery.space, exit, len(gallery.dimensions))

@@ -1,36 +1,29 @@
-"""A LanceDB table of entries: its columns, how it is read, and its errors in plain words."""
+"""A LanceDB table of entries: its columns, how it is read and changed, and LanceDB's errors in plain words."""
 
 import contextlib
+import logging
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from dare.files import sync_folder
+from dare.gallery import folder
 from dare.gallery.entry import Entry
-from dare.gallery.errors import GalleryError
+from dare.gallery.store import GalleryError
 
 if TYPE_CHECKING:
     from lancedb.table import Table
 
-LABELS = ("id", "person", "camera", "time", "picture", "name", "sequence")
-BATCH_ROWS = 4096
-NOISE = r"lance error: |LanceError\(\w+\): |Generic \S+ error: |Wrapped error: "
-PANICS = ("RustPanic", "PanicException")
-"""What LanceDB raises where it trips over a damaged file; the classes have no public place."""
-
-
-def schema(sizes: Mapping[int, int]) -> pa.Schema:
-    """Columns of a table. Sequences tell in which order entries were added; none is used a second time.
-
-    Args:
-        sizes: exit -> size of its vectors, of those exits whose vectors the table has.
-    """
-    labels = [
+LABELS = pa.schema(
+    [
         pa.field("id", pa.string(), nullable=False),
         pa.field("person", pa.int64()),
         pa.field("camera", pa.int64()),
@@ -39,8 +32,35 @@ def schema(sizes: Mapping[int, int]) -> pa.Schema:
         pa.field("name", pa.string(), nullable=False),
         pa.field("sequence", pa.int64(), nullable=False),
     ]
+)
+BATCH_ROWS = 4096
+NOISE = r"lance error: |LanceError\(\w+\): |Generic \S+ error: |Wrapped error: "
+PANICS = ("RustPanic", "PanicException")
+"""What LanceDB raises where it trips over a damaged file; the classes have no public place."""
+MANY_COMMITS = 64
+TOO_MANY_COMMITS = 1024
+"""From the first number on a table is tidied up where that is cheap for its size, from the second on in any case."""
+KEPT_FOR = timedelta(hours=1)
+"""How long readers may take to read an old version."""
+
+logger = logging.getLogger(__name__)
+
+
+def connect(path: Path) -> Any:
+    """LanceDB's handle on a folder. Only who reads or writes a table itself waits for LanceDB to be imported."""
+    import lancedb
+
+    return lancedb.connect(path)
+
+
+def schema(sizes: Mapping[int, int]) -> pa.Schema:
+    """Columns of a table. Sequences tell in which order entries were added; none is used a second time.
+
+    Args:
+        sizes: exit -> size of its vectors, of those exits whose vectors the table has.
+    """
     exits = [pa.field(f"exit_{number}", pa.list_(pa.float32(), size), nullable=False) for number, size in sizes.items()]
-    return pa.schema(labels + exits)
+    return pa.schema([*LABELS, *exits])
 
 
 def read(table: "Table", columns: Sequence[str], where: str | None = None) -> Iterator[pa.RecordBatch]:
@@ -53,12 +73,11 @@ def read(table: "Table", columns: Sequence[str], where: str | None = None) -> It
 
 def batch_of(entries: Sequence[Entry], vectors: Mapping[int, NDArray[np.float32]], first: int) -> pa.RecordBatch:
     """Rows for a table, numbered from `first` on, with the vectors (N, D) of some exits."""
-    columns = schema({exit: rows.shape[1] for exit, rows in vectors.items()})
-    values = {name: [getattr(entry, name) for entry in entries] for name in LABELS if name != "sequence"}
+    values = {name: [getattr(entry, name) for entry in entries] for name in LABELS.names if name != "sequence"}
     values["sequence"] = list(range(first, first + len(entries)))
-    labels = [pa.array(values[name], columns.field(name).type) for name in LABELS]
+    labels = [pa.array(values[column.name], column.type) for column in LABELS]
     exits = [pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1]) for rows in vectors.values()]
-    return pa.record_batch(labels + exits, schema=columns)
+    return pa.record_batch(labels + exits, schema=schema({exit: rows.shape[1] for exit, rows in vectors.items()}))
 
 
 @contextlib.contextmanager
@@ -79,3 +98,106 @@ def plain_errors(path: Path, verb: str) -> Iterator[None]:
         raise GalleryError(
             f"{path} could not be {verb}: {reason}; if it stays so, put a backup in its place or index again"
         ) from error
+
+
+class Writer:
+    """Remembers which ids there are and what is flushed to disk; of no use any more after an error.
+
+    Args:
+        path: of the gallery.
+        description: that names the table.
+        table: a handle that nobody else uses.
+
+    Attributes:
+        description, table: as given.
+        following: the sequence of the next entry.
+    """
+
+    def __init__(self, path: Path, description: folder.Description, table: "Table") -> None:
+        self._path, self.description, self.table = path, description, table
+        self._folder = path / f"{table.name}.lance"
+        self._sequences: dict[str, int] = {}
+        for batch in read(table, ("id", "sequence")):
+            self._sequences |= zip(batch["id"].to_pylist(), batch["sequence"].to_pylist(), strict=True)
+        # Above any sequence of the past, also of entries that were removed: readers tell by it what is new to them.
+        self.following = max(max(self._sequences.values(), default=-1) + 1, table.version << 32)
+        self._flushed = set[str]()
+        self._commits = len(os.listdir(self._folder / "_versions"))  # noqa: PTH208 - names are enough
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Add entries, or replace those with the same id."""
+        ids = batch["id"].to_pylist()
+        if self._sequences.keys().isdisjoint(ids):
+            self._commit(lambda: self.table.add(batch))
+        else:
+            upsert = self.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+            self._commit(lambda: upsert.execute(batch))
+        self._sequences |= zip(ids, batch["sequence"].to_pylist(), strict=True)
+        self.following += len(ids)
+
+    def remove(self, ids: set[str]) -> int:
+        """Remove entries; returns how many of them there were."""
+        gone = [sequence for id in ids if (sequence := self._sequences.get(id)) is not None]
+        if gone:
+            self._commit(lambda: self.table.delete(f"sequence IN ({','.join(map(str, gone))})"))
+            for id in ids:
+                self._sequences.pop(id, None)
+        return len(gone)
+
+    def copy(self, description: folder.Description, people: set[int], ids: set[str]) -> int:
+        """Write everything but these into a new table; returns how many were left out.
+
+        Sequences begin anew, as versions do.
+        """
+        order = np.sort(np.fromiter(self._sequences.values(), np.int64))
+        left_out = np.asarray([self._sequences[id] for id in ids if id in self._sequences], np.int64)
+        whom = np.asarray([person for person in people if 0 <= person < 2**62], np.int64)
+        columns = schema(description.sizes)
+        gone = 0
+
+        def kept() -> Iterator[pa.RecordBatch]:
+            nonlocal gone
+            for batch in read(self.table, columns.names):
+                sequences = batch["sequence"].to_numpy()
+                out = np.isin(sequences, left_out) | np.isin(pc.fill_null(batch["person"], -1).to_numpy(), whom)
+                gone += int(out.sum())
+                place = columns.get_field_index("sequence")
+                renumbered = batch.set_column(place, columns.field(place), pa.array(np.searchsorted(order, sequences)))
+                yield renumbered.filter(pa.array(~out))
+
+        reader = pa.RecordBatchReader.from_batches(columns, kept())
+        connect(self._path).create_table(description.table, reader)
+        folder.sync_below(self._path / f"{description.table}.lance", set())
+        sync_folder(self._path)
+        return gone
+
+    def tidy_up(self) -> None:
+        """Join small pieces and drop old versions, where there are many."""
+        if self._commits < MANY_COMMITS:
+            return
+        pieces = cast(dict[str, Any], self.table.stats())["fragment_stats"]
+        count = len(self._sequences)
+        # Joining reads and writes all small pieces: worth it once they have doubled the table.
+        if count - pieces["lengths"]["max"] < count / 2 and self._commits < TOO_MANY_COMMITS:
+            return
+        self._commits = 0
+        try:
+            # Nobody but the holder of the lock has unfinished files here: those found are of one who was killed.
+            with plain_errors(self._path, "tidied up"):
+                self.table.optimize(cleanup_older_than=KEPT_FOR, delete_unverified=True)
+                self._flushed = folder.sync_below(self._folder, self._flushed)
+        except (GalleryError, OSError) as error:
+            logger.warning("%s; the gallery is as it was, and will be tidied up later", error)
+
+    def _commit(self, change: Callable[[], object]) -> None:
+        before = self.table.version
+        (self._path / f"{self.table.name}{folder.ROWS}").unlink(missing_ok=True)
+        try:
+            change()
+            self._flushed = folder.sync_below(self._folder, self._flushed)
+        except BaseException:  # a panic of LanceDB may be one
+            self.table.checkout_latest()  # type: ignore[no-untyped-call]
+            if self.table.version != before:  # an error is to mean that nothing was done
+                self.table.restore(before)
+            raise
+        self._commits += 1

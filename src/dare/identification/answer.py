@@ -1,24 +1,25 @@
-"""What an exit gives: a query's picture, its vector, whom it shows, and how sure that is."""
+"""What an exit gives: a query's picture, its vector, whom it shows, how sure that is, and how long it takes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dare.anytime.confidence import margin, nearness
+from dare.anytime.costs import ExitTimes
+from dare.anytime.records import Confidence
 from dare.gallery.entry import Where
-from dare.gallery.errors import MismatchError
-from dare.gallery.store import Gallery, Hits
+from dare.gallery.store import Gallery, Hits, MismatchError
 from dare.images.reading import UnreadableImageError, prepare, read_resized
+from dare.retrieval.distances import another_model
 from dare.runners.runner import Runner
+from dare.runners.timing import measure
 
 Picture = Path | str | NDArray[np.float32]
 """A file, or a prepared picture (3, H, W) as `dare.images.reading.prepare` makes them."""
-
-Confidence = Literal["margin", "nearness"]
 
 LONGEST_DEADLINE = 86_400.0
 
@@ -78,10 +79,8 @@ def check(runner: Runner, gallery: Gallery, deadline: float | None = None) -> No
         ValueError: the deadline.
     """
     if runner.digest != gallery.model:
-        raise MismatchError(
-            f"the gallery holds vectors of model {gallery.model[:12] or 'unknown'}, the runner is model "
-            f"{runner.digest[:12] or 'unknown'}; open the model that the gallery was made with, or index again"
-        )
+        advice = "open the model that the gallery was made with, or index again"
+        raise MismatchError(another_model("the gallery holds vectors", gallery.model, runner.digest, advice))
     if runner.space != gallery.space:
         raise MismatchError(
             f"the runner's exits have a space that is {runner.space}, the gallery was made for one that is "
@@ -147,3 +146,40 @@ def _margin(gallery: Gallery, exit: int, vector: NDArray[np.float32], hits: Hits
             break
         hits = gallery.search(exit, vector, 4 * max(1, hits.distances.shape[1]), where=where).of(0)
     return sure
+
+
+def measure_answers(
+    runner: Runner,
+    gallery: Gallery,
+    *,
+    batch: int = 1,
+    repeats: int = 50,
+    count: int = 10,
+    where: Where | None = None,
+    confidence: Confidence = "margin",
+) -> ExitTimes:
+    """Time every exit of a runner with the search in a gallery; arguments as in `dare.measure` and `dare.answers`.
+
+    Raises:
+        MismatchError: the gallery is of another model.
+    """
+    check(runner, gallery)
+
+    def search(exit: int, vectors: NDArray[np.float32]) -> None:
+        look_up(gallery, exit, vectors, count, [where] * len(vectors), confidence)
+
+    searched = f"with search in {gallery.count()} entries"
+    return measure(runner, batch=batch, repeats=repeats, search=search, searched=searched)
+
+
+def warm_up(runner: Runner, gallery: Gallery, first: int = 0) -> None:
+    """Answer once for nobody, so that the first query need not wait for a gallery to be read or code to be loaded.
+
+    Args:
+        first: the first exit that will answer.
+    """
+    size = runner.preparation
+    blank = prepare(np.zeros((1, size.height, size.width, 3), np.uint8), size)
+    for exit, vectors in enumerate(runner.exits(blank)):
+        if exit >= first:
+            look_up(gallery, exit, vectors, 1, [None], "nearness")

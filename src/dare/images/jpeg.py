@@ -18,10 +18,10 @@ FRAME = struct.Struct(">BHHB")
 
 
 def plain_size(data: bytes) -> tuple[int, int] | None:
-    """Height and width of a JPEG whose header holds nothing that asks for interpretation.
+    """Height and width of a plain JPEG; None for every other file.
 
-    That is JFIF with 8 bits in one or three channels, and neither EXIF nor Adobe's, colour profiles' or other
-    application segments. Pillow reads such a header the same way; None for everything else.
+    Plain means JFIF with 8 bits in one or three channels, without EXIF, Adobe, colour profile or other application
+    segments. Pillow decodes such files the same way.
     """
     if not data.startswith(JFIF):
         return None
@@ -46,9 +46,9 @@ def plain_size(data: bytes) -> tuple[int, int] | None:
 
 
 def decode(data: bytes) -> NDArray[np.uint8] | None:
-    """Pixels (H, W, 3) in RGB; None where the decoder has any complaint, if only a warning.
+    """Pixels (H, W, 3) in RGB; None if the decoder has any complaint, even a warning.
 
-    The exact inverse cosine transform and smooth upsampling of colours are the defaults here and in Pillow.
+    Both this and Pillow default to the exact inverse cosine transform and smooth upsampling of colours.
     """
     try:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data)

@@ -63,24 +63,6 @@ def cut(
     return windows
 
 
-def recolour(
-    images: NDArray[np.float32],
-    gain: NDArray[np.float32],
-    contrast: NDArray[np.float32],
-    mean: NDArray[np.float32],
-    std: NDArray[np.float32],
-) -> None:
-    """Gain, then contrast about each image's mean, clipped to 0..1 and normalised; in place.
-
-    Args:
-        images: (B, H, W, 3), in 0..1.
-        gain: (B, 3), of each colour.
-        contrast: (B,).
-        mean, std: (3,).
-    """
-    _recolour(images, gain, contrast, mean, std)
-
-
 @njit(nogil=True, cache=True)
 def _weights(size: int, target: int) -> Any:
     """For each of target pixels its first source pixel, the number of them and their weights.
@@ -200,7 +182,15 @@ def _cut(pictures: Any, top: Any, left: Any, mirrored: Any, table: Any, windows:
 
 
 @njit(types.void(types.float32[:, :, :, ::1], types.float32[:, ::1], _VALUES, _VALUES, _VALUES), nogil=True, cache=True)
-def _recolour(images: Any, gain: Any, contrast: Any, mean: Any, std: Any) -> None:
+def recolour(images: Any, gain: Any, contrast: Any, mean: Any, std: Any) -> None:
+    """Gain, then contrast about each image's mean, clipped to 0..1 and normalised; in place.
+
+    Args:
+        images: (B, H, W, 3), in 0..1.
+        gain: (B, 3), of each colour.
+        contrast: (B,).
+        mean, std: (3,).
+    """
     for number in range(len(images)):
         pixels = images[number].reshape(-1, 3)
         total = 0.0

@@ -25,7 +25,7 @@ CROP_MARGIN = 1.125
 """Pictures are resized to this multiple before they are cropped (paper, section 5)."""
 
 GREY = (127, 127, 127)
-"""What shows through transparent pixels."""
+"""The background of transparent pixels."""
 
 ORIENTATION = 0x0112  # the EXIF tag
 UPRIGHT = {
@@ -37,17 +37,17 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What turns a picture of each EXIF orientation upright."""
+"""EXIF orientation -> what turns the picture upright."""
 
 DAMAGED = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError, struct.error)
 """What Pillow raises for damaged pixels and headers."""
 
-# Modes with 8 bits a channel that turn into RGB without loss of what matters.
+# Modes with 8 bits a channel that convert to RGB without losing anything that matters.
 CONVERTIBLE = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX"})
 
 
 class UnreadableImageError(ValueError):
-    """A picture that cannot be used as it is; names the file and the reason."""
+    """A picture that can't be used as it is; names the file and the reason."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
@@ -56,7 +56,7 @@ class UnreadableImageError(ValueError):
 
     @classmethod
     def several(cls, problems: "Sequence[UnreadableImageError]") -> "UnreadableImageError":
-        """One error for many: the first, and how many more."""
+        """One error for many: the first, and the number of the others."""
         more = f" (and {len(problems) - 1} more unreadable pictures)" if len(problems) > 1 else ""
         advice = "; or leave such pictures out with --skip-unreadable"
         return cls(problems[0].path, problems[0].reason + more + advice)
@@ -115,7 +115,7 @@ def read(path: Path) -> NDArray[np.uint8]:
         pixels = decode(data)
         if pixels is not None:
             return pixels
-    # Whatever is not plain, and who is to say what is wrong with it.
+    # Pillow reads everything else, and says what is wrong with it.
     return np.asarray(_open(path, data))
 
 
@@ -134,14 +134,14 @@ def prepare(pictures: NDArray[np.uint8], preparation: Preparation) -> NDArray[np
 
 
 def unprepared(height: int, width: int) -> Preparation:
-    """The preparation that leaves pixel values as they are, whole numbers of 0 to 255."""
+    """The preparation that leaves pixel values as they are, whole numbers from 0 to 255."""
     return Preparation(height, width, (0, 0, 0), (1 / 255, 1 / 255, 1 / 255))
 
 
 def from_pixels(images: NDArray[np.float32], preparation: Preparation) -> NDArray[np.float32]:
-    """Images that are `unprepared`, (B, 3, H, W), as another network's input: what `prepare` makes of such pictures.
+    """`unprepared` images (B, 3, H, W) as another network's input, as `prepare` would make it.
 
-    Of the same size they are equal to the last bit; otherwise they are resized once more.
+    Equal to the last bit if the size stays; otherwise the images are resized once more.
     """
     from dare.images.pixels import resize
 
@@ -161,7 +161,7 @@ def from_pixels(images: NDArray[np.float32], preparation: Preparation) -> NDArra
 
 
 def _line(preparation: Preparation) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Scale and shift per channel: what is prepared is a pixel's value * scale - shift."""
+    """Scale and shift per channel: a prepared value is pixel * scale - shift."""
     mean, std = np.asarray(preparation.mean, np.float32), np.asarray(preparation.std, np.float32)
     return np.float32(1) / (np.float32(255) * std), mean / std
 
@@ -236,7 +236,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def _check(path: Path, image: Image.Image, data: bytes) -> None:
-    """Judge by the header, before any pixel is decoded."""
+    """Check the header before any pixel is decoded."""
     width, height = image.size
     if width * height > MAX_PIXELS:
         most = MAX_PIXELS // 10**6
@@ -245,7 +245,7 @@ def _check(path: Path, image: Image.Image, data: bytes) -> None:
         raise UnreadableImageError(path, f"{width}x{height} pixels, at least {MIN_SIDE} a side; remove it")
     if getattr(image, "is_animated", False):
         raise UnreadableImageError(path, "animated; save the frame you mean as a still picture")
-    # Pillow gives 16-bit colour PNGs as 8-bit "RGB" without a word; the header's byte 24 is the bit depth.
+    # Pillow silently opens 16-bit colour PNGs as 8-bit "RGB"; the header's byte 24 is the bit depth.
     sixteen_bit_png = image.format == "PNG" and len(data) > 24 and data[24] == 16
     if sixteen_bit_png or image.mode.startswith(("I", "F")):
         raise UnreadableImageError(path, "16 bits or more a channel, expected 8; convert it")

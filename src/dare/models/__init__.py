@@ -3,5 +3,5 @@
 from dare.models.backbones import BACKBONES as BACKBONES
 from dare.models.dare import DaRe as DaRe
 from dare.models.dare import StageEmbeddings as StageEmbeddings
-from dare.models.macs import count_macs as count_macs
+from dare.models.dare import count_macs as count_macs
 from dare.models.stage import Stage as Stage

@@ -11,18 +11,18 @@ from torch import Tensor, nn
 from dare.images.reading import prepare, read_resized
 from dare.models.checkpoints import Checkpoint
 from dare.models.dare import DaRe, Step, blocks_of
-from dare.models.timm import MapPool
+from dare.models.stage import MapPool
 
 
 def activation_maps(model: DaRe, images: Tensor) -> list[Tensor]:
     """The squared length, over channels, of what each tapped stage pools at each place.
 
-    A strong place weighs much in the pooled vector; what the head then makes of it this does not say. The fused vector
-    is a weighted sum of the stages' vectors and has no map of its own. The network is taken in evaluation mode and left
-    in the mode that it was in.
+    A strong place weighs much in the pooled vector; this doesn't say what the head then makes of it. The fused vector
+    is a weighted sum of the stages' vectors and has no map of its own. The network runs in evaluation mode and then
+    returns to the mode it was in.
 
     Args:
-        images: (B, 3, H, W), prepared as the network wants them.
+        images: (B, 3, H, W), prepared as the network expects.
 
     Returns:
         (B, h, w) per tapped stage, never negative; a map sums to the squared length of the whole feature map.

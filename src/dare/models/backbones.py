@@ -3,16 +3,21 @@
 from collections.abc import Callable
 
 from dare.images.reading import IMAGENET_MEAN, IMAGENET_STD
-from dare.models.alexnet import alexnet
-from dare.models.densenet import densenet121, densenet161, densenet169, densenet201
-from dare.models.lite import lite0, lite1, lite2
-from dare.models.mobilenet import mobilenetv2
-from dare.models.mscan import mscan
+from dare.models.mobile import lite0, lite1, lite2, mobilenetv2
 from dare.models.omni import omni, omni25, omni50, omni75
-from dare.models.resnet import resnet18, resnet34, resnet50
-from dare.models.slim import slim, tiny
+from dare.models.plain import mscan, slim, tiny
 from dare.models.stage import Stage
 from dare.models.timm import timm_stages
+from dare.models.torchvision import (
+    alexnet,
+    densenet121,
+    densenet161,
+    densenet169,
+    densenet201,
+    resnet18,
+    resnet34,
+    resnet50,
+)
 from dare.models.weights import Weights
 
 BACKBONES: dict[str, Callable[..., list[Stage]]] = {

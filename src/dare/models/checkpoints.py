@@ -9,10 +9,11 @@ import json
 import struct
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import safetensors.torch
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -23,12 +24,16 @@ from dare.models.backbones import build_backbone
 from dare.models.baselines import BASELINES, HEADED, TRACKLETS
 from dare.models.dare import DaRe
 from dare.models.weights import load_strictly
-from dare.retrieval.space import Space, check_space
+from dare.retrieval.distances import Space, check_space
+from dare.schema import said
 from dare.shipped.network import located
 
 FORMAT = 1
 MODEL_FILE = "model.safetensors"
 BLANK = b"0" * 64
+
+MOST_UNITS = 2**16
+"""More than any head has: a file that says more would ask for a network that doesn't fit into memory."""
 
 DARE = "dare"
 """The network that is not a baseline."""
@@ -46,15 +51,15 @@ class Architecture:
         backbone: a name in `BACKBONES`, or `timm/NAME`.
         taps, fusion, unit: of DaRe; the baselines have one exit and vectors of any length.
         hidden_dim: of DaRe and of the baselines in `HEADED`; the others have no such layer.
-        embedding_dim: size of the vectors; what 0 means, where it is allowed, the baseline says.
+        embedding_dim: size of the vectors; 0 is what the trunk pools, for baselines that allow it.
         network: "dare", or a name in `BASELINES`.
     """
 
     backbone: str = "resnet50"
     taps: tuple[int, ...] | None = None
     fusion: bool = True
-    embedding_dim: int = 128
-    hidden_dim: int = 1024
+    embedding_dim: Annotated[int, Field(ge=0, le=MOST_UNITS)] = 128
+    hidden_dim: Annotated[int, Field(ge=1, le=MOST_UNITS)] = 1024
     network: str = DARE
     unit: bool = False
 
@@ -111,6 +116,20 @@ class Checkpoint:
         check_space(self.space)
 
 
+class Header(BaseModel):
+    """The description in a checkpoint's file; fields as those of `Checkpoint`."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    format: Annotated[int, Field(ge=1, le=FORMAT)]
+    kind: Literal["model"]
+    architecture: Architecture
+    preparation: Preparation
+    costs: ExitCosts
+    training: dict[str, Any]
+    space: Space = "own"
+
+
 def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -> str:
     """Write a checkpoint in one piece; returns its digest.
 
@@ -153,17 +172,18 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         path = path / MODEL_FILE
     tensors, info, digest = read_tensors(path, "model")
     try:
-        architecture = Architecture(**_tuples(info["architecture"]))
-        preparation = Preparation(**_tuples(info["preparation"]))
-        costs = ExitCosts(**_tuples(info["costs"]))
-        model = architecture.build(frames=preparation.frames)
+        header = Header.model_validate_json(json.dumps(info))
+        model = header.architecture.build(frames=header.preparation.frames)
         load_strictly(model, tensors, str(path))
-        training = dict(info["training"])
-        if len(costs.macs) != len(model.exit_names):
-            raise ValueError(f"costs of {len(costs.macs)} exits for {len(model.exit_names)}")
-        return Checkpoint(model.eval(), architecture, preparation, costs, training, digest, info.get("space", "own"))
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        if len(header.costs.macs) != len(model.exit_names):
+            raise ValueError(f"{path}: costs of {len(header.costs.macs)} exits for {len(model.exit_names)}")
+    except ValidationError as error:
+        raise CheckpointError(f"{said(error, path)}; this version can't build the network") from error
+    except (ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not describe a network this version can build: {error}") from error
+    return Checkpoint(
+        model.eval(), header.architecture, header.preparation, header.costs, header.training, digest, header.space
+    )
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], info: dict[str, Any]) -> str:
@@ -226,8 +246,3 @@ def _digest_position(content: bytes, digest: bytes) -> int:
     if len(digest) != len(BLANK):
         raise ValueError("not a SHA-256 digest")
     return content.index(b'"sha256":"' + digest) + len(b'"sha256":"')
-
-
-def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
-    """JSON has lists where the dataclasses have tuples."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}

@@ -1,4 +1,4 @@
-"""DaRe: a backbone's stages, a head on each, and a learnt fusion (paper, section 3.1)."""
+"""DaRe: a backbone's stages, a head on each, and a learnt fusion (paper, section 3.1); what its exits cost."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,9 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from dare.anytime.costs import ExitCosts
 from dare.models.stage import Stage
 
 Head = Callable[[int], nn.Module]
@@ -119,8 +121,8 @@ class DaRe(nn.Module):
         taps: stages that get a head, counted from 1; all by default. TriNet is `taps=[4]` without fusion.
         fusion: whether the last exit is the learnt weighted sum of all stages.
         unit: whether every vector is scaled to length 1, so that Euclidean distances rank as cosines do.
-        head: makes other heads than the paper's, as the baselines have them; it alone then says how large vectors are.
-        frames: pictures that the last tap makes one vector of, where it does: tracklets come one behind the other.
+        head: makes other heads than the paper's, as the baselines have them; it then decides the size of the vectors.
+        frames: pictures that the last tap joins into one vector; tracklets come one after another.
 
     Attributes:
         steps: one module per stage.
@@ -170,12 +172,12 @@ class DaRe(nn.Module):
             yield vector
 
     def walk(self, images: Tensor) -> "Walk":
-        """Go through the network with (B, 3, H, W) images, exit by exit, leaving behind whom one likes."""
+        """Go through the network with (B, 3, H, W) images, exit by exit; rows can be dropped on the way."""
         return Walk(self, images)
 
     @property
     def embedding_names(self) -> tuple[str, ...]:
-        """What to call each of the embeddings that are trained: every tapped stage, and the fusion."""
+        """Names of the trained embeddings: every tapped stage, and the fusion."""
         return (*(f"stage {tap}" for tap in self.taps), *(["fusion"] if self.fusion else []))
 
     @property
@@ -183,6 +185,25 @@ class DaRe(nn.Module):
         """What to call each exit: "stage 1", ..., "fusion"."""
         names = self.embedding_names
         return (*names[:-2], names[-1]) if self.fusion else names
+
+
+def count_macs(model: DaRe, height: int = 256, width: int = 128) -> ExitCosts:
+    """Multiply-adds of convolutions and matrix products up to each exit, heads included, for one picture.
+
+    They are counted on one black picture, or one black tracklet for a network of tracklets, in evaluation mode.
+    """
+    parameter = next(model.parameters())
+    image = torch.zeros(model.frames, 3, height, width, device=parameter.device, dtype=parameter.dtype)
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    totals = []
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        for _ in model.exits(image):
+            totals.append(counter.get_total_flops() // 2)
+    for module, training in modes:
+        module.training = training
+    frames = f" for {model.frames} frames" if model.frames > 1 else ""
+    return ExitCosts(tuple(totals), f"counted at {height}x{width}{frames}, convolutions and matrix products")
 
 
 class Walk:

@@ -18,9 +18,8 @@ import torch
 from torch import Tensor
 
 from dare.images.reading import Preparation
-from dare.models.checkpoints import Architecture, Checkpoint, CheckpointError
-from dare.models.dare import DaRe
-from dare.models.macs import count_macs
+from dare.models.checkpoints import MOST_UNITS, Architecture, Checkpoint, CheckpointError
+from dare.models.dare import DaRe, count_macs
 from dare.models.weights import OLD_DENSE_NAME, refuse_differences
 
 STAGES = 4
@@ -56,9 +55,6 @@ NAMES: dict[str, dict[str, str]] = {
     },
 }
 """Backbone -> how names begin in the released code, and in ours."""
-
-MOST_UNITS = 2**16
-"""More than any head has; a tensor that says more was not trained, and its network would not fit into memory."""
 
 NUMBERS = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64}
 

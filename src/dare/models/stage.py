@@ -23,10 +23,10 @@ class Stage:
 
 
 def map_channels(stage: Stage) -> int:
-    """Channels of a stage's feature map, for those who look at the map itself.
+    """Channels of a stage's feature map, for a network that looks at the map itself.
 
     Raises:
-        ValueError: the tap does more than to pool, so that the map alone is not what the stage means.
+        ValueError: the tap does more than pooling, so the map alone isn't what the stage means.
     """
     if isinstance(stage.tap, GlobalAveragePool | StripePool):
         return stage.channels // (stage.tap.parts if isinstance(stage.tap, StripePool) else 1)
@@ -41,6 +41,13 @@ class GlobalAveragePool(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return features.mean((2, 3))
+
+
+class MapPool(nn.Module):
+    """(B, H, W, C) -> (B, C), for networks that keep channels last, such as Swin."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.mean((1, 2))
 
 
 class WindowMaxPool(nn.Module):
@@ -66,11 +73,11 @@ class WindowMaxPool(nn.Module):
 class StripePool(nn.Module):
     """Average of each horizontal stripe: (B, C, H, W) -> (B, parts * C).
 
-    A standing person's stripes are head, torso, legs: what is worn where survives the pooling.
+    A standing person's stripes are head, torso, legs: the pooling keeps what is worn where.
 
     Args:
         stripes: how many.
-        peak: whether each channel's maximum over the map is joined to them: what is small, such as a bag, survives too.
+        peak: whether each channel's maximum over the map is joined to them, which keeps small things such as a bag.
 
     Attributes:
         parts: vectors of C channels that are joined.
@@ -83,7 +90,7 @@ class StripePool(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         height = features.shape[2]
         if height % self.stripes == 0:
-            # The same as adaptive pooling where stripes are equally high, and faster.
+            # For stripes of equal height: the same as adaptive pooling, and faster.
             rows = features.mean(3).reshape(*features.shape[:2], self.stripes, height // self.stripes).mean(3)
         else:
             rows = F.adaptive_avg_pool2d(features, (self.stripes, 1)).squeeze(3)

@@ -6,17 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dare.models.stage import GlobalAveragePool, Stage
+from dare.models.stage import GlobalAveragePool, MapPool, Stage
 from dare.models.weights import CLASSIFIERS, IMAGENET, Weights, load_strictly, read_state
 
 STAGES = 4
-
-
-class MapPool(nn.Module):
-    """(B, H, W, C) -> (B, C), for networks that keep channels last, such as Swin."""
-
-    def forward(self, features: Tensor) -> Tensor:
-        return features.mean((1, 2))
 
 
 def timm_stages(name: str, weights: Weights = None) -> list[Stage]:
@@ -26,7 +19,7 @@ def timm_stages(name: str, weights: Weights = None) -> list[Stage]:
     network on one picture; a vision transformer, which adds positions between its parts, is refused.
 
     Raises:
-        ValueError: timm does not know the name, or the network is no chain of parts.
+        ValueError: timm does not know the name, or the network isn't a chain of parts.
     """
     import timm  # an optional package, and slow to import: only for those who use it
 

@@ -45,8 +45,8 @@ def initialise(
         by_order: whether a file may have other names, as `under_own_names` tells them.
 
     Raises:
-        ConnectionError: ImageNet weights are asked for, not on this machine, and cannot be downloaded.
-        ValueError: the file is not one of weights, or of another network's.
+        ConnectionError: ImageNet weights were asked for, aren't on this machine, and cannot be downloaded.
+        ValueError: the file holds no weights, or those of another network.
     """
     if weights is None:
         return
@@ -87,8 +87,8 @@ def under_own_names(
 ) -> dict[str, Tensor]:
     """Tensors that another code base has written in the network's order, under the network's names for them.
 
-    Each must have the shape of its counterpart and be of its kind (weight, bias, running_mean, running_var); otherwise,
-    and where the names are the network's already, the tensors come back as they are.
+    Each must have the shape and the kind (weight, bias, running_mean, running_var) of its counterpart. Otherwise, or if
+    the names are already the network's, the tensors come back unchanged.
 
     Args:
         classifier: beginnings of the network's names of its classifier, which stands last and may be missing.
@@ -120,7 +120,7 @@ def load_strictly(network: nn.Module, state: dict[str, Tensor], origin: str, opt
 
 
 def refuse_differences(own: Mapping[str, Tensor], given: Mapping[str, Tensor], origin: str) -> None:
-    """Say in one line why tensors do not fit a network's own: names that lack or are unknown, other shapes."""
+    """Say in one line why tensors don't fit a network's own: missing or unknown names, other shapes."""
     needed = {name for name in own if COUNTER not in name}
     problems = [
         *(f"lacks {name}" for name in sorted(needed - given.keys())),

@@ -4,24 +4,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-from dare import __version__
 from dare.evaluation.evaluate import CMC_RANKS, Evaluation, percent
 from dare.evaluation.ranked_lists import Vectors, nearest, vectors_of
-from dare.files import replacing
 from dare.images.reading import UnreadableImageError
-from dare.pages.curves import accuracy_over_cost, match_curves
-from dare.pages.embedding_map import FEWEST, lay_out, neighbours_agree, shown_rows
-from dare.pages.histogram import pair_histogram
-from dare.pages.scatter import embedding_map, names, sample
-from dare.pages.thumbnails import overlay, thumbnail
-from dare.verification.decisions import check_rate, threshold_at
+from dare.pages.charts import accuracy_over_cost, match_curves, pair_histogram
+from dare.pages.embedding_map import FEWEST, embedding_map, lay_out, names, neighbours_agree, sample, shown_rows
+from dare.pages.page import overlay, thumbnail, write_page
+from dare.verification.decisions import threshold_at
 from dare.verification.pairs import Pairs
+from dare.verification.rates import check_rate
 
-TEMPLATE = Path(__file__).with_name("report.html")
 LISTED = 5
 HISTOGRAM_BINS = 64
 
@@ -93,7 +88,7 @@ def write_report(
     embedding_maps: bool = False,
     seed: int = 0,
 ) -> None:
-    """Write the page in one piece; pictures are inside it, so mind the terms of the data set before you share it.
+    """Write the page in one piece; it holds pictures, so check the terms of the data set before you share it.
 
     Args:
         look: what gives a picture's activation maps, such as `functools.partial(dare.maps_of_picture, checkpoint)`;
@@ -107,10 +102,10 @@ def write_report(
         ValueError: a rate that is not between 0 and 1.
     """
     check_rate(false_match_rate)
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters["percent"] = percent
     vectors = vectors_of(evaluation)
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    write_page(
+        Path(path),
+        "report.html",
         evaluation=evaluation,
         benchmark=evaluation.benchmark,
         costs=_costs(evaluation),
@@ -121,10 +116,7 @@ def write_report(
         probes=_probes(evaluation, vectors, look),
         looked=look is not None,
         meaning=MEANING,
-        version=__version__,
     )
-    with replacing(Path(path)) as file:
-        file.write(page.encode(errors="backslashreplace"))  # names that are no UTF-8
 
 
 def _costs(evaluation: Evaluation) -> str | None:

@@ -3,21 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
-
-from dare import __version__
-from dare.files import replacing
 from dare.gallery.store import Gallery
 from dare.identification.answer import Answer
-from dare.pages.thumbnails import thumbnail
-
-TEMPLATE = Path(__file__).with_name("search_page.html")
+from dare.pages.page import thumbnail, write_page
 
 
 def write_search_page(
     path: Path, found: Sequence[tuple[Path, Answer]], gallery: Gallery, exit_names: Sequence[str]
 ) -> None:
-    """Write the page in one piece; pictures are inside it, so mind whom it shows before you pass it on."""
+    """Write the page in one piece; it holds the pictures, so note which people it shows before you share it."""
     entries = gallery.get(str(id) for _, answer in found for id in answer.hits.ids[0])
     answers = [
         {
@@ -33,7 +27,4 @@ def write_search_page(
         }
         for query, answer in found
     ]
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(answers=answers, version=__version__)
-    with replacing(path) as file:
-        file.write(page.encode(errors="backslashreplace"))  # names that are no UTF-8
+    write_page(path, "search_page.html", answers=answers)

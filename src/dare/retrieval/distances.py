@@ -1,7 +1,21 @@
-"""Distances between every query vector and every gallery vector; the kind is in the name."""
+"""Which vectors compare with which, and how far apart they are; the kind of distance is in the name."""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+def another_model(what: str, model: str, given: str, advice: str) -> str:
+    """The sentence for what belongs to one network and meets another one.
+
+    Args:
+        what: subject and verb, such as "the gallery holds vectors".
+        model, given: digests of the network that it belongs to and of the one that came; "" where it is unknown.
+        advice: what to do.
+    """
+    return f"{what} of model {model[:12] or 'unknown'}, this is model {given[:12] or 'unknown'}; {advice}"
 
 
 def squared_euclidean(query: NDArray[np.floating], gallery: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -39,3 +53,40 @@ def normalised(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
         raise ValueError(f"vector {row} is zero, cosine distance needs a direction; use euclidean, or remove it")
     scaled: NDArray[np.float32] = (array / lengths).astype(np.float32)
     return scaled
+
+
+Space = Literal["own", "shared"]
+"""Where a network's vectors lie. `own`: each exit has a space of its own. `shared`: the network was trained so that the
+vectors of all exits lie in that of the last one."""
+
+
+def entry_exit(space: Space, exit: int, exits: int) -> int:
+    """The exit whose vectors of gallery entries a query's vector is compared with.
+
+    Args:
+        exit: of the query's vector, counted from 0.
+        exits: how many there are.
+    """
+    return exit if space == "own" else exits - 1
+
+
+def entry_sizes(space: Space, dimensions: Sequence[int]) -> dict[int, int]:
+    """Exit -> size of its vectors, for the exits of which a gallery keeps vectors: all, or the last one alone.
+
+    Args:
+        dimensions: (E,), of the vectors of each exit.
+
+    Raises:
+        ValueError: as `check_space`.
+    """
+    check_space(space, dimensions)
+    kept = (entry_exit(space, exit, len(dimensions)) for exit in range(len(dimensions)))
+    return {exit: dimensions[exit] for exit in kept}
+
+
+def check_space(space: str, dimensions: Sequence[int] = ()) -> None:
+    """Raise ValueError for an unknown space, and for exits of different sizes (E,) that are said to share one."""
+    if space not in get_args(Space):
+        raise ValueError(f"the space of vectors is {' or '.join(get_args(Space))}, got {space!r}")
+    if space == "shared" and len(set(dimensions)) > 1:
+        raise ValueError(f"exits share a space only if their vectors have one size, got {tuple(dimensions)} dimensions")

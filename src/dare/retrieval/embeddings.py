@@ -3,18 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dare.files import replacing
-from dare.retrieval.pooling import Pooling, pool
-from dare.retrieval.space import Space, check_space, entry_exit, entry_sizes
+from dare.retrieval.distances import Space, check_space, entry_exit, entry_sizes
 
 FORMAT = 1
 
 T = TypeVar("T")
+
+Pooling = Literal["mean", "max"]
+"""How several vectors become one: those of a tracklet's images, or of queries that ask together."""
 
 Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Vectors of queries (Q, D), and those of gallery entries (G, D) that they are compared with."""
@@ -264,3 +266,33 @@ def _floats(vectors: Any) -> NDArray[Any]:
     if np.iscomplexobj(array):
         raise EmbeddingsError("expected vectors of real numbers, got complex ones")
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
+
+
+def pool(vectors: NDArray[Any], counts: Sequence[int] | NDArray[np.integer], how: Pooling = "mean") -> NDArray[Any]:
+    """One row for each run of rows, of the same type: (N, D) -> (M, D).
+
+    Args:
+        vectors: (N, D), as they are; nothing is scaled before or after.
+        counts: (M,), how many rows each run has, in order; N in all.
+        how: the mean, summed in float64, or the greatest value of each dimension.
+
+    Raises:
+        ValueError: another kind of pooling, or counts that do not fit.
+    """
+    refuse_unknown(how)
+    lengths = np.asarray(counts, np.int64)
+    if (len(lengths) and lengths.min() < 1) or lengths.sum() != len(vectors):
+        raise ValueError(f"expected runs of at least 1 row, {len(vectors)} in all, got {lengths.tolist()}")
+    if len(lengths) == len(vectors):
+        return vectors
+    starts = np.cumsum(lengths) - lengths
+    if how == "max":
+        return np.asarray(np.maximum.reduceat(vectors, starts))
+    sums = np.add.reduceat(vectors, starts, dtype=np.float64)
+    return np.asarray(sums / lengths[:, None], vectors.dtype)
+
+
+def refuse_unknown(how: str) -> None:
+    """Raise a ValueError unless this is a kind of pooling."""
+    if how not in get_args(Pooling):
+        raise ValueError(f"pooling must be 'mean' or 'max', got {how!r}")

@@ -1,12 +1,16 @@
-"""Distances by matrix products, and by how much their rounding may put them off."""
+"""Distances by matrix products, block by block and one block per core, and by how much rounding may put them off."""
 
 import math
+import os
 import threading
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 BLOCK_BYTES = 256 * 2**20
 BLOCK_ROWS = 192  # whole rows of the distance matrix; matrix products of fewer rows are slower
@@ -125,3 +129,17 @@ def rescaled(
         return vectors[0], vectors[1], 0
     power = -math.frexp(largest)[1]
     return np.ldexp(vectors[0], power), np.ldexp(vectors[1], power), power
+
+
+T = TypeVar("T")
+
+
+def in_blocks(count: int, rows: int, work: Callable[[int, int], T]) -> list[T]:
+    """What `work(start, stop)` gives for each block of at most so many rows of `count`, in order."""
+    # Each thread multiplies its own matrices; threads of the BLAS library besides would only wait.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(_cores()) as pool:
+        return list(pool.map(lambda start: work(start, min(start + rows, count)), range(0, count, rows)))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -14,13 +14,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from dare.datasets.sample import JUNK
-from dare.retrieval.blocks import in_blocks
-from dare.retrieval.encoding import Sparse, encode, transposed
 from dare.retrieval.labels import Labelled, Labels
-from dare.retrieval.neighbours import find_neighbours
-from dare.retrieval.products import CentredProduct, block_rows, checked, rescaled
-from dare.retrieval.scores import Rule, Scores
-from dare.retrieval.scoring import check_labels, score_blocks
+from dare.retrieval.neighbours import Sparse, encode, find_neighbours, transposed
+from dare.retrieval.products import CentredProduct, block_rows, checked, in_blocks, rescaled
+from dare.retrieval.scoring import Rule, Scores, check_labels, score_blocks
 
 Variant = Literal["zhong", "fourth-power", "fast-reid"]
 

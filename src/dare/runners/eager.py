@@ -1,82 +1,91 @@
-"""A network run by torch as it is."""
+"""A network run by torch as it is, and what the engines of torch share."""
 
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dare.models.checkpoints import Checkpoint
-from dare.models.dare import DaRe, Walk
+from dare.images.reading import Preparation
+from dare.models.checkpoints import Architecture, Checkpoint, load_checkpoint
+from dare.models.dare import DaRe, Step, count_macs
 from dare.models.devices import choose_device, describe_device
-from dare.runners.network import Network, as_tensor
-from dare.runners.runner import row_numbers
+from dare.runners.runner import Runner, Steps, StepWalk, Stop, Vectors, to_front
 
 
-class EagerRunner:
+def open_eager(model: Checkpoint | DaRe | Path, *, precision: str = "fp32", device: str = "cpu") -> Runner:
     """The reference engine: every other one gives the same vectors.
 
     Args:
-        model: a checkpoint or where one is; a bare `DaRe` is run at 256x128 with ImageNet's normalisation. The network
-            is not copied: it is moved to the device and put into evaluation mode.
+        model: a checkpoint or where one is; a bare `DaRe` takes 256x128 with ImageNet's normalisation. The network is
+            not copied: it is moved to the device and put into evaluation mode.
         precision: "fp32", or "bf16" for the trunk; heads stay in float32.
         device: of torch.
     """
+    if precision not in ("fp32", "bf16"):
+        raise ValueError(f"the eager runner computes in fp32 or bf16, not in {precision!r}")
+    network, place = as_checkpoint(model), choose_device(device)
+    whole: DaRe = network.model.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def __init__(self, model: Checkpoint | Path | DaRe, *, precision: str = "fp32", device: str = "cpu") -> None:
-        if precision not in ("fp32", "bf16"):
-            raise ValueError(f"the eager runner computes in fp32 or bf16, not in {precision!r}")
-        network = Network.of(model)
-        self.preparation, self.digest, self.costs = network.preparation, network.digest, network.costs
-        self.exit_names, self.stage_names = network.model.exit_names, network.stage_names
-        self.space = network.space
-        self.device = choose_device(device)
-        self.precision = precision
-        self._mixed = precision == "bf16"
-        self._network = network.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    def run(number: int, features: Tensor, stop: Stop | None) -> tuple[Tensor, Vectors | None] | None:
+        with torch.inference_mode(), torch.autocast(place.type, torch.bfloat16, enabled=precision == "bf16"):
+            step: Any = whole.steps[number]
+            result = step(features) if stop is None else step.until(features, stop)
+            if result is None:
+                return None
+            return result, None if step.head is None else step.embed(result).float().cpu().numpy()
 
-    @property
-    def description(self) -> str:
-        """As in `Runner`."""
-        return f"eager, {self.precision}, {describe_device(self.device)}"
-
-    def exits(
-        self, images: NDArray[np.float32] | Tensor, stop: Callable[[], bool] | None = None
-    ) -> Iterator[NDArray[np.float32]]:
-        """As `Runner.exits`."""
-        walk = self.walk(images)
-        while (vectors := walk.exit(stop)) is not None:
-            yield vectors
-
-    def walk(self, images: NDArray[np.float32] | Tensor) -> "EagerWalk":
-        """As `Runner.walk`."""
-        return EagerWalk(self._network.walk(as_tensor(images, self.device)), self.device.type, self._mixed)
-
-    def embed(
-        self, images: NDArray[np.float32] | Tensor
-    ) -> tuple[list[NDArray[np.float32]], NDArray[np.float32] | None]:
-        """(B, 3, H, W) -> (B, D) per tapped stage, and the fused (B, D) if there is fusion."""
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed):
-            found = self._network(as_tensor(images, self.device))
-        fused = None if found.fused is None else found.fused.float().cpu().numpy()
-        return [stage.float().cpu().numpy() for stage in found.stages], fused
+    return torch_runner(network, torch_steps(whole, run), precision, f"eager, {precision}", place)
 
 
-class EagerWalk:
-    """A `DaRe`'s walk, with arrays in place of tensors."""
+def torch_runner(
+    network: Checkpoint, steps: Steps, precision: str, words: str, device: torch.device, together: int | None = None
+) -> Runner:
+    """What a checkpoint says, around steps that take tensors.
 
-    def __init__(self, walk: Walk, device: str, mixed: bool) -> None:
-        self._walk, self._device, self._mixed = walk, device, mixed
+    Args:
+        words: engine and precision.
+    """
+    return Runner(
+        network.model.exit_names,
+        tuple(f"stage {tap}" for tap in network.model.taps),
+        network.preparation,
+        network.costs,
+        network.digest,
+        precision,
+        network.space,
+        f"{words}, {describe_device(device)}",
+        lambda images: StepWalk(steps, as_tensor(images, device)),
+        together,
+    )
 
-    def exit(self, stop: Callable[[], bool] | None = None) -> NDArray[np.float32] | None:
-        """As `Walk.exit`."""
-        with torch.inference_mode(), torch.autocast(self._device, torch.bfloat16, enabled=self._mixed):
-            vectors = self._walk.exit(stop)
-        return None if vectors is None else vectors.float().cpu().numpy()
 
-    def keep(self, rows: Sequence[int]) -> None:
-        """As `Walk.keep`."""
-        with torch.inference_mode():
-            self._walk.keep(row_numbers(rows))
+def torch_steps(model: DaRe, run: Any) -> Steps:
+    """The form of a network, around what runs its steps."""
+    tapped = [isinstance(step, Step) and step.head is not None for step in model.steps]
+    keep = torch.inference_mode()(to_front)  # outside of it tensors that were made inside may not be written to
+    if model.fusion is None:
+        return Steps(tapped, None, False, run, keep)
+    return Steps(tapped, model.fusion.weights.detach().cpu().numpy().copy(), model.fusion.unit, run, keep)
+
+
+def as_checkpoint(model: Checkpoint | DaRe | Path) -> Checkpoint:
+    """A network with what is needed to use it, in evaluation mode, not copied; a bare one as if it were never saved."""
+    if isinstance(model, Path):
+        model = load_checkpoint(model)
+    if isinstance(model, DaRe):
+        model = Checkpoint(model, Architecture(), Preparation(frames=model.frames), count_macs(model))
+    model.model.eval()
+    return model
+
+
+def as_tensor(images: NDArray[np.float32] | Tensor, device: torch.device) -> Tensor:
+    """(B, 3, H, W), channels last, float32, on the device."""
+    if isinstance(images, np.ndarray) and not (images.flags.c_contiguous and images.flags.writeable):
+        images = np.array(images, np.float32)  # torch takes no mirrored views and warns of read-only ones
+    tensor = torch.as_tensor(images)
+    if tensor.ndim != 4 or tensor.shape[1] != 3:
+        raise ValueError(f"expected images (B, 3, H, W), got shape {tuple(tensor.shape)}")
+    return tensor.to(device, torch.float32, memory_format=torch.channels_last)

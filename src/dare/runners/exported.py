@@ -2,79 +2,96 @@
 
 import hashlib
 import importlib
-import json
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from dare.anytime.costs import ExitCosts
 from dare.images.reading import Preparation
-from dare.retrieval.space import Space, check_space
+from dare.retrieval.distances import Space, check_space
 from dare.runners.channels_last import handed_over
-from dare.runners.runner import EXPORTED, MANIFEST
-from dare.runners.steps import Steps, StepWalk, Stop, Vectors, as_input, exits, to_front
+from dare.runners.runner import SLICES, Runner, Steps, StepWalk, Vectors, as_input
+from dare.schema import said
 
-FORMAT = 1
-PRECISIONS = {"onnx": ("fp32", "int8"), "openvino": ("fp32", "bf16", "int8")}
+MANIFEST = "manifest.json"
+"""What a folder of exported steps holds, and says which engine they are for."""
+
+Precision = Literal["fp32", "bf16", "int8"]
+
+PRECISIONS: dict[str, tuple[Precision, ...]] = {"onnx": ("fp32", "int8"), "openvino": ("fp32", "bf16", "int8")}
 """Engine -> what it can be exported in. onnxruntime has no convolutions in bfloat16 on CPUs."""
 
-WHOLE = {"onnx": ("fp32",), "openvino": ("fp32", "bf16")}
-"""Engine -> precisions that it computes in from the same files; int8 is in the files."""
+EXPORTED = tuple(PRECISIONS)
+"""Engines that run exported steps and networks of others; the other ones run networks of torch."""
 
-MICRO_BATCH = 4
-"""Pictures that `embed` takes through the whole network together: their feature maps stay in the cache."""
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class ExportError(ValueError):
     """A folder that is not a usable export; says which one, why, and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+def _name(name: str) -> str:
+    if name in ("", "..") or Path(name).name != name:
+        raise ValueError(f"expected names of files in the folder, got {name!r}")
+    return name
+
+
+@dataclass(frozen=True, config=STRICT)
 class ExportedStep:
     """One stage with its head, as files of an engine.
 
     Attributes:
         files: name -> SHA-256, the graph first.
-        precision: "fp32", "bf16" or "int8".
+        precision: of this step.
         input: shape of what goes in, without the batch.
         features: shape of the feature map that comes out; None for the last step.
         dimensions: D of the vectors that come out; None without a tap.
     """
 
-    files: dict[str, str]
-    precision: str
+    files: dict[Annotated[str, AfterValidator(_name)], str]
+    precision: Precision
     input: tuple[int, ...]
     features: tuple[int, ...] | None
     dimensions: int | None
+
+    def __post_init__(self) -> None:
+        if not self.files:
+            raise ValueError("expected the names of its files, got none")
 
     @property
     def outputs(self) -> list[tuple[int, ...]]:
         """Shapes of what comes out, without the batch."""
         return [*([self.features] if self.features else []), *([(self.dimensions,)] if self.dimensions else [])]
 
+    def of_nothing(self) -> tuple[NDArray[np.float32] | None, Vectors | None]:
+        """What comes out for an empty batch."""
+        features = None if self.features is None else np.empty((0, *self.features), np.float32)
+        return features, None if self.dimensions is None else np.empty((0, self.dimensions), np.float32)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, config=STRICT)
 class Manifest:
     """What a folder of exported steps says of itself; attributes not named here as those of `Runner`.
 
     Attributes:
-        folder: where the steps are.
-        engine: a name in `EXPORTED`.
+        format: of the file.
         precision: "int8" also where only some steps are.
         fusion: weights of the tapped steps' vectors in the fused one; None without fusion.
-        unit: whether vectors have length 1, the fused one too.
         parity: how close the export came to the network, for people to read.
         tools: name -> version of what wrote it.
+        unit: whether vectors have length 1, the fused one too.
     """
 
-    folder: Path
-    engine: str
-    precision: str
+    format: Literal[1]
+    engine: Literal["onnx", "openvino"]
+    precision: Precision
     preparation: Preparation
     digest: str
     costs: ExitCosts
@@ -88,10 +105,11 @@ class Manifest:
     space: Space = "own"
 
     def __post_init__(self) -> None:
-        if self.engine not in EXPORTED or self.precision not in PRECISIONS[self.engine]:
-            raise ValueError(f"no engine and precision {self.engine!r}, {self.precision!r}")
+        offered = PRECISIONS[self.engine]
+        if wrong := {self.precision, *(step.precision for step in self.steps)} - {*offered}:
+            raise ValueError(f"{self.engine} has no {' or '.join(sorted(wrong))}; expected {', '.join(offered)}")
         if not self.steps or self.steps[0].input != (3, self.preparation.height, self.preparation.width):
-            raise ValueError(f"the first step does not take pictures of {self.preparation.size}")
+            raise ValueError(f"expected a first step that takes images of {self.preparation.size}")
         for before, step in zip(self.steps, self.steps[1:], strict=False):
             if before.features is None or before.features != step.input:
                 raise ValueError(f"a step gives {before.features}, the next one takes {step.input}")
@@ -100,14 +118,48 @@ class Manifest:
         tapped = sum(step.dimensions is not None for step in self.steps)
         weights = tapped if self.fusion is None else len(self.fusion)
         if {tapped} != {len(self.stage_names), weights, len(self.exit_names), len(self.costs.macs)}:
-            raise ValueError(f"names, costs or fusion weights do not fit {tapped} tapped steps")
+            raise ValueError(f"names, costs or fusion weights don't fit {tapped} tapped steps")
         check_space(self.space, [step.dimensions for step in self.steps if step.dimensions is not None])
 
-    def as_json(self) -> str:
-        """What `read_manifest` reads."""
-        fields = asdict(self)
-        del fields["folder"]
-        return json.dumps({"format": FORMAT, **fields}, indent=1) + "\n"
+    def form(self, run: Any) -> Steps:
+        """The form of the network, around what runs its steps."""
+        tapped = [step.dimensions is not None for step in self.steps]
+        return Steps(tapped, None if self.fusion is None else np.asarray(self.fusion, np.float32), self.unit, run)
+
+
+_SCHEMA = TypeAdapter(Manifest)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read what a folder of exported steps says of itself; the steps' files are not opened.
+
+    Raises:
+        ExportError: missing, damaged, of another format, or with parts that don't fit each other.
+    """
+    file = folder / MANIFEST
+    try:
+        return _SCHEMA.validate_json(file.read_bytes())
+    except FileNotFoundError:
+        raise ExportError(f"no {MANIFEST} in {folder}; give a folder that `dare export` wrote") from None
+    except OSError as error:
+        raise ExportError(f"{file} can't be read ({error.strerror}); take another copy, or export again") from error
+    except ValidationError as error:
+        raise ExportError(
+            f"{said(error, file)}; take another copy, or export again with this version of dare"
+        ) from error
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write what `read_manifest` reads."""
+    (folder / MANIFEST).write_bytes(_SCHEMA.dump_json(manifest, indent=1) + b"\n")
+
+
+@dataclass(frozen=True)
+class Export:
+    """A folder of exported steps, to be run by an engine."""
+
+    folder: Path
+    manifest: Manifest
 
     def content(self, step: ExportedStep) -> list[bytes]:
         """The step's files.
@@ -120,9 +172,9 @@ class Manifest:
             try:
                 content = (self.folder / name).read_bytes()
             except OSError as error:
-                reason = error.strerror or type(error).__name__
                 raise ExportError(
-                    f"{self.folder / name} cannot be read ({reason}); take another copy of the folder, or export again"
+                    f"{self.folder / name} can't be read ({error.strerror}); take another copy of the folder, or "
+                    "export again"
                 ) from error
             if hashlib.sha256(content).hexdigest() != digest:
                 raise ExportError(
@@ -133,93 +185,43 @@ class Manifest:
         return found
 
     def misfit(self, step: ExportedStep, reason: object) -> ExportError:
-        """The error for files that are whole but not what the manifest says, or that the engine cannot run."""
+        """The error for files that are whole but not what the manifest says, or that the engine can't run."""
         lines = str(reason).strip().splitlines()
         return ExportError(
-            f"{self.folder / next(iter(step.files))} does not fit {MANIFEST}, or this version of {self.engine} cannot "
-            f"run it ({lines[0] if lines else type(reason).__name__}); export again"
+            f"{self.folder / next(iter(step.files))} doesn't fit {MANIFEST}, or this version of {self.manifest.engine} "
+            f"can't run it ({lines[0] if lines else type(reason).__name__}); export again"
+        )
+
+    def runner(self, steps: Steps, words: str) -> Runner:
+        """What the manifest says, around its steps.
+
+        Args:
+            words: engine, precision and threads.
+        """
+        about = self.manifest
+        return Runner(
+            about.exit_names,
+            about.stage_names,
+            about.preparation,
+            about.costs,
+            about.digest,
+            about.precision,
+            about.space,
+            words,
+            lambda images: StepWalk(steps, as_input(images, about.preparation)),
+            SLICES[0],
         )
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Read what a folder of exported steps says of itself; the steps' files are not opened.
-
-    Raises:
-        ExportError: missing, damaged, of another format, or with parts that do not fit each other.
-    """
-    file = folder / MANIFEST
-    try:
-        fields = json.loads(file.read_bytes())
-        number = fields.pop("format")
-    except FileNotFoundError:
-        raise ExportError(f"no {MANIFEST} in {folder}; give a folder that `dare export` wrote") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ExportError(f"{file} is damaged, or not of `dare export`; take another copy, or export again") from error
-    if number != FORMAT:
-        raise ExportError(f"{file} has format {number}, this version reads {FORMAT}; export again with this version")
-    try:
-        return Manifest(folder, **_typed(fields))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ExportError(
-            f"{file} does not describe an export ({error}); take another copy, or export again"
-        ) from error
-
-
-def _typed(fields: dict[str, Any]) -> dict[str, Any]:
-    """JSON has lists and plain objects where the dataclasses have tuples and values."""
-    _check_kinds(fields)
-    typed = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-    typed["preparation"] = Preparation(**{k: _tuple(v) for k, v in fields["preparation"].items()})
-    typed["costs"] = ExitCosts(**{k: _tuple(v) for k, v in fields["costs"].items()})
-    typed["steps"] = tuple(ExportedStep(**{k: _tuple(v) for k, v in step.items()}) for step in fields["steps"])
-    for step in typed["steps"]:
-        if not step.files or any(name in ("", "..") or Path(name).name != name for name in step.files):
-            raise ValueError(f"expected names of files in the folder, got {list(step.files)}")
-    return typed
-
-
-def _check_kinds(fields: dict[str, Any]) -> None:
-    """Refuse values of another kind than they are written with."""
-
-    def are(kind: type | tuple[type, ...], values: Any) -> bool:
-        return isinstance(values, list) and all(isinstance(v, kind) and not isinstance(v, bool) for v in values)
-
-    def are_finite(values: Any) -> bool:
-        return are((int, float), values) and all(math.isfinite(v) for v in values)
-
-    preparation, costs, fusion = fields["preparation"], fields["costs"], fields["fusion"]
-    kinds = {
-        "digest": isinstance(fields["digest"], str),
-        "stage_names": are(str, fields["stage_names"]),
-        "exit_names": are(str, fields["exit_names"]),
-        "fusion": fusion is None or are_finite(fusion),
-        "unit": isinstance(fields.get("unit", False), bool),
-        "preparation": are_finite(preparation["mean"]) and are_finite(preparation["std"]),
-        "costs": are(int, costs["macs"]) and isinstance(costs["source"], str),
-        "steps": all(
-            isinstance(step["files"], dict)
-            and all(isinstance(digest, str) for digest in step["files"].values())
-            and step["precision"] in PRECISIONS[fields["engine"]]
-            for step in fields["steps"]
-        ),
-    }
-    if wrong := [name for name, is_right in kinds.items() if not is_right]:
-        raise ValueError(f"{' and '.join(wrong)} of another kind than an export has")
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def open_export(folder: Path, engine: str, precision: str | None, threads: int) -> Manifest:
-    """The manifest of a folder that is to be run by this engine, with these settings."""
+def open_export(folder: Path, engine: Literal["onnx", "openvino"], precision: str | None, threads: int) -> Export:
+    """A folder that is to be run by this engine, with these settings."""
     manifest = read_manifest(folder)
     if (manifest.engine, engine) == ("onnx", "openvino"):
         manifest = replace(manifest, engine=engine, steps=_by_openvino(manifest.steps))
     if manifest.engine != engine:
         raise ExportError(f"{folder} was exported for {manifest.engine}, not for {engine}; leave the runner out")
-    if precision is not None and {precision, manifest.precision} <= {*WHOLE[engine]}:
-        manifest = replace(manifest, precision=precision)
+    if precision in PRECISIONS[engine] and "int8" not in (precision, manifest.precision):
+        manifest = replace(manifest, precision=precision)  # the same files do for both
     if precision not in (None, manifest.precision):
         raise ValueError(
             f"{folder} was exported in {manifest.precision}, got precision {precision!r}; "
@@ -227,7 +229,7 @@ def open_export(folder: Path, engine: str, precision: str | None, threads: int) 
         )
     if threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}")
-    return manifest
+    return Export(folder, manifest)
 
 
 def _by_openvino(steps: Sequence[ExportedStep]) -> tuple[ExportedStep, ...]:
@@ -240,60 +242,6 @@ def _by_openvino(steps: Sequence[ExportedStep]) -> tuple[ExportedStep, ...]:
         )
         for number, step in enumerate(steps)
     )
-
-
-class ExportedRunner:
-    """`Runner` of exported steps; the engines differ in `Steps` alone.
-
-    Args:
-        words: engine and threads.
-
-    Attributes:
-        folder: where the steps are.
-    """
-
-    def __init__(self, manifest: Manifest, steps: Steps, words: str) -> None:
-        self.exit_names, self.stage_names = manifest.exit_names, manifest.stage_names
-        self.preparation, self.costs = manifest.preparation, manifest.costs
-        self.digest, self.precision, self.space = manifest.digest, manifest.precision, manifest.space
-        self.folder, self.steps, self._words = manifest.folder, steps, words
-
-    @property
-    def description(self) -> str:
-        """As in `Runner`."""
-        return self._words
-
-    def exits(self, images: NDArray[np.float32], stop: Stop | None = None) -> Iterator[Vectors]:
-        """As `Runner.exits`; `stop` is asked before each step."""
-        return exits(self.walk(images), stop)
-
-    def walk(self, images: NDArray[np.float32]) -> StepWalk:
-        """As `Runner.walk`."""
-        return StepWalk(self.steps, as_input(images, self.preparation))
-
-    def embed(self, images: NDArray[np.float32]) -> tuple[list[Vectors], Vectors | None]:
-        """As `Runner.embed`."""
-        images = as_input(images, self.preparation)
-        parts = [images[start : start + MICRO_BATCH] for start in range(0, max(1, len(images)), MICRO_BATCH)]
-        stages, fused = zip(*(self.walk(part).embed() for part in parts), strict=True)
-        return (
-            [np.concatenate(vectors) for vectors in zip(*stages, strict=True)],
-            None if fused[0] is None else np.concatenate(fused),
-        )
-
-
-def keep_rows(features: NDArray[np.float32], rows: Sequence[int]) -> NDArray[np.float32]:
-    """As `Steps.keep`: feature maps are the walk's own and may be overwritten, pictures (read-only) may not."""
-    kept: NDArray[np.float32] = (
-        to_front(features, rows) if features.flags.writeable else features[np.asarray(rows, int)]
-    )
-    return kept
-
-
-def nothing(step: ExportedStep) -> tuple[NDArray[np.float32] | None, Vectors | None]:
-    """What a step gives of an empty batch."""
-    features = None if step.features is None else np.empty((0, *step.features), np.float32)
-    return features, None if step.dimensions is None else np.empty((0, step.dimensions), np.float32)
 
 
 def engine_module(name: str, extra: str) -> Any:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -11,12 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.anytime.costs import ExitCosts
-from dare.images.reading import Preparation
-from dare.retrieval.space import Space
-from dare.runners.exported import PRECISIONS, keep_rows
-from dare.runners.graphs import ForeignError, Graph, Port
-from dare.runners.preparations import ForeignPreparation, preparation_of
-from dare.runners.steps import StepWalk, Stop, Vectors, as_input, exits, slices
+from dare.runners.exported import PRECISIONS
+from dare.runners.graphs import GRAPHS, Graph, Port
+from dare.runners.preparations import ForeignError, ForeignPreparation, preparation_of
+from dare.runners.runner import Runner, Steps, StepWalk, Stop, Vectors, as_input, slices
 
 
 def open_foreign(
@@ -26,8 +24,8 @@ def open_foreign(
     precision: str | None = None,
     threads: int = 1,
     preparation: str | Path | None = None,
-) -> "ForeignRunner":
-    """Make a network of others ready to run on a CPU.
+) -> Runner:
+    """Make a network of others ready to run on a CPU, with one exit, "network".
 
     Args:
         file: .onnx, or .xml with its .bin beside it. It takes images (B, 3, H, W) and gives one vector for each.
@@ -42,15 +40,7 @@ def open_foreign(
     if threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}")
     files = network_files(file)
-    graph: Graph
-    if engine == "onnx":
-        from dare.runners.onnx import OnnxGraph
-
-        graph = OnnxGraph(file, threads)
-    else:
-        from dare.runners.openvino import OpenvinoGraph
-
-        graph = OpenvinoGraph(file, threads)
+    graph = GRAPHS[engine](file, threads)
     how = preparation_of(file, preparation, graph.family)
     shape, one_by_one = _input(file, graph, how)
     how = replace(how, height=shape[2], width=shape[3])
@@ -62,54 +52,29 @@ def open_foreign(
         raise ForeignError(f"{file} runs in {' or '.join(offered)} by {engine}, got precision {precision!r}")
     precision = precision or offered[0]
     words = graph.start(shape, precision)
-    dimensions = _dimensions(file, graph, shape)
     left_out = f"; not counted: {', '.join(sorted(work.uncounted))}" if work.uncounted else ""
     counted = f"counted at {shape[2]}x{shape[3]} in {file.name}, convolutions and matrix products{left_out}"
-    costs = ExitCosts((work.macs,), counted)
-    step = ForeignStep(file, graph, how, dimensions, one_by_one)
-    return ForeignRunner(step, how.at(shape[2], shape[3]), costs, _digest(files, how), precision, words)
+    step = _ForeignStep(file, graph, how, _dimensions(file, graph, shape), one_by_one)
+    steps, prepared = Steps((True,), None, False, step.run), how.at(shape[2], shape[3])
+    return Runner(
+        ("network",),
+        ("network",),
+        prepared,
+        ExitCosts((work.macs,), counted),
+        _digest(files, how),
+        precision,
+        "own",
+        words,
+        lambda images: StepWalk(steps, as_input(images, prepared)),
+    )
 
 
-class ForeignRunner:
-    """`Runner` of a network that others trained, with one exit, "network"."""
-
-    def __init__(
-        self,
-        step: "ForeignStep",
-        preparation: Preparation,
-        costs: ExitCosts,
-        digest: str,
-        precision: str,
-        words: str,
-    ) -> None:
-        self.exit_names: tuple[str, ...] = ("network",)
-        self.space: Space = "own"
-        self.stage_names: tuple[str, ...] = ("network",)
-        self.preparation, self.costs = preparation, costs
-        self.digest, self.precision, self.description = digest, precision, words
-        self._step = step
-
-    def exits(self, images: NDArray[np.float32], stop: Stop | None = None) -> Iterator[Vectors]:
-        """As `Runner.exits`; `stop` is asked before the network runs."""
-        return exits(self.walk(images), stop)
-
-    def walk(self, images: NDArray[np.float32]) -> StepWalk:
-        """As `Runner.walk`."""
-        return StepWalk(self._step, as_input(images, self.preparation))
-
-    def embed(self, images: NDArray[np.float32]) -> tuple[list[Vectors], None]:
-        """As `Runner.embed`; there is no fusion."""
-        return self.walk(images).embed()[0], None
-
-
-class ForeignStep:
-    """`Steps` of one: the whole network, with its own order of channels and length of vectors.
+class _ForeignStep:
+    """The whole network, with its own order of channels and length of vectors.
 
     Args:
         one_by_one: whether the graph takes one image at a time.
     """
-
-    tapped, fusion, unit = (True,), None, False
 
     def __init__(self, file: Path, graph: Graph, how: ForeignPreparation, dimensions: int, one_by_one: bool) -> None:
         self._file, self._graph, self._how = file, graph, how
@@ -137,10 +102,6 @@ class ForeignStep:
             lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
             np.divide(vectors, lengths, out=vectors, where=lengths > 0)
         return None, vectors
-
-    def keep(self, features: NDArray[np.float32], rows: Sequence[int]) -> NDArray[np.float32]:
-        """As `Steps.keep`."""
-        return keep_rows(features, rows)
 
 
 def network_files(file: Path) -> list[Path]:

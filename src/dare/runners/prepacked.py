@@ -9,21 +9,20 @@ fuses nothing or gives other numbers, the block runs as it is, and `description`
 import contextlib
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dare.models.checkpoints import Checkpoint
-from dare.models.dare import DaRe, Step, blocks_of
-from dare.models.devices import describe_device
-from dare.runners.heads import pack_head
-from dare.runners.network import Network, as_tensor
-from dare.runners.steps import SLICES, StepWalk, Stop, Vectors, exits, slices, to_front
+from dare.models.dare import DaRe, Step, Unit, blocks_of
+from dare.models.stage import GlobalAveragePool, StripePool
+from dare.runners.eager import as_checkpoint, torch_runner, torch_steps
+from dare.runners.runner import SLICES, Runner, Stop, Vectors, slices
 
 FUSED = "oneDNNFusionGroup"
 """What a compiled graph calls operations that became one."""
@@ -32,73 +31,43 @@ TOLERANCE = {"fp32": 1e-3, "bf16": 0.1}
 """How far a compiled block may be from the block as it is, relative to its largest output. bfloat16 keeps 8 bits, and
 fused operations round in other places."""
 
+PAPERS_HEAD = [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
+HEADS = (PAPERS_HEAD, [*PAPERS_HEAD, Unit])
+"""Heads that are folded: the batch norm into the first layer."""
+
 jit: Any = torch.jit  # whose functions have no types
 
 _compiling = threading.Lock()
 
 
-class PrepackedRunner:
-    """The engine for CPUs, see `Runner`.
+def open_prepacked(model: Checkpoint | DaRe | Path, *, precision: str = "fp32", device: str = "cpu") -> Runner:
+    """The engine for CPUs.
 
     Args:
-        model: as of `EagerRunner`.
+        model: as of `open_eager`.
         precision: "fp32", or "bf16" for the trunk; heads stay in float32.
         device: only "cpu".
     """
-
-    def __init__(self, model: Checkpoint | Path | DaRe, *, precision: str = "fp32", device: str = "cpu") -> None:
-        if precision not in TOLERANCE:
-            raise ValueError(f"the prepacked runner computes in fp32 or bf16, not in {precision!r}")
-        if device != "cpu":
-            raise ValueError(f"the prepacked runner is for the CPU, not for {device!r}; choose the runner eager")
-        network = Network.of(model)
-        self.preparation, self.digest, self.costs = network.preparation, network.digest, network.costs
-        self.exit_names, self.stage_names = network.model.exit_names, network.stage_names
-        self.space = network.space
-        self.precision = precision
-        self._steps = PrepackedSteps(network.model, (self.preparation.height, self.preparation.width), precision)
-        if problems := self.as_they_are:
-            warnings.warn(f"{self.description}: {'; '.join(sorted(set(problems.values())))}", stacklevel=2)
-
-    @property
-    def as_they_are(self) -> dict[str, str]:
-        """Blocks that could not be compiled, and why."""
-        return self._steps.as_they_are()
-
-    @property
-    def description(self) -> str:
-        """As in `Runner`."""
-        problems = len(self.as_they_are)
-        plain = f", {problems} of {self._steps.blocks} blocks as they are" if problems else ""
-        return f"prepacked, {self.precision}, {describe_device(torch.device('cpu'))}{plain}"
-
-    def exits(self, images: NDArray[np.float32] | Tensor, stop: Stop | None = None) -> Iterator[Vectors]:
-        """As `Runner.exits`."""
-        return exits(self.walk(images), stop)
-
-    def walk(self, images: NDArray[np.float32] | Tensor) -> StepWalk:
-        """As `Runner.walk`."""
-        return StepWalk(self._steps, as_tensor(images, torch.device("cpu")))
-
-    def embed(self, images: NDArray[np.float32] | Tensor) -> tuple[list[Vectors], Vectors | None]:
-        """As `Runner.embed`."""
-        # A slice goes through the whole network before the next one: its feature maps stay in the cache.
-        size = SLICES[0] * self.preparation.frames
-        walks = [self.walk(part) for part in torch.split(as_tensor(images, torch.device("cpu")), size)]
-        stages, fused = zip(*(walk.embed() for walk in walks), strict=True)
-        return (
-            [np.concatenate(vectors) for vectors in zip(*stages, strict=True)],
-            None if fused[0] is None else np.concatenate(fused),
-        )
+    if precision not in TOLERANCE:
+        raise ValueError(f"the prepacked runner computes in fp32 or bf16, not in {precision!r}")
+    if device != "cpu":
+        raise ValueError(f"the prepacked runner is for the CPU, not for {device!r}; choose the runner eager")
+    network = as_checkpoint(model)
+    packed = _Packed(network.model, (network.preparation.height, network.preparation.width), precision)
+    words = f"prepacked, {precision}"
+    if problems := packed.problems():
+        words = f"{words}, {len(problems)} of {packed.blocks} blocks as they are"
+        warnings.warn(f"{words}: {'; '.join(sorted(set(problems)))}", stacklevel=2)
+    steps = torch_steps(network.model, packed.run)
+    # A slice goes through the whole network before the next one: its feature maps stay in the cache.
+    together = SLICES[0] * network.preparation.frames
+    return torch_runner(network, steps, precision, words, torch.device("cpu"), together)
 
 
-class PrepackedSteps:
-    """`Steps` of a network's blocks and heads, compiled for one picture size."""
+class _Packed:
+    """A network's blocks and heads, compiled for one image size."""
 
     def __init__(self, model: DaRe, size: tuple[int, int], precision: str) -> None:
-        self.tapped = [step.head is not None for step in model.steps]
-        self.fusion = None if model.fusion is None else model.fusion.weights.detach().numpy().copy()
-        self.unit = model.fusion is not None and model.fusion.unit
         model.to(memory_format=torch.channels_last)
         self._frames = model.frames
         generator = torch.Generator().manual_seed(0)
@@ -115,9 +84,9 @@ class PrepackedSteps:
             self._heads.append(None if step.head is None else pack_head(step))
         self.blocks = sum(map(len, self._bodies))
 
-    def as_they_are(self) -> dict[str, str]:
-        """As in `PrepackedRunner`."""
-        return {block.name: block.problem for body in self._bodies for block in body if block.problem}
+    def problems(self) -> list[str]:
+        """Why blocks could not be compiled, one for each."""
+        return [block.problem for body in self._bodies for block in body if block.problem]
 
     def run(self, step: int, features: Tensor, stop: Stop | None) -> tuple[Tensor, Vectors | None] | None:
         """As `Steps.run`."""
@@ -131,7 +100,7 @@ class PrepackedSteps:
                     return None
                 parts.append(result)
             maps, vectors = zip(*parts, strict=True)
-            return torch.cat(maps), np.concatenate(vectors) if self.tapped[step] else None
+            return torch.cat(maps), None if vectors[0] is None else np.concatenate(vectors)
 
     def _run(self, step: int, features: Tensor, stop: Stop | None) -> tuple[Tensor, Vectors | None] | None:
         for block in self._bodies[step]:
@@ -140,12 +109,6 @@ class PrepackedSteps:
             features = block(features)
         head = self._heads[step]
         return features, None if head is None else head(features).numpy()
-
-    @torch.inference_mode()
-    def keep(self, features: Tensor, rows: Sequence[int]) -> Tensor:
-        """As `Steps.keep`."""
-        kept: Tensor = to_front(features, rows)
-        return kept
 
 
 class _Compiled:
@@ -256,3 +219,52 @@ def _joined(parts: Iterator[nn.Module]) -> Iterator[nn.Module]:
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def pack_head(step: Step) -> Callable[[Tensor], Tensor]:
+    """Feature map -> (B, D) of a tapped step; heads of another form than the paper's run as they are."""
+    is_papers = isinstance(step.head, nn.Sequential) and [type(part) for part in step.head] in HEADS
+    return FoldedHead(step) if is_papers else step.embed
+
+
+class FoldedHead:
+    """Feature map -> (B, D), in float32: the same as `Step.embed` up to rounding.
+
+    Args:
+        step: a tapped one, with the paper's head.
+    """
+
+    def __init__(self, step: Step) -> None:
+        assert step.tap is not None
+        assert isinstance(step.head, nn.Sequential)
+        first, norm, _, last, *unit = step.head
+        assert isinstance(first, nn.Linear)
+        assert isinstance(norm, nn.BatchNorm1d)
+        assert isinstance(last, nn.Linear)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        bias = (first.bias - norm.running_mean) * scale + norm.bias
+        # Transposed: a product of one row with it reads memory in order.
+        self._hidden, self._hidden_bias = (first.weight * scale[:, None]).detach().t().contiguous(), bias.detach()
+        self._last, self._last_bias = last.weight.detach().t().contiguous(), last.bias.detach()
+        self._tap, self._unit = step.tap, bool(unit)
+
+    def __call__(self, features: Tensor) -> Tensor:
+        hidden = torch.addmm(self._hidden_bias, _pooled(self._tap, features.float()), self._hidden).relu_()
+        vectors = torch.addmm(self._last_bias, hidden, self._last)
+        return F.normalize(vectors, dim=1) if self._unit else vectors
+
+
+def _pooled(tap: nn.Module, features: Tensor) -> Tensor:
+    """As the tap does, by means and maxima over memory in order: maps are channels last."""
+    if isinstance(tap, nn.Sequential) and isinstance(tap[-1], GlobalAveragePool):
+        features, tap = tap[:-1](features), tap[-1]
+    stripes = tap.stripes if isinstance(tap, StripePool) else 1
+    if not isinstance(tap, GlobalAveragePool | StripePool) or features.shape[2] % stripes:
+        pooled: Tensor = tap(features)
+        return pooled
+    batch, channels, height, width = features.shape
+    rows = features.permute(0, 2, 3, 1).reshape(batch, stripes, height // stripes * width, channels)
+    means = rows.mean(2).transpose(1, 2).flatten(1)
+    return torch.cat([means, rows.amax((1, 2))], 1) if isinstance(tap, StripePool) and tap.peak else means

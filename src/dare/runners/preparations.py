@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from dare.images.reading import IMAGENET_MEAN, IMAGENET_STD, Preparation
-from dare.runners.graphs import ForeignError
 
 ENDING = ".preparation.json"
 """In place of a network's suffix: the file beside it that says how its images are prepared."""
+
+
+class ForeignError(ValueError):
+    """A network of others that can't be used as it is; says which file, why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)

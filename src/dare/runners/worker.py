@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from dare.runners.runner import Runner, Walk, engines_of, open_runner
+from dare.runners.opening import engines_of, open_runner
+from dare.runners.runner import Runner, Walk
 
 COPIED_COLD = ("openvino",)
 """Engines with threads of their own, which a copy of the process would lack: each worker opens them for itself."""
@@ -44,7 +45,7 @@ def main(sockets: Sequence[int]) -> None:
                 control.send(error)
             else:
                 if number == 0:
-                    control.send(_description(own))
+                    control.send({name: value for name, value in vars(own).items() if name not in ("begin", "close")})
                 control.close()
                 serve(line, own)
             os._exit(0)  # at once: what libraries would tidy up goes with the process
@@ -71,8 +72,9 @@ def serve(line: Connection, runner: Runner) -> None:
                         walks[number] = error
                 case "forget", number:
                     walks.pop(number, None)  # one may be let go of before it began
-                case "embed", images, _:
-                    _answer(line, _tried(lambda images=images: runner.embed(images)))
+                case "finish", number, _:
+                    walk = walks[number]
+                    _answer(line, walk if isinstance(walk, Exception) else _tried(walk.finish))
                 case ("stop",):
                     pass  # it came when the answer was on its way already
         except (EOFError, ConnectionError):
@@ -115,11 +117,6 @@ def _opened(model: Any, settings: dict[str, Any]) -> Runner:
     for batch in BATCHES:
         runner.embed(np.zeros((batch * size.frames, 3, size.height, size.width), np.float32))
     return runner
-
-
-def _description(runner: Runner) -> tuple[Any, ...]:
-    names = ("exit_names", "stage_names", "preparation", "costs", "digest", "precision", "space", "description")
-    return tuple(getattr(runner, name) for name in names)
 
 
 if __name__ == "__main__":

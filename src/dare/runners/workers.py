@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.runners.runner import row_numbers
-from dare.runners.steps import Stop, Vectors, exits
+from dare.runners.runner import Runner, Stop, Vectors, row_numbers
 
 POLL_SECONDS = 0.0005
 """How often `stop` is asked while a worker is busy."""
@@ -42,9 +41,9 @@ class WorkerError(RuntimeError):
 
 
 class Workers:
-    """A network run by several processes, see `Runner`. What comes goes to the worker with the least to do.
+    """Processes that run one network. What comes goes to the worker with the least to do.
 
-    Any number of threads may use it; close it, or let go of it, to end the processes.
+    Any number of threads may use them; close them, or let go of them and of `runner`, to end the processes.
 
     Args:
         model, settings: as of `open_runner`; a network in memory is pickled to get there.
@@ -83,26 +82,15 @@ class Workers:
         if isinstance(found, BaseException):
             self.close()
             raise found
-        self.exit_names, self.stage_names, self.preparation, self.costs, *rest = found
-        self.digest, self.precision, self.space, engine = rest
-        self.description = f"{engine}, {count} workers"
+        self._about = found | {"description": f"{found['description']}, {count} workers"}
 
-    def exits(self, images: NDArray[np.float32], stop: Stop | None = None) -> Iterator[Vectors]:
-        """As `Runner.exits`."""
-        return exits(self.walk(images), stop)
+    def runner(self) -> Runner:
+        """The network."""
+        return Runner(**self._about, begin=self.walk, close=self.close)
 
     def walk(self, images: NDArray[np.float32]) -> "WorkersWalk":
         """As `Runner.walk`."""
         return WorkersWalk(self, self._least_busy(), images)
-
-    def embed(self, images: NDArray[np.float32]) -> tuple[list[Vectors], Vectors | None]:
-        """As `Runner.embed`."""
-        worker = self._least_busy()
-        try:
-            found: tuple[list[Vectors], Vectors | None] = worker.ask([("embed", np.asarray(images))])
-        finally:
-            worker.leave()
-        return found
 
     def close(self) -> None:
         """End the processes."""
@@ -129,13 +117,22 @@ class WorkersWalk:
 
     def exit(self, stop: Stop | None = None) -> Vectors | None:
         """As `Walk.exit`; it returns as soon as `stop` says True, the worker stops before its next block."""
-        if not self._open:
-            return None
-        words, self._unsent = [*self._unsent, ("exit", self._number)], []
-        vectors: Vectors | None = self._worker.ask(words, stop)
+        vectors: Vectors | None = self._ask("exit", stop) if self._open else None
         if vectors is None:
             self._forget()
         return vectors
+
+    def finish(self) -> tuple[list[Vectors], Vectors | None]:
+        """As `Walk.finish`."""
+        try:
+            found: tuple[list[Vectors], Vectors | None] = self._ask("finish")
+        finally:
+            self._forget()
+        return found
+
+    def _ask(self, question: str, stop: Stop | None = None) -> Any:
+        words, self._unsent = [*self._unsent, (question, self._number)], []
+        return self._worker.ask(words, stop)
 
     def keep(self, rows: Sequence[int]) -> None:
         """As `Walk.keep`."""

@@ -5,30 +5,35 @@ digest's own 64 characters set to zero).
 """
 
 import hashlib
-import json
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import field, replace
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from dare.files import replacing
+from dare.schema import said
 
-FORMAT = 1
 CARD = "shipped.json"
 MODEL, THRESHOLDS, PLAN = "model.safetensors", "thresholds.json", "plan.json"
 """The checkpoint; what `dare threshold` and `dare choose-exits` wrote for it, where they did."""
 
 BLANK = "0" * 64
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
-Interval = tuple[float, float, float]
-"""A value and the ends of its 95 % interval, from 0 to 1."""
+Share = Annotated[float, Field(ge=0, le=1)]
+Interval = tuple[Share, Share, Share]
+"""A value and the ends of its 95 % interval."""
 
 
 class ShippedError(ValueError):
-    """A shipped network that cannot be used; says which one, why, and what to do."""
+    """A shipped network that can't be used; says which one, why, and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, config=STRICT)
 class Accuracy:
     """How right every exit is on one benchmark.
 
@@ -43,11 +48,11 @@ class Accuracy:
 
     def __post_init__(self) -> None:
         for value, low, high in (*self.rank1, *self.mean_average_precision):
-            if not (0 <= value <= 1 and 0 <= low <= high <= 1):
-                raise ValueError(f"expected accuracies from 0 to 1, got {value} in [{low}, {high}]")
+            if low > high:
+                raise ValueError(f"expected an interval, got {value} in [{low}, {high}]")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, config=STRICT)
 class Engine:
     """One way to run the network.
 
@@ -62,11 +67,11 @@ class Engine:
     runner: str
     precision: str
     place: str
-    milliseconds: tuple[float, ...]
-    losses: tuple[float, ...]
+    milliseconds: tuple[Annotated[float, Field(ge=0)], ...]
+    losses: tuple[Annotated[float, Field(ge=-1, le=1)], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, config=STRICT)
 class Card:
     """What `shipped.json` says.
 
@@ -80,6 +85,7 @@ class Card:
         engines: the fastest first, by the time of the last exit.
         measured_on: the machine of the times, in words.
         files: path below the folder -> SHA-256.
+        format, sha256: of `shipped.json` itself.
     """
 
     name: str
@@ -88,10 +94,12 @@ class Card:
     words: dict[str, str]
     exits: tuple[str, ...]
     macs: tuple[int, ...]
-    accuracy: tuple[Accuracy, ...]
-    engines: tuple[Engine, ...]
+    accuracy: Annotated[tuple[Accuracy, ...], Field(min_length=1)]
+    engines: Annotated[tuple[Engine, ...], Field(min_length=1)]
     measured_on: str
     files: dict[str, str]
+    format: Literal[1] = 1
+    sha256: str = field(default=BLANK, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         per_exit = [self.macs, *(scores.rank1 for scores in self.accuracy)]
@@ -99,8 +107,6 @@ class Card:
         per_exit += [figures for engine in self.engines for figures in (engine.milliseconds, engine.losses)]
         if not self.exits or any(len(figures) != len(self.exits) for figures in per_exit):
             raise ValueError(f"expected figures of {len(self.exits)} exits throughout")
-        if not self.accuracy or not self.engines:
-            raise ValueError("expected accuracy on a benchmark, and an engine")
         if any(a.milliseconds[-1] > b.milliseconds[-1] for a, b in pairwise(self.engines)):
             raise ValueError("expected the fastest engine first")
         whole = {engine.runner for engine in self.engines if engine.precision == "fp32"}
@@ -118,6 +124,9 @@ class Card:
         return {name: digest for name, digest in self.files.items() if name == place or name.startswith(f"{place}/")}
 
 
+_SCHEMA = TypeAdapter(Card)
+
+
 def file_digests(folder: Path) -> dict[str, str]:
     """What `Card.files` is to be: every file of a folder but `shipped.json`."""
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
@@ -126,10 +135,10 @@ def file_digests(folder: Path) -> dict[str, str]:
 
 def write_card(folder: Path, card: Card) -> None:
     """Write `shipped.json`, in one piece."""
-    text = json.dumps({"format": FORMAT, "sha256": BLANK, **asdict(card)}, indent=1, ensure_ascii=False) + "\n"
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    content = _SCHEMA.dump_json(replace(card, sha256=BLANK), indent=1) + b"\n"
+    digest = hashlib.sha256(content).hexdigest().encode()
     with replacing(folder / CARD) as file:
-        file.write(text.replace(BLANK, digest, 1).encode())
+        file.write(re.sub(_OWN, rb"\g<1>" + digest, content, count=1))
 
 
 def read_card(folder: Path) -> Card:
@@ -140,21 +149,20 @@ def read_card(folder: Path) -> Card:
     """
     file = folder / CARD
     try:
-        text = file.read_text(encoding="utf-8")
-        fields = json.loads(text)
-        number, digest = fields.pop("format"), fields.pop("sha256")
-        is_whole = hashlib.sha256(text.replace(digest, BLANK, 1).encode()).hexdigest() == digest
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        is_whole, number = False, FORMAT
-    if not is_whole:
+        content = file.read_bytes()
+    except OSError:
+        raise damaged(file) from None
+    blank = re.sub(_OWN, rb"\g<1>" + BLANK.encode(), content, count=1)
+    if f'"sha256": "{hashlib.sha256(blank).hexdigest()}"'.encode() not in content:
         raise damaged(file)
-    if number != FORMAT:
-        raise ShippedError(f"{file} has format {number}, this version reads {FORMAT}; upgrade dare-reid")
     try:
-        return _card(fields)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ShippedError(f"{file} does not describe a shipped network ({error}); {AGAIN}") from error
+        return _SCHEMA.validate_json(content)
+    except ValidationError as error:
+        raise ShippedError(f"{said(error, file)}; {AGAIN}, or another version of it") from error
 
+
+_OWN = rb'("sha256": ")[0-9a-f]{64}'
+"""The file's own digest; quotes within values are written with a backslash."""
 
 AGAIN = "install dare-reid again, or ship it again"
 
@@ -166,21 +174,8 @@ def damaged(file: Path) -> ShippedError:
 
 
 def sha256(file: Path) -> str:
-    """Of a file's content; "" if it cannot be read."""
+    """Of a file's content; "" if it can't be read."""
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError:
         return ""
-
-
-def _card(fields: dict[str, Any]) -> Card:
-    """JSON has lists and plain objects where the dataclasses have tuples and values."""
-    accuracy = tuple(
-        Accuracy(one["benchmark"], *(tuple(map(tuple, one[name])) for name in ("rank1", "mean_average_precision")))
-        for one in fields["accuracy"]
-    )
-    engines = tuple(
-        Engine(**one | {name: tuple(one[name]) for name in ("milliseconds", "losses")}) for one in fields["engines"]
-    )
-    lists = {name: tuple(fields[name]) for name in ("exits", "macs")}
-    return Card(**fields | lists | {"accuracy": accuracy, "engines": engines})

@@ -1,4 +1,4 @@
-"""Drawing by lot who somebody is: build, clothes, hair and bag.
+"""Drawing people at random: build, clothes, hair and bag.
 
 Easy people wear a vivid outfit that hardly anybody else has. Hard people wear one of a few common pairs of
 colours and differ in what deeper stages can see: patterns, logos, sleeves, hems, bags, hair, build and gait.
@@ -9,9 +9,25 @@ import functools
 from numpy.random import Generator
 
 from dare.synthetic.chance import Purpose, happens, pick, side, stream
-from dare.synthetic.colours import HAIR, PALETTE, SKIN, Colour, brightened, evenly, two_tones, varied
-from dare.synthetic.look import Bag, Body, Bottom, Head, Logo, Look, Pattern, Top
-from dare.synthetic.recipe import Recipe
+from dare.synthetic.knobs import Knobs
+from dare.synthetic.look import (
+    HAIR,
+    PALETTE,
+    SKIN,
+    Bag,
+    Body,
+    Bottom,
+    Colour,
+    Head,
+    Logo,
+    Look,
+    Pattern,
+    Top,
+    brightened,
+    evenly,
+    two_tones,
+    varied,
+)
 
 VIVID = evenly("sky blue teal green lime yellow orange red maroon pink magenta purple cream olive")
 BELOW_VIVID = evenly("black charcoal grey white navy jeans blue olive red brown beige khaki green purple")
@@ -84,20 +100,20 @@ BAG_COLOURS = {
 
 
 @functools.lru_cache(maxsize=64)  # a person's pictures are drawn one after the other
-def draw_look(recipe: Recipe, seed: int, person: int) -> Look:
-    """The look of a person, labelled or not; depends on nothing but the arguments."""
+def draw_look(knobs: Knobs, seed: int, person: int) -> Look:
+    """The look of a person, labelled or not; it depends on the arguments alone."""
     rng = stream(seed, Purpose.LOOK, person)
-    easy = happens(rng, recipe.easy_share)
+    easy = happens(rng, knobs.easy_share)
     if easy:
         above, below = varied(pick(rng, VIVID), rng, 12), varied(pick(rng, BELOW_VIVID), rng, 10)
     else:
-        names = OUTFITS[int(rng.integers(recipe.outfits))]
-        above, below = (varied(PALETTE[name], rng, recipe.outfit_noise) for name in names)
+        names = OUTFITS[int(rng.integers(knobs.outfits))]
+        above, below = (varied(PALETTE[name], rng, knobs.outfit_noise) for name in names)
     return Look(
         easy,
         _draw_body(rng),
-        _draw_top(rng, above, recipe.detail),
-        _draw_bottom(rng, below, recipe.detail),
+        _draw_top(rng, above, knobs.detail),
+        _draw_bottom(rng, below, knobs.detail),
         _draw_head(rng),
         _draw_bag(rng),
     )

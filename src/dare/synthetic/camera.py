@@ -9,12 +9,15 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from dare.synthetic.arrays import Floats
-from dare.synthetic.chance import Purpose, grain, stream
-from dare.synthetic.colours import Colour
+from dare.synthetic.chance import Purpose, grain, stream, value_noise
 from dare.synthetic.figure import Light
-from dare.synthetic.recipe import Recipe
-from dare.synthetic.scenery import draw_scenery
+from dare.synthetic.knobs import Knobs
+from dare.synthetic.look import Colour
+from dare.synthetic.raster import Floats, Mask
+
+SIDE = 320
+"""Pixels along each side of a camera's scenery. Every box shows a random piece of it, so the background tells which
+camera it was and nothing about the person."""
 
 HEIGHT, WIDTH = 128, 64
 
@@ -24,7 +27,7 @@ CURVE_STEPS = 4
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What a camera is like before recipe and seed.
+    """What a camera is like before knobs and seed.
 
     Attributes:
         pitch: degrees that it looks down.
@@ -70,7 +73,7 @@ SITES = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Camera:
-    """A camera under one recipe and seed.
+    """A camera under one knobs and seed.
 
     Attributes:
         pitch, headings: radians.
@@ -78,8 +81,8 @@ class Camera:
         saturation: multiplies what differs from grey.
         curve: (256 * 2 * CURVE_STEPS,), the level that each exposed level becomes.
         spread: standard deviation of the logarithm of a frame's gain.
-        blur, shrink, noise, quality: as in `Site`, as strong as the recipe says.
-        softness: the recipe's.
+        blur, shrink, noise, quality: as in `Site`, as strong as the knobs says.
+        softness: as in `Knobs`.
         light: what falls on people.
         scenery: (SIDE, SIDE, 3), read only.
     """
@@ -123,9 +126,9 @@ class Camera:
 
 
 @functools.lru_cache(maxsize=len(SITES))  # scenery takes as long to draw as several people
-def open_camera(recipe: Recipe, seed: int, number: int) -> Camera:
+def open_camera(knobs: Knobs, seed: int, number: int) -> Camera:
     """A camera by its number in file names, from 1 to 6."""
-    site, strength = SITES[number - 1], recipe.camera_strength
+    site, strength = SITES[number - 1], knobs.camera_strength
     rng = stream(seed, Purpose.CAMERA, number)
     channels = [math.exp(strength * min(max(rng.normal(0, 0.07), -0.11), 0.11)) for _ in range(3)]
     gain = math.exp(strength * site.exposure) * 3 / sum(channels)
@@ -140,13 +143,13 @@ def open_camera(recipe: Recipe, seed: int, number: int) -> Camera:
         saturation=1 + strength * site.saturation,
         curve=_curve(1 + strength * site.contrast, strength * site.fog, math.exp(strength * site.gamma)),
         spread=0.05 * strength,
-        blur=site.blur * recipe.softness,
-        shrink=1 + (site.shrink - 1) * recipe.softness,
-        softness=recipe.softness,
+        blur=site.blur * knobs.softness,
+        shrink=1 + (site.shrink - 1) * knobs.softness,
+        softness=knobs.softness,
         noise=site.noise,
         quality=site.quality,
         light=Light((light[0] / length, light[1] / length, light[2] / length), site.ambient),
-        scenery=draw_scenery(number - 1, site.ground, site.wall, site.horizon, recipe.background_contrast, rng),
+        scenery=_draw_scenery(number - 1, site.ground, site.wall, site.horizon, knobs.background_contrast, rng),
     )
 
 
@@ -154,3 +157,69 @@ def _curve(contrast: float, fog: float, gamma: float) -> NDArray[np.uint8]:
     """Exposed level, in steps -> stored level: contrast around 110, fog, gamma."""
     levels = ((step / CURVE_STEPS - 110) * contrast + 110 + fog for step in range(2 * 256 * CURVE_STEPS))
     return np.array([int(255 * (min(max(level, 0), 255) / 255) ** gamma) for level in levels], np.uint8)
+
+
+def _draw_scenery(camera: int, ground: Colour, wall: Colour, horizon: float, contrast: float, rng: Generator) -> Floats:
+    """A place as (SIDE, SIDE, 3) levels from 0 to 255.
+
+    Args:
+        camera: from 0; decides about the paving.
+        horizon: where the ground begins, as a share of the height from the top.
+        contrast: of the whole, around its mean colour.
+    """
+    line = SIDE * horizon
+    rows, columns = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
+    on_ground = rows > line
+    place = np.where(on_ground[:, :, None], np.array(ground, np.float32), np.array(wall, np.float32))
+    rough = sum(
+        share * value_noise(columns / size, rows / size, 9 * camera + layer)
+        for layer, (size, share) in enumerate(((24, 0.5), (7, 0.3), (2.5, 0.2)), start=1)
+    )
+    place *= (0.78 + 0.44 * np.asarray(rough))[:, :, None]
+    place[_joints(camera, line, rows, columns) & on_ground] *= 0.79
+    for _ in range(26):
+        _add_clutter(place, line, rng)
+    for _ in range(10):
+        _add_pole(place, line, rng)
+    mean = np.float32(place.mean(dtype=np.float64))
+    result: Floats = np.clip(mean + (place - mean) * np.float32(contrast), 0, 255)
+    result.setflags(write=False)
+    return result
+
+
+def _joints(camera: int, line: float, rows: Floats, columns: Floats) -> Mask:
+    """The lines between paving stones: receding, slanted or none."""
+    if camera % 3 == 0:
+        depth = np.maximum(rows - line, 0) + 8
+        # One logarithm per row, and rounded: its last bit differs between machines.
+        logarithms = [round(math.log(max(row - line, 0) + 8), 4) for row in range(SIDE)]
+        across = np.array([(9 * value) % 1 < 0.09 for value in logarithms])[:, None]
+        towards = _fraction((columns - SIDE / 2) / depth * 3.5) < 0.06
+        return across | towards
+    if camera % 3 == 1:
+        slanted: Mask = _fraction((columns + rows * 0.4) / 38) < 0.05
+        return slanted
+    return np.zeros(rows.shape, np.bool_)
+
+
+def _fraction(values: Floats) -> Floats:
+    result: Floats = values - np.floor(values)
+    return result
+
+
+def _add_clutter(place: Floats, line: float, rng: Generator) -> None:
+    """A window, poster or parked thing near the horizon."""
+    left, width = int(rng.integers(0, SIDE - 10)), int(rng.integers(4, 46))
+    height = int(rng.integers(16, 90))
+    top = max(0, int(line) - int(rng.integers(-10, 100)))
+    grey = rng.uniform(30, 220)
+    colour = [min(max(grey + rng.normal(0, 24), 10), 245) for _ in range(3)]
+    patch = place[top : top + height, left : left + width]
+    patch *= 0.35
+    patch += np.array(colour, np.float32) * np.float32(0.65)
+
+
+def _add_pole(place: Floats, line: float, rng: Generator) -> None:
+    left, width = int(rng.integers(0, SIDE - 4)), int(rng.integers(2, 6))
+    foot = int(line) + int(rng.integers(10, 120))
+    place[int(0.3 * line) : foot, left : left + width] *= np.float32(rng.uniform(0.45, 1.3))

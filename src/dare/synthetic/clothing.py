@@ -1,22 +1,89 @@
-"""Colours of what is seen of a person: cloth with its pattern, logos, openings, skin, shoes and straps.
+"""The visible pixels of a person and their colours: cloth with its pattern, logos, openings, skin, shoes, straps.
 
-Edges of patterns are thresholds on coordinates, which is why these come from sums, products and square roots
-alone: those are the same on every machine, sines and arc tangents are not.
+Screen pixels are rotated back to the body, so a logo on the chest stays there whichever way the person turns.
+Edges of patterns are thresholds on coordinates, so these come from sums, products and square roots alone: those are
+the same on every machine, sines and arc tangents aren't.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-from dare.synthetic.arrays import Floats, Mask
-from dare.synthetic.colours import Colour, brightened
-from dare.synthetic.look import Logo, Look, Pattern
-from dare.synthetic.noise import value_noise
-from dare.synthetic.raster import Part
-from dare.synthetic.surface import Surface
+from dare.synthetic.chance import value_noise
+from dare.synthetic.look import Colour, Logo, Look, Pattern, brightened
+from dare.synthetic.raster import Canvas, Floats, Mask, Part, View
+
+FOLDS_SEED = 11
 
 SLEEVE = (Part.UPPER_ARM, Part.FOREARM)
 LEG = (Part.THIGH, Part.SHIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """Visible pixels, (N,) each.
+
+    Attributes:
+        part: number of the part.
+        x, y, z: metres to the person's left, up from the standing foot's sole, forwards.
+        chest: metres forwards of the leaning torso's middle.
+        rise: y as a share of stature.
+        along: from 0 to 1 along a limb.
+        normal_x, normal_y: of the surface, on the screen.
+        normal_sideways: of the surface, to the person's left.
+        folds: what folds of cloth do to brightness, near 1.
+    """
+
+    part: np.ndarray[tuple[int], np.dtype[np.int8]]
+    x: Floats
+    y: Floats
+    z: Floats
+    chest: Floats
+    rise: Floats
+    along: Floats
+    normal_x: Floats
+    normal_y: Floats
+    normal_sideways: Floats
+    folds: Floats
+
+    def shows(self, *parts: Part) -> Mask:
+        """(N,), the pixels of any of these parts."""
+        return np.isin(self.part, parts)
+
+
+def surface(
+    canvas: Canvas, visible: Mask, view: View, look: Look, lift: float, forward: float, phase: float
+) -> Surface:
+    """The visible pixels of a canvas; `lift` of the body and `forward` of its shoulders are in metres."""
+    rows, columns = np.nonzero(visible)
+    scale = 1 / view.pixels_per_metre
+    right = (columns.astype(np.float32) + np.float32(0.5 - view.ground[0])) * np.float32(scale)
+    up = (np.float32(view.ground[1] - 0.5) - rows.astype(np.float32)) * np.float32(scale)
+    near = canvas.depth[visible] * np.float32(scale)
+    normal_x, normal_y = canvas.normal_x[visible], canvas.normal_y[visible]
+    normal_near = np.sqrt(np.maximum(1 - normal_x * normal_x - normal_y * normal_y, 0))
+    a, b, c = view.rotation  # rows to the screen, so columns back to the body
+    x, above, z = (right * a[axis] + up * b[axis] + near * c[axis] for axis in range(3))
+    y: Floats = above - np.float32(lift)
+    part = canvas.part[visible]
+    cloth = (part != Part.SKIN) & (part != Part.HAND)
+    folds = value_noise(x * 14 + np.float32(31 + phase), above * 9 + 7, FOLDS_SEED) * np.float32(0.16) + np.float32(
+        0.92
+    )
+    return Surface(
+        part=part,
+        x=x,
+        y=y,
+        z=z,
+        chest=z - np.float32(forward * 0.5),
+        rise=y * np.float32(1 / look.body.stature),
+        along=canvas.along[visible],
+        normal_x=normal_x,
+        normal_y=normal_y,
+        normal_sideways=normal_x * a[0] - normal_y * b[0] + normal_near * c[0],
+        folds=np.where(cloth, folds, np.float32(1)),
+    )
 
 
 def paint(seen: Surface, look: Look) -> Floats:
@@ -32,17 +99,13 @@ def paint(seen: Surface, look: Look) -> Floats:
     _paint_bottom(colours, seen, look, torso)
     _paint_straps(colours, seen, look, torso)
     eyes = seen.shows(Part.SKIN) & (seen.chest > 0) & (np.abs(seen.rise - 0.935) < 0.006)
-    _dye(colours, eyes, _darker(look.head.skin))
+    red, green, blue = look.head.skin
+    _dye(colours, eyes, (0.62 * red, 0.62 * green, 0.62 * blue))
     return colours
 
 
 def _dye(colours: Floats, where: Mask, colour: Colour) -> None:
     colours[where] = colour
-
-
-def _darker(colour: Colour) -> Colour:
-    red, green, blue = (0.62 * level for level in colour)
-    return red, green, blue
 
 
 def _base(look: Look) -> Floats:

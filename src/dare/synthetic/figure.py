@@ -1,16 +1,16 @@
-"""A person on a canvas: some thirty round shapes, then coloured where they are seen."""
+"""A person on a canvas: the joints of somebody walking, some thirty round shapes around them, coloured where seen."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from dare.synthetic.arrays import Floats
-from dare.synthetic.clothing import paint
+from dare.synthetic.clothing import paint, surface
 from dare.synthetic.look import Look
-from dare.synthetic.pose import Pose, Side, pose
-from dare.synthetic.raster import NOTHING, Canvas, Part, Profile, cone, ellipsoid, tube
-from dare.synthetic.surface import surface
-from dare.synthetic.view import Point, View, moved
+from dare.synthetic.raster import NOTHING, Canvas, Floats, Part, Point, Profile, View, cone, ellipsoid, moved, tube
+
+HIP_HEIGHT = 0.505
+"""As a share of stature, for legs of average length."""
 
 FINE = 2
 """Shapes are drawn at twice the picture's resolution and averaged."""
@@ -36,6 +36,40 @@ class Layer:
         return picture * (1 - self.opacity) + self.colour
 
 
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """The joints of the left or the right side, in metres."""
+
+    hip: Point
+    knee: Point
+    ankle: Point
+    toe: Point
+    shoulder: Point
+    elbow: Point
+    wrist: Point
+    hand: Point
+
+
+@dataclass(frozen=True, slots=True)
+class _Pose:
+    """All joints in metres.
+
+    Attributes:
+        lift: how far the standing foot has raised the body.
+        hip_height, shoulder_height: above the ground.
+        forward: how far the shoulders are in front of the hips.
+    """
+
+    left: _Side
+    right: _Side
+    neck: Point
+    head: Point
+    lift: float
+    hip_height: float
+    shoulder_height: float
+    forward: float
+
+
 def draw_figure(look: Look, view: View, phase: float, light: Light, height: int, width: int) -> Layer:
     """A person as a cut-out of height x width pixels.
 
@@ -44,7 +78,7 @@ def draw_figure(look: Look, view: View, phase: float, light: Light, height: int,
         phase: of the stride, in radians.
     """
     canvas = Canvas(height * FINE, width * FINE)
-    joints = pose(look, phase)
+    joints = _pose(look, phase)
     for side in (joints.left, joints.right):
         _draw_limbs(canvas, look, view, side)
     _draw_torso(canvas, look, view, joints)
@@ -52,7 +86,7 @@ def draw_figure(look: Look, view: View, phase: float, light: Light, height: int,
     _draw_bag(canvas, look, view, joints)
 
     visible = canvas.part != NOTHING
-    seen = surface(canvas, visible, view, look, joints, phase)
+    seen = surface(canvas, visible, view, look, joints.lift, joints.forward, phase)
     lit = paint(seen, look) * _brightness(seen.normal_x, seen.normal_y, light)[:, None] * seen.folds[:, None]
     colour = np.zeros((*visible.shape, 3), np.float32)
     colour[visible] = lit
@@ -74,7 +108,7 @@ def _halved(fine: Floats) -> Floats:
     return result
 
 
-def _draw_limbs(canvas: Canvas, look: Look, view: View, side: Side) -> None:
+def _draw_limbs(canvas: Canvas, look: Look, view: View, side: _Side) -> None:
     pixels = view.pixels_per_metre * look.body.stature
     thick = pixels * (0.55 + 0.45 * look.body.build)
     long_bottom = look.bottom.kind == "trousers"
@@ -92,7 +126,7 @@ def _draw_limbs(canvas: Canvas, look: Look, view: View, side: Side) -> None:
         cone(canvas, part, view.on_screen(start), view.on_screen(end), start_radius, end_radius)
 
 
-def _draw_torso(canvas: Canvas, look: Look, view: View, joints: Pose) -> None:
+def _draw_torso(canvas: Canvas, look: Look, view: View, joints: _Pose) -> None:
     body = look.body
     tall, hips = body.stature, joints.hip_height
     wide, deep = tall * (0.5 + 0.5 * body.build), tall * (0.4 + 0.6 * body.build)
@@ -127,7 +161,7 @@ def _draw_torso(canvas: Canvas, look: Look, view: View, joints: Pose) -> None:
         tube(canvas, Part.SKIRT if skirt else Part.COAT, view, hanging)
 
 
-def _draw_head(canvas: Canvas, look: Look, view: View, joints: Pose) -> None:
+def _draw_head(canvas: Canvas, look: Look, view: View, joints: _Pose) -> None:
     tall = look.body.stature
     pixels = view.pixels_per_metre * tall
 
@@ -165,7 +199,7 @@ def _draw_head(canvas: Canvas, look: Look, view: View, joints: Pose) -> None:
         roll(Part.HOOD, left, right, 0.035, 0.035)
 
 
-def _draw_bag(canvas: Canvas, look: Look, view: View, joints: Pose) -> None:
+def _draw_bag(canvas: Canvas, look: Look, view: View, joints: _Pose) -> None:
     body, bag, tall = look.body, look.bag, look.body.stature
     pixels = view.pixels_per_metre * tall
 
@@ -187,3 +221,60 @@ def _draw_bag(canvas: Canvas, look: Look, view: View, joints: Pose) -> None:
             lump(Part.BAG, moved(hand, (0, -0.055, 0), tall), 0.025, 0.06, 0.075)
         else:
             lump(Part.BAG, moved(hand, (0, -0.085, 0), tall), 0.03, 0.085, 0.10)
+
+
+def _pose(look: Look, phase: float) -> _Pose:
+    """The pose at a moment of the stride; phase in radians, two steps take a full turn. Factors are of stature."""
+    body = look.body
+    hips = HIP_HEIGHT * body.stature * body.legs
+    legs = {sign: _leg(look, hips, sign, phase if sign > 0 else phase + math.pi) for sign in (1, -1)}
+    lift = 0.035 * body.stature - min(ankle[1] for _, _, ankle, _ in legs.values())
+    shoulders = hips + lift + 0.315 * body.stature
+    forward = body.lean * 0.315 * body.stature * 3
+    sides = []
+    for sign, leg in legs.items():
+        hip, knee, ankle, toe = (moved(joint, (0, lift, 0)) for joint in leg)
+        swing = -0.8 * body.stride * math.sin(phase) * sign  # arms go against the legs
+        sides.append(_Side(hip, knee, ankle, toe, *_arm(look, shoulders, forward, sign, swing)))
+    stature = body.stature
+    neck = (0.0, shoulders + 0.01 * stature, forward)
+    head = (0.0, shoulders + 0.105 * stature, forward + 0.012 * stature)
+    return _Pose(sides[0], sides[1], neck, head, lift, hips + lift, shoulders, forward)
+
+
+def _leg(look: Look, hips: float, sign: int, phase: float) -> tuple[Point, Point, Point, Point]:
+    """Hip, knee, ankle and toe before the body is lifted onto its standing foot."""
+    body = look.body
+    thigh_angle = body.stride * math.sin(phase)
+    bend = 0.12 + 0.975 * body.stride * max(0.0, math.sin(phase - 2.0))
+    shin_angle = thigh_angle - bend
+    hip = (sign * 0.052 * body.stature * body.hips * (0.6 + 0.4 * body.build), hips, 0.0)
+    knee = moved(hip, _hanging(thigh_angle), 0.5 * hips)
+    ankle = moved(knee, _hanging(shin_angle), 0.44 * hips)
+    foot_angle = 0.6 * shin_angle
+    step = (0.12 * sign, 0.6 * math.sin(foot_angle) - 0.21, math.cos(foot_angle))
+    return hip, knee, ankle, moved(ankle, step, 0.105 * body.stature)
+
+
+def _arm(look: Look, shoulders: float, forward: float, sign: int, swing: float) -> tuple[Point, Point, Point, Point]:
+    """Shoulder, elbow, wrist and hand."""
+    body = look.body
+    spread, bend = 0.10 + 0.3 * (body.build - 1), 0.25 + 0.5 * max(0.0, swing)
+    inwards = 0.0
+    if body.arms == "in pockets":
+        swing, bend, spread, inwards = -0.25, 0.55, 0.22, 0.2
+    if body.arms == "phone" and sign < 0:
+        swing, bend = 0.45, 1.9
+    if look.bag.kind in ("handbag", "case") and sign == look.bag.side:
+        swing, bend = 0.3 * swing, 0.1  # a loaded arm hangs
+    stature = body.stature
+    width = 0.101 * stature * body.shoulders * (0.7 + 0.3 * body.build)
+    shoulder = (sign * width, shoulders - 0.016 * stature, forward)
+    elbow = moved(shoulder, moved(_hanging(swing), (sign * math.sin(spread), 0, 0)), 0.172 * stature)
+    wrist = moved(elbow, moved(_hanging(swing + bend), (-sign * inwards, 0, 0)), 0.150 * stature)
+    return shoulder, elbow, wrist, moved(wrist, _hanging(swing + bend), 0.045 * stature)
+
+
+def _hanging(angle: float) -> Point:
+    """A step of length 1 downwards, swung forwards by an angle."""
+    return 0.0, -math.cos(angle), math.sin(angle)

@@ -1,19 +1,68 @@
-"""Round shapes on a canvas that remembers, per pixel, which surface is nearest and how it is turned.
+"""Round shapes seen by a camera, on a canvas that remembers which surface is nearest at each pixel, and its normal.
 
+Points of the body are (x, y, z) in metres: to the person's left, upwards, forwards, from the ground below the hips.
 Screen points are (x, y, depth) in pixels: x to the right, y downwards, depth towards the camera. Every shape is
-solved exactly per pixel of its bounding box; nothing is approximated by triangles.
+solved exactly per pixel of its bounding box; nothing is approximated by triangles. Sums of products are written out,
+because matrix libraries round differently on different machines.
 """
 
 import enum
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dare.synthetic.arrays import Floats, Mask
-from dare.synthetic.view import Point, View
+Floats = NDArray[np.floating]
+"""float32 throughout; type checkers lose the width wherever a Python number joins in."""
+
+Mask = NDArray[np.bool_]
+"""True where something is."""
+
+Point = tuple[float, float, float]
 
 NOTHING = -1
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A weak perspective: everything of one person is seen at one scale.
+
+    Attributes:
+        yaw: radians; 0 faces the camera, positive turns the person's left side away from it.
+        pitch: radians that the camera looks down.
+        ground: where the point below the hips lies, x and y in pixels.
+        pixels_per_metre: the scale.
+        rotation: rows of the matrix from the body to the screen's right, up and towards the camera.
+    """
+
+    yaw: float
+    pitch: float
+    ground: tuple[float, float]
+    pixels_per_metre: float
+    rotation: tuple[Point, Point, Point] = field(init=False)
+
+    def __post_init__(self) -> None:
+        turn, ahead = math.sin(self.yaw), math.cos(self.yaw)
+        tilt, upright = math.sin(self.pitch), math.cos(self.pitch)
+        rotation = (
+            (ahead, 0.0, turn),
+            (tilt * turn, upright, -tilt * ahead),
+            (-upright * turn, tilt, upright * ahead),
+        )
+        object.__setattr__(self, "rotation", rotation)
+
+    def on_screen(self, point: Point) -> Point:
+        """Body (metres) -> x, y and depth (pixels)."""
+        x, y, z = point
+        right, up, near = (a * x + b * y + c * z for a, b, c in self.rotation)
+        scale = self.pixels_per_metre
+        return self.ground[0] + scale * right, self.ground[1] - scale * up, scale * near
+
+
+def moved(point: Point, by: Point, times: float = 1.0) -> Point:
+    """A point plus a multiple of a step."""
+    return point[0] + times * by[0], point[1] + times * by[1], point[2] + times * by[2]
 
 
 class Part(enum.IntEnum):

@@ -1,4 +1,4 @@
-"""One detection box: a person before a piece of scenery, with whatever else got into the picture."""
+"""One detection box: a person in front of a piece of scenery, with whatever else got into the picture."""
 
 import math
 from dataclasses import dataclass
@@ -8,13 +8,11 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from dare.synthetic.appearance import draw_look
-from dare.synthetic.arrays import Floats
-from dare.synthetic.camera import HEIGHT, WIDTH, Camera, open_camera
+from dare.synthetic.camera import HEIGHT, SIDE, WIDTH, Camera, open_camera
 from dare.synthetic.chance import Purpose, happens, side, stream
 from dare.synthetic.figure import FINE, Layer, draw_figure
-from dare.synthetic.recipe import CAMERAS, Recipe
-from dare.synthetic.scenery import SIDE
-from dare.synthetic.view import View
+from dare.synthetic.knobs import CAMERAS, Knobs
+from dare.synthetic.raster import Floats, View
 
 BYSTANDERS = range(20_000, 20_500)
 """Numbers of the people who are only ever seen beside somebody else; no label is that large."""
@@ -23,11 +21,11 @@ JUNK_ERROR = 3.5
 """How many times worse than usual a junk box is placed."""
 
 
-def draw_picture(recipe: Recipe, seed: int, person: int, camera: int, frame: int) -> NDArray[np.uint8]:
+def draw_picture(knobs: Knobs, seed: int, person: int, camera: int, frame: int) -> NDArray[np.uint8]:
     """One picture of a person, (128, 64, 3), before it is compressed; drawn alone, in any order.
 
     Args:
-        recipe: the knobs.
+        knobs: the knobs.
         seed: from 0.
         person, camera, frame: from 1, as in the names of the files: 0002_c1s1_000222_02 is the second frame of
             person 2 passing camera 1.
@@ -43,37 +41,37 @@ def draw_picture(recipe: Recipe, seed: int, person: int, camera: int, frame: int
     ):
         if not isinstance(value, int) or not low <= value <= high:
             raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}; change {name}")
-    return draw_person(recipe, seed, person, camera, frame)
+    return draw_person(knobs, seed, person, camera, frame)
 
 
 def draw_person(
-    recipe: Recipe, seed: int, person: int, camera: int, frame: int, *, badly_placed: bool = False
+    knobs: Knobs, seed: int, person: int, camera: int, frame: int, *, badly_placed: bool = False
 ) -> NDArray[np.uint8]:
-    """`draw_picture` without its checks; a badly placed box shows half a person, or hardly anything."""
-    device, look = open_camera(recipe, seed, camera), draw_look(recipe, seed, person)
+    """`draw_picture` without its checks; a badly placed box shows half a person, or hardly anyone."""
+    device, look = open_camera(knobs, seed, camera), draw_look(knobs, seed, person)
     passage = stream(seed, Purpose.PASSAGE, person, camera)
     heading = device.headings[int(passage.integers(2))] + passage.normal(0, 0.3)
     rng = stream(seed, Purpose.JUNK if badly_placed else Purpose.FRAME, person, camera, frame)
 
-    error = recipe.box_error * (JUNK_ERROR if badly_placed else 1)
-    view = _look_at(device, heading, look.body.stature, error, happens(rng, 0.08 * recipe.box_error), rng)
+    error = knobs.box_error * (JUNK_ERROR if badly_placed else 1)
+    view = _look_at(device, heading, look.body.stature, error, happens(rng, 0.08 * knobs.box_error), rng)
     figure = draw_figure(look, view, rng.uniform(0, 2 * math.pi), device.light, HEIGHT, WIDTH)
     scene = _behind(device, view, rng)
-    if happens(rng, recipe.bystander_rate):
-        bystander = _draw_bystander(recipe, seed, device, view, rng)
+    if happens(rng, knobs.bystander_rate):
+        bystander = _draw_bystander(knobs, seed, device, view, rng)
         scene = (
             bystander.layer.over(figure.over(scene)) if bystander.in_front else figure.over(bystander.layer.over(scene))
         )
     else:
         scene = figure.over(scene)
-    if happens(rng, recipe.occluder_rate):
+    if happens(rng, knobs.occluder_rate):
         _occlude(scene, rng)
     return device.develop(scene, rng)
 
 
-def draw_background(recipe: Recipe, seed: int, camera: int, number: int) -> NDArray[np.uint8]:
+def draw_background(knobs: Knobs, seed: int, camera: int, number: int) -> NDArray[np.uint8]:
     """A box with nobody in it, (128, 64, 3)."""
-    device = open_camera(recipe, seed, camera)
+    device = open_camera(knobs, seed, camera)
     rng = stream(seed, Purpose.BACKGROUND_BOX, camera, number)
     zoom = rng.uniform(0.6, 1.6)
     top, left = (int(rng.integers(0, SIDE - int(length * zoom))) for length in (HEIGHT, WIDTH))
@@ -124,7 +122,7 @@ class _Bystander:
     in_front: bool
 
 
-def _draw_bystander(recipe: Recipe, seed: int, device: Camera, view: View, rng: Generator) -> _Bystander:
+def _draw_bystander(knobs: Knobs, seed: int, device: Camera, view: View, rng: Generator) -> _Bystander:
     """Somebody half beside the person, nearer to the camera or farther away."""
     number = BYSTANDERS[int(rng.integers(len(BYSTANDERS)))]
     aside = side(rng) * rng.uniform(0.32, 0.55) * WIDTH * FINE
@@ -136,9 +134,7 @@ def _draw_bystander(recipe: Recipe, seed: int, device: Camera, view: View, rng: 
         pixels_per_metre=view.pixels_per_metre * (1.03 if in_front else 0.93),
     )
     phase = rng.uniform(0, 2 * math.pi)
-    return _Bystander(
-        draw_figure(draw_look(recipe, seed, number), beside, phase, device.light, HEIGHT, WIDTH), in_front
-    )
+    return _Bystander(draw_figure(draw_look(knobs, seed, number), beside, phase, device.light, HEIGHT, WIDTH), in_front)
 
 
 def _occlude(scene: Floats, rng: Generator) -> None:

@@ -15,13 +15,21 @@ from torch import Tensor, nn
 
 from dare.datasets.sample import UNKNOWN
 from dare.images.reading import Preparation
-from dare.models.baselines import CLASSIFIED
-from dare.models.baselines.mscan import misplaced
-from dare.models.baselines.svdnet import restrain
+from dare.models.aligned import misplaced
+from dare.models.baselines import CLASSIFIED, restrain
 from dare.models.dare import DaRe
 from dare.training.config import TrainConfig
-from dare.training.losses import identity_loss, median_distance, pairwise_distances
-from dare.training.terms import Embedded, build_terms
+from dare.training.losses import (
+    UNIT_SCALE,
+    Embedded,
+    Identity,
+    Space,
+    Teacher,
+    Triplet,
+    identity_loss,
+    median_distance,
+    pairwise_distances,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +168,7 @@ def build_objective(config: TrainConfig, model: DaRe, people: NDArray[np.int64])
         names = model.embedding_names
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            terms = build_terms(config, len(names), size, known)
+            terms = _build_terms(config, len(names), size, known)
         return Terms(names, terms, dict(config.terms), config.deep_supervision)
     schedule = partial(restrain, iterations=config.iterations, rounds=config.rounds) if config.rounds else None
     with torch.random.fork_rng(devices=[]):
@@ -174,6 +182,25 @@ def build_objective(config: TrainConfig, model: DaRe, people: NDArray[np.int64])
             raw=network == "pan",  # of vectors of length 1 a softmax over many people would stay nearly even
             constraints={"boxes": misplaced} if network == "mscan" else None,
         )
+
+
+def _build_terms(
+    config: TrainConfig, embeddings: int, dimensions: int, people: NDArray[np.int64]
+) -> Mapping[str, nn.Module]:
+    """The configured terms by name.
+
+    Args:
+        embeddings, dimensions: E and D.
+        people: (K,), the training people, sorted.
+    """
+    scale = UNIT_SCALE if config.architecture.unit else 1.0
+    builders: dict[str, Callable[[], nn.Module]] = {
+        "triplet": lambda: Triplet(scale, config.margin, config.hardness),
+        "identity": lambda: Identity(embeddings, dimensions, people),
+        "teacher": Teacher,
+        "space": Space,
+    }
+    return {name: builders[name]() for name, _ in config.terms}
 
 
 def _dimensions(model: DaRe, preparation: Preparation) -> int:

@@ -1,4 +1,4 @@
-"""Training pictures, decoded once: uint8 in memory, or in a file that is mapped into it."""
+"""Training pictures: decoded once, to memory or a mapped file; then cropped, mirrored and recoloured in batches."""
 
 import hashlib
 import json
@@ -6,12 +6,17 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import pydantic
+import torch
 from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
 
-from dare.images.reading import UnreadableImageError, read_resized
+from dare.images.pixels import cut, recolour
+from dare.images.reading import Preparation, UnreadableImageError, read_resized
 
 DECODING_THREADS = 4
 BLOCK = 4096  # pictures waiting to be decoded at a time: of hundreds of thousands, each would cost a kilobyte
@@ -102,3 +107,158 @@ def _fill(
                     problems.append(problem)
                 on_progress(done)
     return problems
+
+
+ERASED_AREA = (0.02, 0.2)
+ERASED_ASPECT = (0.3, 3.33)
+ERASING_TRIES = 100
+
+
+@pydantic.dataclasses.dataclass(
+    frozen=True, slots=True, config=pydantic.ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+)
+class Augmentation:
+    """What is done to training pictures besides the crop and the mirror.
+
+    Attributes:
+        enlarge: crop from pictures enlarged by 1.125 (the paper), or else shift pictures of the network's size by
+            as much, repeating their edges: training then sees people at the scale that a single pass does.
+        erasing: chance that a rectangle of a picture is replaced by noise (Zhong et al. 2017).
+        jitter: strength of random brightness, colour and contrast; 0 is none, 0.15 is mild.
+    """
+
+    enlarge: bool = True
+    erasing: Annotated[float, Field(ge=0, le=1)] = 0.5
+    jitter: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+def picture_size(preparation: Preparation, augmentation: Augmentation) -> tuple[int, int]:
+    """Height and width of the pictures that crops are taken from."""
+    return preparation.uncropped if augmentation.enlarge else (preparation.height, preparation.width)
+
+
+def augment(
+    pictures: Tensor, preparation: Preparation, augmentation: Augmentation, generator: torch.Generator
+) -> Tensor:
+    """Crop, mirror, jitter, normalise and erase, all drawn from the generator.
+
+    Args:
+        pictures: (B, H', W', 3) uint8, enlarged or of the network's size, as the augmentation says.
+        preparation: size of the crop, mean and standard deviation.
+        generator: on the pictures' device.
+
+    Returns:
+        (B, 3, H, W) float32; their memory may be in the order (B, H, W, 3).
+    """
+    expected = picture_size(preparation, augmentation)
+    if pictures.ndim != 4 or pictures.shape[1:] != (*expected, 3):
+        raise ValueError(f"expected pictures (B, {expected[0]}, {expected[1]}, 3), got shape {tuple(pictures.shape)}")
+    top, left, mirrored = _windows(preparation, expected, len(pictures), generator)
+    jitter = _jitter(len(pictures), augmentation.jitter, generator) if augmentation.jitter else None
+    # What the CPU does in one pass over the pixels; torch needs ten.
+    images = (_compiled if pictures.device.type == "cpu" else _composed)(
+        pictures, preparation, top, left, mirrored, jitter
+    )
+    return _erase(images, augmentation.erasing, generator) if augmentation.erasing else images
+
+
+def _uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:
+    return torch.rand(shape, generator=generator, device=generator.device) * (high - low) + low
+
+
+def _windows(
+    preparation: Preparation, full: tuple[int, int], batch: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """First row and column of each crop, negative where it begins outside of its picture, and whether it is mirrored.
+
+    All (B,).
+    """
+    device = generator.device
+    corners = []
+    for size, uncropped, side in zip((preparation.height, preparation.width), preparation.uncropped, full, strict=True):
+        corner = torch.randint(uncropped - size + 1, (batch, 1), generator=generator, device=device)[:, 0]
+        corners.append(corner - (uncropped - side) // 2)
+    mirrored = torch.rand(batch, 1, generator=generator, device=device)[:, 0] < 0.5
+    return corners[0], corners[1], mirrored
+
+
+def _jitter(batch: int, strength: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """For each picture a gain for each colour, (B, 3), and the contrast, (B,)."""
+    gain = 1 + _uniform((batch, 3, 1, 1), -strength, strength, generator)
+    contrast = 1 + _uniform((batch, 1, 1, 1), -strength, strength, generator)
+    return gain[:, :, 0, 0], contrast[:, 0, 0, 0]
+
+
+def _composed(
+    pictures: Tensor,
+    preparation: Preparation,
+    top: Tensor,
+    left: Tensor,
+    mirrored: Tensor,
+    jitter: tuple[Tensor, Tensor] | None,
+) -> Tensor:
+    """Windows of the pictures, their edges repeated, jittered and normalised: (B, 3, H, W)."""
+    device = pictures.device
+    rows = top[:, None] + torch.arange(preparation.height, device=device)
+    columns = left[:, None] + torch.arange(preparation.width, device=device)
+    columns = torch.where(mirrored[:, None], columns.flip(1), columns)
+    rows, columns = rows.clamp(0, pictures.shape[1] - 1), columns.clamp(0, pictures.shape[2] - 1)
+    number = torch.arange(len(pictures), device=device)
+    crops = pictures[number[:, None, None], rows[:, :, None], columns[:, None, :]]
+    images = crops.permute(0, 3, 1, 2).float() / 255
+    if jitter:
+        gain, contrast = jitter
+        images = images * gain[:, :, None, None]
+        middle = images.mean((1, 2, 3), keepdim=True)
+        images = ((images - middle) * contrast[:, None, None, None] + middle).clamp(0, 1)
+    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (preparation.mean, preparation.std))
+    return (images - mean) / std
+
+
+def _compiled(
+    pictures: Tensor,
+    preparation: Preparation,
+    top: Tensor,
+    left: Tensor,
+    mirrored: Tensor,
+    jitter: tuple[Tensor, Tensor] | None,
+) -> Tensor:
+    """As `_composed`, for pictures in the CPU's memory."""
+    shades = torch.arange(256).float()[None] / 255
+    mean, std = (torch.tensor(values)[:, None] for values in (preparation.mean, preparation.std))
+    table = shades.repeat(3, 1) if jitter else (shades - mean) / std
+    size = preparation.height, preparation.width
+    windows = top.numpy(), left.numpy(), mirrored.numpy()
+    images = cut(pictures.numpy(), *windows, *size, table.contiguous().numpy())
+    if jitter:
+        gain, contrast = (part.contiguous().numpy() for part in jitter)
+        recolour(images, gain, contrast, mean[:, 0].numpy(), std[:, 0].numpy())
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
+
+
+def _erase(images: Tensor, chance: float, generator: torch.Generator) -> Tensor:
+    """Random erasing as the released code does it: linear aspect, at most 100 tries, N(0, 1) per value."""
+    batch, _, height, width = images.shape
+    shape = (batch, ERASING_TRIES)
+    area = _uniform(shape, *ERASED_AREA, generator) * height * width
+    aspect = _uniform(shape, *ERASED_ASPECT, generator)
+    heights, widths = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()
+    fits = (heights < height) & (widths < width)
+    first = fits.float().argmax(1, keepdim=True)
+    high, wide = heights.gather(1, first), widths.gather(1, first)
+    erased = fits.any(1, keepdim=True) & (_uniform((batch, 1), 0, 1, generator) < chance)
+    top = (_uniform((batch, 1), 0, 1, generator) * (height - high + 1)).floor()
+    left = (_uniform((batch, 1), 0, 1, generator) * (width - wide + 1)).floor()
+    noise = torch.randn(images.shape, generator=generator, device=images.device)
+    if images.device.type == "cpu":
+        boxes = torch.cat([top, left, high, wide], 1).int()
+        for number in erased[:, 0].nonzero()[:, 0].tolist():
+            y, x, tall, broad = boxes[number].tolist()
+            box = number, slice(None), slice(y, y + tall), slice(x, x + broad)
+            images[box] = noise[box]
+        return images
+    rows, columns = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
+    inside_rows = (rows >= top) & (rows < top + high) & erased
+    inside_columns = (columns >= left) & (columns < left + wide)
+    inside = inside_rows[:, None, :, None] & inside_columns[:, None, None, :]
+    return torch.where(inside, noise, images)

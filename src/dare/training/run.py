@@ -1,7 +1,8 @@
 """What stays the same while a network trains: settings, pictures, batches, and where results go."""
 
 import hashlib
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,16 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dare.datasets.sample import UNKNOWN
-from dare.images.reading import Preparation
+from dare.images.reading import Preparation, UnreadableImageError
 from dare.models.baselines import CLASSIFIED
 from dare.models.checkpoints import MODEL_FILE, Checkpoint, save_checkpoint
+from dare.models.dare import count_macs
 from dare.models.devices import describe_device
-from dare.models.macs import count_macs
-from dare.training.alarm import TrainingStoppedError
-from dare.training.augment import augment
 from dare.training.batches import Batches
 from dare.training.config import TrainConfig
+from dare.training.monitor import Progress, TrainingStoppedError
 from dare.training.objectives import Batch
+from dare.training.pictures import Augmentation, augment, load_pictures, picture_size
 from dare.training.state import STATE_FILE, TrainingState
 
 
@@ -124,7 +125,7 @@ class Run:
         names = ", ".join(self.paths[row].name for row in self.rows(state.iteration))
         last = f"the last sound weights are in {self.folder / MODEL_FILE}, which --init can start from"
         kept = last if (self.folder / MODEL_FILE).exists() else "nothing had been saved yet"
-        eased = "" if self.config.architecture.network in CLASSIFIED else ", or with mining eased in (--ease-in 0.3)"
+        eased = "" if self.config.architecture.network in CLASSIFIED else ", or with mining eased in (ease_in=0.3)"
         return TrainingStoppedError(
             f"{reason}, iteration {state.iteration}; start anew with a lower learning rate{eased}; {kept}. "
             f"The batch: {names}"
@@ -132,3 +133,32 @@ class Run:
 
     def _seed(self, *numbers: int) -> int:
         return int(np.random.SeedSequence([self.config.seed, *numbers]).generate_state(1, np.uint64)[0])
+
+
+def read_pictures(
+    paths: list[Path],
+    augmentation: Augmentation,
+    folder: Path | None,
+    on_progress: Callable[[Progress], None],
+    preparation: Preparation,
+    skipped: list[UnreadableImageError] | None,
+) -> tuple[Tensor, NDArray[np.int64]]:
+    """All pictures, and the positions of the readable ones."""
+    height, width = picture_size(preparation, augmentation)
+    pictures, problems = load_pictures(
+        paths,
+        height,
+        width,
+        folder=folder,
+        on_progress=lambda done: on_progress(Progress("pictures", done, len(paths), {})),
+    )
+    if problems and skipped is None:
+        raise UnreadableImageError.several(problems)
+    if skipped is not None:
+        skipped += problems
+    bad = {problem.path for problem in problems}
+    kept = np.asarray([row for row, path in enumerate(paths) if path not in bad], np.int64)
+    with warnings.catch_warnings():
+        # torch warns that a read-only map could be written to through a tensor; nothing here does.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(pictures), kept

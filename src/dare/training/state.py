@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from dare.models.checkpoints import CheckpointError, read_tensors, write_tensors
 from dare.models.dare import DaRe
 from dare.models.weights import load_strictly
-from dare.training.alarm import ScaleAlarm
 from dare.training.config import TrainConfig
+from dare.training.monitor import ScaleAlarm
 from dare.training.objectives import Objective
 
 STATE_FILE = "resume.safetensors"

@@ -2,14 +2,13 @@
 
 import math
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,45 +19,19 @@ from dare.datasets.sample import UNKNOWN, Sample
 from dare.files import check_writable
 from dare.images.reading import Preparation, UnreadableImageError
 from dare.models.checkpoints import MODEL_FILE, Checkpoint, load_checkpoint
-from dare.models.dare import DaRe
+from dare.models.dare import DaRe, count_macs
 from dare.models.devices import choose_device
-from dare.models.macs import count_macs
 from dare.models.weights import load_strictly
 from dare.runners.runner import Runner
-from dare.training.augment import Augmentation, picture_size
 from dare.training.batches import Batches, IdentityBatches, MixedBatches, TrackletBatches
+from dare.training.computing import choose_precision, computing, memory_kept
 from dare.training.config import TrainConfig
-from dare.training.memory import memory_kept
-from dare.training.metrics import MetricsLog, summary_writer_class
+from dare.training.monitor import MetricsLog, Progress
 from dare.training.objectives import Batch, build_objective
-from dare.training.pictures import load_pictures
-from dare.training.precision import choose_precision, computing
-from dare.training.run import Run
+from dare.training.presets import CONFIG_FILE, write_settings
+from dare.training.run import Run, read_pictures
 from dare.training.state import STATE_FILE, TrainingState
 from dare.training.teacher import teach
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a training stands.
-
-    Attributes:
-        phase: "pictures" while they are decoded, then "training".
-        done, total: pictures or iterations.
-        losses: name -> loss, empty while pictures are decoded.
-        loss: what the training minimises; None while pictures are decoded.
-    """
-
-    phase: str
-    done: int
-    total: int
-    losses: dict[str, float]
-    loss: float | None = None
-
-    @property
-    def remark(self) -> str:
-        """What there is to say beside the numbers, for people."""
-        return "" if self.loss is None else f"loss {self.loss:.3f}"
 
 
 def train(
@@ -78,7 +51,7 @@ def train(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Checkpoint:
-    """Train a DaRe or a baseline on samples and leave `model.safetensors` and `metrics.csv` in a folder.
+    """Train a DaRe or a baseline on samples and leave `model.safetensors`, `metrics.csv` and `config.toml` in a folder.
 
     Args:
         samples: labelled pictures; each image of a tracklet counts as a picture, unless the network takes tracklets.
@@ -104,22 +77,13 @@ def train(
     folder = Path(folder)
     if (folder / STATE_FILE).exists() and not resume:
         raise FileExistsError(f"{folder} holds a training already; resume it, or choose another folder")
-    paths, people, tracklets = _labelled(samples)
-    if bool(generated) != bool(config.generated_images):
-        raise ValueError(
-            f"got {len(generated)} generated pictures, and {config.generated_images} in a batch; "
-            "give such pictures and how many of them come into a batch, or neither"
-        )
-    if (teacher is not None) != ("teacher" in dict(config.terms)):
-        raise ValueError("the term teacher and a teacher belong together; give both (--terms, --teacher), or neither")
-    paths, people = [*paths, *generated], np.append(people, np.full(len(generated), UNKNOWN))
-    tracklets = np.append(tracklets, np.arange(len(generated)) + len(samples))
+    _check_given(config, generated, teacher)
+    paths, people, tracklets = _labelled(samples, generated)
     check_writable(folder / MODEL_FILE)
-    if tensorboard:
-        summary_writer_class()
+    writer = _summary_writer() if tensorboard else None
     place = choose_device(device)
     network = _network(config, init)  # before the pictures: what cannot be built is said at once
-    load = partial(_pictures, paths, config.augmentation, folder if memory_map else None, on_progress)
+    load = partial(read_pictures, paths, config.augmentation, folder if memory_map else None, on_progress)
     first = config.stretches[0].preparation
     store, kept = load(first, skipped)
     batches = _batches(people[kept], tracklets[kept], config)
@@ -132,10 +96,12 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / STATE_FILE).exists():
         state.restore(folder / STATE_FILE, config, run.fingerprint)
+    write_settings(folder / CONFIG_FILE, config)
     columns = ["iteration", "seconds", "learning rate"]
     columns += [f"loss {name}" for name in objective.names]
     columns += [f"scale {name}" for name in network.embedding_names]
-    with MetricsLog(folder, columns, state.iteration, tensorboard=tensorboard) as log:
+    events = writer(str(folder), purge_step=state.iteration + 1) if writer else None
+    with MetricsLog(folder, columns, state.iteration, events) as log:
         for stretch in config.stretches:
             if state.iteration >= stretch.stop:
                 continue
@@ -148,6 +114,17 @@ def train(
     checkpoint = run.save(state)
     checkpoint.model.eval()
     return checkpoint
+
+
+def _check_given(config: TrainConfig, generated: Sequence[Path], teacher: Runner | None) -> None:
+    """That the settings have a use for what is given, and what they need is given."""
+    if bool(generated) != bool(config.generated_images):
+        raise ValueError(
+            f"got {len(generated)} unlabelled pictures, and generated_images={config.generated_images} in a batch; "
+            "give such pictures (--unlabelled) and how many of them come into a batch, or neither"
+        )
+    if (teacher is not None) != ("teacher" in dict(config.terms)):
+        raise ValueError("the term teacher and a teacher belong together; give both (--terms, --teacher), or neither")
 
 
 def _loop(
@@ -200,43 +177,20 @@ def _loop(
     return False
 
 
-def _labelled(samples: Sequence[Sample]) -> tuple[list[Path], NDArray[np.int64], NDArray[np.int64]]:
-    """Every image of every sample, whom it shows, and the number of its sample."""
+def _labelled(
+    samples: Sequence[Sample], generated: Sequence[Path]
+) -> tuple[list[Path], NDArray[np.int64], NDArray[np.int64]]:
+    """Every image of every sample, whom it shows, and the number of its sample; then the generated ones, of nobody."""
     paths = [path for sample in samples for path in sample.images]
     people = [sample.person for sample in samples for _ in sample.images]
     if UNKNOWN in people:
-        raise ValueError("training pictures need a person; leave those without out, or give them as generated pictures")
+        raise ValueError(
+            "training pictures need a person; leave those without out, or give them as unlabelled pictures"
+        )
     numbers = [number for number, sample in enumerate(samples) for _ in sample.images]
-    return paths, np.asarray(people, np.int64), np.asarray(numbers, np.int64)
-
-
-def _pictures(
-    paths: list[Path],
-    augmentation: Augmentation,
-    folder: Path | None,
-    on_progress: Callable[[Progress], None],
-    preparation: Preparation,
-    skipped: list[UnreadableImageError] | None,
-) -> tuple[Tensor, NDArray[np.int64]]:
-    """All pictures, and the positions of the readable ones."""
-    height, width = picture_size(preparation, augmentation)
-    pictures, problems = load_pictures(
-        paths,
-        height,
-        width,
-        folder=folder,
-        on_progress=lambda done: on_progress(Progress("pictures", done, len(paths), {})),
-    )
-    if problems and skipped is None:
-        raise UnreadableImageError.several(problems)
-    if skipped is not None:
-        skipped += problems
-    bad = {problem.path for problem in problems}
-    kept = np.asarray([row for row, path in enumerate(paths) if path not in bad], np.int64)
-    with warnings.catch_warnings():
-        # torch warns that a read-only map could be written to through a tensor; nothing here does.
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(pictures), kept
+    people += [UNKNOWN] * len(generated)
+    numbers += range(len(samples), len(samples) + len(generated))
+    return [*paths, *generated], np.asarray(people, np.int64), np.asarray(numbers, np.int64)
 
 
 def _targets(teacher: Runner, run: Run, on_progress: Callable[[Progress], None]) -> NDArray[np.float32]:
@@ -299,7 +253,7 @@ def _network(config: TrainConfig, init: str | Path | None) -> DaRe:
 
 
 def _ahead(batch: Callable[[int], Batch], start: int, stop: int, workers: int) -> Iterator[Batch]:
-    """The batches of iterations start..stop, prepared ahead by so many threads."""
+    """The batches of iterations start..stop, prepared ahead by n threads: `workers`."""
     if not workers:
         yield from map(batch, range(start, stop))
         return
@@ -314,3 +268,18 @@ def _ahead(batch: Callable[[int], Batch], start: int, stop: int, workers: int) -
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _summary_writer() -> Any:
+    """TensorBoard's writer.
+
+    Raises:
+        ImportError: TensorBoard is not installed; says how to get it.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ImportError(
+            "TensorBoard is not installed; run: pip install 'dare-reid[tensorboard]', or leave it off"
+        ) from error
+    return SummaryWriter

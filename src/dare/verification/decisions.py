@@ -9,192 +9,16 @@ says so. Where the bootstrap has too few errors to draw from, the exact binomial
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dare.verification.pairs import Counts, Pairs, lower_bits, value_at
+from dare.verification.rates import RULE_OF_THREE, Errors, MatchThreshold, Rate, check_rate
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
-RULE_OF_THREE = 3  # no error in n trials says, at 95 %, that their rate is below 3 / n
 DRAWN_TOGETHER = 20  # resamples, so that their weights of many people are not all in memory
-CALIBRATION_BINS = 15
-CURVE_POINTS = 120
-LEAST_PRIOR = 1e-12  # one person in more than have ever lived; nearer to 0 or 1 a float64 says nothing else any more
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """A share of pairs.
-
-    Attributes:
-        value: from 0 to 1.
-        low, high: its 95 % interval.
-        pairs: how many it is a share of.
-    """
-
-    value: float
-    low: float
-    high: float
-    pairs: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.low <= self.value <= self.high <= 1 or self.pairs < 1:
-            raise ValueError(f"a rate lies in its interval, from 0 to 1, and is of at least one pair, got {self!r}")
-
-    def __str__(self) -> str:
-        digits = max(1, 2 - math.floor(math.log10(100 * self.high))) if self.high > 0 else 1
-        low, high = (f"{100 * end:.{digits}f}" for end in (self.low, self.high))
-        return f"{100 * self.value:.{digits}f} [{low}, {high}]"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Calibration:
-    """What a distance says of two pictures: how much likelier it is among genuine pairs than among impostors.
-
-    The ratio does not depend on how many of either there were, so that any prior can be put to it.
-
-    Attributes:
-        distances: (K,), increasing.
-        log_likelihood_ratios: (K,), not increasing; linear between the distances, constant beyond them.
-    """
-
-    distances: NDArray[np.float64]
-    log_likelihood_ratios: NDArray[np.float64]
-
-    def __post_init__(self) -> None:
-        distances, ratios = (np.asarray(a, np.float64) for a in (self.distances, self.log_likelihood_ratios))
-        if distances.ndim != 1 or distances.shape != ratios.shape or not len(distances):
-            raise ValueError(f"expected as many ratios as distances, got shapes {distances.shape} and {ratios.shape}")
-        if not (np.isfinite(distances).all() and np.isfinite(ratios).all()):
-            raise ValueError("distances and ratios of a calibration are finite, got NaN or infinity")
-        if (np.diff(distances) <= 0).any() or (np.diff(ratios) > 0).any():
-            raise ValueError("distances of a calibration increase, and their ratios do not")
-        object.__setattr__(self, "distances", distances)
-        object.__setattr__(self, "log_likelihood_ratios", ratios)
-
-    @classmethod
-    def of(cls, counts: Counts, people: int, couples: int) -> "Calibration":
-        """Isotonic regression: the best fit that does not rise, which is the slope of the ROC curve's convex hull
-        (Fawcett & Niculescu-Mizil, "PAV and the ROC convex hull", 2007).
-
-        One more person as far apart as any pair, and one more couple of people as near, are counted in. So no
-        probability is ever 0 or 1, however many pairs there are of few people.
-
-        Args:
-            people, couples: of which the genuine and the impostor pairs are.
-        """
-        from scipy.optimize import isotonic_regression
-
-        genuine, impostors = counts.genuine / counts.genuine.sum(), counts.impostors / counts.impostors.sum()
-        genuine[-1] += 1 / people
-        impostors[0] += 1 / couples
-        weights = genuine + impostors
-        fit = isotonic_regression(genuine / weights, weights=weights, increasing=False)
-        first = fit.blocks[:-1]
-        centres = np.add.reduceat(weights * counts.distances, first) / np.add.reduceat(weights, first)
-        share = fit.x[first]
-        return cls(centres, np.log(share / (1 - share)))
-
-    def probability(self, distances: NDArray[np.floating] | float, prior: float) -> NDArray[np.float64]:
-        """That two pictures so far apart show one person.
-
-        Args:
-            distances: of any shape.
-            prior: how likely that was before anybody looked, from 1e-12 to 1 - 1e-12.
-        """
-        from scipy.special import expit, logit
-
-        check_prior(prior)
-        ratios = np.interp(distances, self.distances, self.log_likelihood_ratios)
-        chances: NDArray[np.float64] = expit(ratios + logit(prior))
-        return chances
-
-    def error(self, counts: Counts, prior: float) -> float:
-        """Expected calibration error on pairs: by how much probabilities miss the share of genuine pairs, in the mean
-        over pairs of which a share of `prior` is genuine, in 15 bins of probability."""
-        chances = self.probability(counts.distances, prior)
-        genuine = prior * counts.genuine / counts.genuine.sum()
-        impostors = (1 - prior) * counts.impostors / counts.impostors.sum()
-        bins = np.minimum((chances * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
-        missed = np.bincount(bins, genuine - (genuine + impostors) * chances, minlength=CALIBRATION_BINS)
-        return float(np.abs(missed).sum())
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Curve:
-    """Both rates of errors at every threshold: a DET curve, and the distributions of both kinds of pairs.
-
-    Attributes:
-        distances: (T,), thresholds, increasing.
-        false_match, false_non_match: (T,), rates there.
-    """
-
-    distances: NDArray[np.float64]
-    false_match: NDArray[np.float64]
-    false_non_match: NDArray[np.float64]
-
-    def __post_init__(self) -> None:
-        for name in ("distances", "false_match", "false_non_match"):
-            object.__setattr__(self, name, np.asarray(getattr(self, name), np.float64))
-        if self.distances.ndim != 1 or not (
-            self.distances.shape == self.false_match.shape == self.false_non_match.shape
-        ):
-            raise ValueError("expected both rates at each distance of a curve")
-        rates = np.stack([self.false_match, self.false_non_match])
-        if not (np.isfinite(self.distances).all() and (rates >= 0).all() and (rates <= 1).all()):
-            raise ValueError("distances of a curve are finite, and its rates from 0 to 1")
-
-    @classmethod
-    def of(cls, counts: Counts) -> "Curve":
-        """At up to 120 thresholds, evenly among the buckets that hold pairs."""
-        ends = np.linspace(0, len(counts.buckets) - 1, min(CURVE_POINTS, len(counts.buckets))).astype(np.intp)
-        below = [np.cumsum(kind) / kind.sum() for kind in (counts.impostors, counts.genuine)]
-        return cls(counts.ends[ends], below[0][ends], 1 - below[1][ends])
-
-
-@dataclass(frozen=True, slots=True)
-class Errors:
-    """What a threshold gets wrong.
-
-    Attributes:
-        false_match: of impostor pairs.
-        false_non_match: of genuine pairs.
-        equal_error: the rate of both at the threshold where they are equal; that threshold is another one.
-        people: of whom there are genuine pairs.
-        couples: of different people, of whom there are impostor pairs.
-    """
-
-    false_match: Rate
-    false_non_match: Rate
-    equal_error: float
-    people: int
-    couples: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.equal_error <= 1 or self.people < 1 or self.couples < 1:
-            raise ValueError(f"expected an equal error from 0 to 1, people and couples of them, got {self!r}")
-
-
-@dataclass(frozen=True, slots=True)
-class Threshold:
-    """Where to draw the line; a pair is said to match if its distance is below.
-
-    Attributes:
-        distance: the largest one that keeps the rate of false matches.
-        low, high: its 95 % interval: the distances with the rates at the ends of the false match rate's interval
-            (Woodruff, "Confidence intervals for medians and other position measures", 1952).
-    """
-
-    distance: float
-    low: float
-    high: float
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.low <= self.distance <= self.high < math.inf:
-            raise ValueError(f"a threshold is a finite distance in its interval, got {self!r}")
 
 
 def threshold_at(pairs: Pairs, counts: Counts, false_match_rate: float) -> float | None:
@@ -210,7 +34,7 @@ def threshold_at(pairs: Pairs, counts: Counts, false_match_rate: float) -> float
     return float(pairs.ranked([allowed], counts)[0]) if allowed >= RULE_OF_THREE else None
 
 
-def find_threshold(pairs: Pairs, counts: Counts, false_match_rate: float, seed: int) -> Threshold:
+def find_threshold(pairs: Pairs, counts: Counts, false_match_rate: float, seed: int) -> MatchThreshold:
     """The threshold for a rate of false matches, with its interval.
 
     Args:
@@ -232,7 +56,7 @@ def find_threshold(pairs: Pairs, counts: Counts, false_match_rate: float, seed: 
     rate = _false_match(pairs, distance, seed)
     ranks = [min(pairs.impostors - 1, math.floor(end * pairs.impostors)) for end in (rate.low, rate.high)]
     low, high = map(float, pairs.ranked(ranks, counts))
-    return Threshold(distance, min(low, distance), max(high, distance))
+    return MatchThreshold(distance, min(low, distance), max(high, distance))
 
 
 def errors_at(pairs: Pairs, counts: Counts, threshold: float, seed: int) -> Errors:
@@ -277,16 +101,6 @@ def equal_error_rate(pairs: Pairs, counts: Counts) -> float:
     return float((matches[nearest] + misses[nearest]) / 2)
 
 
-def check_rate(false_match_rate: float) -> None:
-    if not 0 < false_match_rate < 1:
-        raise ValueError(f"a false match rate is between 0 and 1, got {false_match_rate}")
-
-
-def check_prior(prior: float) -> None:
-    if not LEAST_PRIOR <= prior <= 1 - LEAST_PRIOR:
-        raise ValueError(f"a prior probability is between 0 and 1, no nearer to them than {LEAST_PRIOR:g}, got {prior}")
-
-
 def check_pairs(pairs: Pairs) -> None:
     """Refuse pairs of one kind only."""
     if not len(pairs.genuine) or not pairs.impostors:
@@ -323,18 +137,10 @@ def _resamples(units: int, seed: int) -> Iterator[NDArray[np.float64]]:
 def _rate(wrong: int, trials: int, groups: int, resampled: NDArray[np.float64]) -> Rate:
     """A rate with its interval: what resampling says, but never less than so many independent trials would; where all
     trials went one way, than so many independent groups of trials would."""
+    from scipy.stats import binomtest  # slow to import, and Clopper & Pearson's interval (1934) by default
+
     known = resampled[~np.isnan(resampled)]
     low, high = np.quantile(known, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]) if len(known) else (0.0, 1.0)
     one_way = wrong in (0, trials)
-    exact = clopper_pearson(groups if wrong else 0, groups) if one_way else clopper_pearson(wrong, trials)
-    return Rate(wrong / trials, float(min(low, exact[0])), float(max(high, exact[1])), trials)
-
-
-def clopper_pearson(wrong: int, trials: int) -> tuple[float, float]:
-    """The exact 95 % interval of a rate, from independent trials (Clopper & Pearson 1934)."""
-    from scipy.special import betaincinv
-
-    tail = (1 - CONFIDENCE) / 2
-    low = float(betaincinv(wrong, trials - wrong + 1, tail)) if wrong else 0.0
-    high = float(betaincinv(wrong + 1, trials - wrong, 1 - tail)) if wrong < trials else 1.0
-    return low, high
+    exact = binomtest(*((groups if wrong else 0, groups) if one_way else (wrong, trials))).proportion_ci(CONFIDENCE)
+    return Rate(wrong / trials, float(min(low, exact.low)), float(max(high, exact.high)), trials)

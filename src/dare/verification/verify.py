@@ -5,191 +5,25 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, get_args
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dare.datasets.sample import DISTRACTOR, JUNK
 from dare.evaluation.evaluate import Distance, Evaluation
-from dare.gallery.errors import MismatchError
+from dare.gallery.store import MismatchError
 from dare.identification.answer import Picture, prepared
 from dare.images.reading import prepare, read_resized, ten_crops
-from dare.retrieval.distances import normalised
+from dare.retrieval.distances import another_model, normalised
 from dare.retrieval.embeddings import Embeddings
-from dare.retrieval.pooling import Pooling
-from dare.retrieval.space import Space, check_space, entry_exit
 from dare.runners.runner import Runner
-from dare.verification.decisions import (
-    RULE_OF_THREE,
-    Calibration,
-    Curve,
-    Errors,
-    Threshold,
-    check_prior,
-    check_rate,
-    errors_at,
-    find_threshold,
-)
+from dare.verification.decisions import errors_at, find_threshold
 from dare.verification.pairs import Pairs
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether two pictures show one person.
-
-    Attributes:
-        same: whether they are nearer than the threshold.
-        probability: that they show one person, given the prior.
-        distance, threshold: what was compared.
-        exit: at which, counted from 0.
-        prior: how likely one person was before anybody looked.
-    """
-
-    same: bool
-    probability: float
-    distance: float
-    threshold: float
-    exit: int
-    prior: float
-
-
-@dataclass(frozen=True, slots=True)
-class ExitVerifier:
-    """What was found at one exit.
-
-    Attributes:
-        name: of the exit.
-        dimensions: of its vectors.
-        threshold: for the rate of false matches that was asked for.
-        calibration: from distances to probabilities.
-        fitted: what the threshold gets wrong on the people it was found on.
-        measured: what it gets wrong on the others. This is what to expect.
-        calibration_error: expected calibration error on the others, at the verifier's prior.
-        curve: both rates of errors at all thresholds, on the others.
-    """
-
-    name: str
-    dimensions: int
-    threshold: Threshold
-    calibration: Calibration
-    fitted: Errors
-    measured: Errors
-    calibration_error: float
-    curve: Curve
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.dimensions, int) or self.dimensions < 1 or not 0 <= self.calibration_error <= 1:
-            raise ValueError(
-                f"expected at least one dimension and a calibration error from 0 to 1, got {self.dimensions} and "
-                f"{self.calibration_error}"
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class Verifier:
-    """Says whether two vectors of a network show one person.
-
-    Attributes:
-        model: digest of the network; other networks' vectors have other distances.
-        exits: an `ExitVerifier` each.
-        false_match_rate: that the thresholds are for.
-        prior: how likely two pictures show one person before anybody looks, unless a question says otherwise.
-        distance: "euclidean"; with "cosine", Euclidean distances of vectors scaled to length 1.
-        crops: per picture, of which vectors are means.
-        tracklets: how tracklets became the vectors, "mean", "max" or "unknown"; "" for vectors of single pictures.
-        about: how it was found, for people to read.
-        space: of the vectors: "own" if both of a pair are of one exit; "shared" if the second one, as a gallery keeps
-            it, is of the last exit, whatever the exit of the first.
-    """
-
-    model: str
-    exits: tuple[ExitVerifier, ...]
-    false_match_rate: float
-    prior: float
-    distance: Distance
-    crops: int
-    tracklets: str
-    about: dict[str, Any]
-    space: Space = "own"
-
-    def __post_init__(self) -> None:
-        if not self.exits:
-            raise ValueError("a verifier needs at least one exit")
-        if self.distance not in get_args(Distance):
-            raise ValueError(f"distance must be one of {', '.join(get_args(Distance))}, got {self.distance!r}")
-        if self.crops not in (1, 10):
-            raise ValueError(f"vectors are of 1 crop or the mean of 10, got {self.crops}")
-        if self.tracklets not in ("", "unknown", *get_args(Pooling)):
-            raise ValueError(f"tracklets are pooled by mean or max, in an unknown way or not, got {self.tracklets!r}")
-        check_rate(self.false_match_rate)
-        check_prior(self.prior)
-        check_space(self.space, [at.dimensions for at in self.exits])
-
-    def same_person(
-        self,
-        first: NDArray[np.floating],
-        second: NDArray[np.floating],
-        exit: int = -1,
-        *,
-        prior: float | None = None,
-    ) -> Verdict:
-        """Whether two vectors (D,) show one person.
-
-        Args:
-            first, second: of the exits that `exits_of_pair` names.
-            exit: counted from 0; the last by default.
-            prior: how likely that is before anybody looks; by default the verifier's.
-
-        Raises:
-            ValueError: vectors of another size, or not of finite real numbers; an unknown exit.
-        """
-        number = self.exit_number(exit)
-        at, prior = self.exits[number], self.prior if prior is None else prior
-        vectors = [np.asarray(vector).ravel() for vector in (first, second)]
-        expected = f"expected two vectors of {at.dimensions} finite numbers, as {at.name} gives, got"
-        if any(len(vector) != at.dimensions for vector in vectors):
-            raise ValueError(f"{expected} {len(vectors[0])} and {len(vectors[1])}")
-        if any(np.iscomplexobj(vector) or not np.isfinite(vector).all() for vector in vectors):
-            raise ValueError(f"{expected} NaN, infinity or complex numbers")
-        pair = np.stack(vectors).astype(np.float64)
-        if self.distance == "cosine":
-            pair = normalised(pair).astype(np.float64)
-        distance = float(np.float32(np.linalg.norm(pair[0] - pair[1])))
-        probability = float(at.calibration.probability(distance, prior))
-        return Verdict(distance < at.threshold.distance, probability, distance, at.threshold.distance, number, prior)
-
-    def exit_number(self, exit: int) -> int:
-        """An exit counted from 0, or from -1 backwards, counted from 0."""
-        if not -len(self.exits) <= exit < len(self.exits):
-            raise ValueError(f"there are {len(self.exits)} exits, counted from 0, got {exit}")
-        return exit % len(self.exits)
-
-    def exits_of_pair(self, exit: int) -> tuple[int, int]:
-        """Of which exits the two vectors are, counted from 0: of the one asked for, the second in a shared space of the
-        last one."""
-        number = self.exit_number(exit)
-        return number, entry_exit(self.space, number, len(self.exits))
-
-    @property
-    def notes(self) -> list[str]:
-        """What a reader of the figures should know."""
-        notes = []
-        wanted = RULE_OF_THREE / self.false_match_rate
-        couples = min(min(at.fitted.couples, at.measured.couples) for at in self.exits)
-        if couples < wanted:
-            notes.append(
-                f"a rate of {self.false_match_rate:g} wants impostor pairs of {wanted:,.0f} couples of people (rule of "
-                f"three), and here are {couples:,}; mind how wide the intervals are"
-            )
-        for at in self.exits:
-            rate = at.measured.false_match
-            if not rate.low <= self.false_match_rate <= rate.high:
-                notes.append(f"{at.name}: on the other people {rate} % are false matches, not what was asked for")
-        return notes
+from dare.verification.rates import Curve, LikelihoodRatios, check_prior, check_rate
+from dare.verification.verifier import ExitVerifier, Verdict, Verifier
 
 
 def fit_verifier(
@@ -200,7 +34,7 @@ def fit_verifier(
     seed: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Verifier:
-    """Find thresholds and calibrations on half of a benchmark's people, and measure them on the other half.
+    """Find thresholds and probabilities on half of a benchmark's people, and measure them on the other half.
 
     Pairs are those of queries and gallery entries that scoring compares: not junk, not one person at one camera;
     distractors are strangers. Query people are halved by chance, and so are people of the gallery alone and
@@ -233,14 +67,14 @@ def fit_verifier(
         known, others = (_pairs(query, gallery, number, evaluation.distance) for query, gallery in sides)
         counts, other_counts = known.counts(), others.counts()
         threshold = find_threshold(known, counts, false_match_rate, seed)
-        calibration = Calibration.of(counts, known.genuine_people, known.impostor_couples)
+        ratios = LikelihoodRatios.of(counts, known.genuine_people, known.impostor_couples)
         fitted, measured = (
             errors_at(pairs, pairs_counts, threshold.distance, seed)
             for pairs, pairs_counts in ((known, counts), (others, other_counts))
         )
-        error, curve = calibration.error(other_counts, prior), Curve.of(other_counts)
+        error, curve = ratios.error(other_counts, prior), Curve.of(other_counts)
         size = evaluation.query.exits()[number].shape[1]
-        exits.append(ExitVerifier(name, size, threshold, calibration, fitted, measured, error, curve))
+        exits.append(ExitVerifier(name, size, threshold, ratios, fitted, measured, error, curve))
         on_progress(number + 1, len(names))
     return Verifier(
         evaluation.query.model,
@@ -248,8 +82,8 @@ def fit_verifier(
         false_match_rate,
         prior,
         evaluation.distance,
-        evaluation.query.crops,
-        evaluation.tracklets,
+        cast(Literal[1, 10], evaluation.query.crops),
+        cast(Literal["", "unknown", "mean", "max"], evaluation.tracklets),
         {
             "data": evaluation.benchmark.name,
             "seed": seed,
@@ -295,10 +129,8 @@ def compare(
         UnreadableImageError: a picture cannot be read.
     """
     if not verifier.model or runner.digest != verifier.model:
-        raise MismatchError(
-            f"the thresholds are for model {verifier.model[:12] or 'unknown'}, this is model "
-            f"{runner.digest[:12] or 'unknown'}; find thresholds for this one with dare threshold"
-        )
+        advice = "find thresholds for this one with dare threshold"
+        raise MismatchError(another_model("the thresholds are", verifier.model, runner.digest, advice))
     if len(verifier.exits) != len(runner.exit_names):
         raise MismatchError(f"thresholds of {len(verifier.exits)} exits, the network has {len(runner.exit_names)}")
     if verifier.tracklets:

@@ -1,0 +1,104 @@
+"""Galleries in folders, by their paths: one that is there is opened, a new one is made whole or not at all."""
+
+import contextlib
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from dare.files import sync_folder
+from dare.gallery import folder
+from dare.gallery.lance import LanceGallery, to_the_end
+from dare.gallery.store import GalleryError
+from dare.gallery.table import connect, plain_errors, schema
+from dare.retrieval.distances import Space
+from dare.schema import said
+
+
+def open_gallery(uri: str | Path) -> LanceGallery:
+    """Open the gallery in a folder, which `dare index` or `create_gallery` made.
+
+    Any number of processes may read a gallery while one writes. The first change that is made through the object
+    takes the lock of the writer; `close` gives it back.
+
+    Raises:
+        GalleryError: no gallery there, or one that cannot be read.
+    """
+    return LanceGallery(_folder(uri))
+
+
+def create_gallery(
+    uri: str | Path,
+    *,
+    model: str,
+    dimensions: Sequence[int],
+    model_path: Sequence[str] = (),
+    names: Sequence[str] = (),
+    space: Space = "own",
+) -> LanceGallery:
+    """Make an empty gallery in a folder, and open it.
+
+    Args:
+        model: digest of the network whose vectors it will hold.
+        dimensions: (E,), of the vectors of each exit.
+        model_path: where the network is, for those who open the gallery later; several for a cascade.
+        names: of the exits.
+        space: of the network's vectors, `runner.space`; in a "shared" one an entry has one vector.
+
+    Raises:
+        GalleryError: there is something already.
+        ValueError: a network that cannot be, such as one without exits.
+    """
+    for kind, texts in (("model_path", model_path), ("names", names)):
+        if isinstance(texts, str):
+            raise TypeError(f"expected several texts as {kind}, got {texts!r}; give a list")
+    path = _folder(uri)
+    try:
+        description = folder.Description(
+            format=1 if space == "own" else folder.FORMAT,
+            model=model,
+            dimensions=tuple(dimensions),
+            model_path=tuple(model_path),
+            names=tuple(names) or tuple(f"exit {number + 1}" for number in range(len(dimensions))),
+            table=folder.table_name(1),
+            space=space,
+        )
+    except ValidationError as error:
+        raise ValueError(said(error, path)) from error
+    folder.check_free(path)
+    to_the_end(lambda: _make(path, description))
+    return LanceGallery(path)
+
+
+def _folder(uri: str | Path) -> Path:
+    path = Path(uri)
+    if path.parts and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+:", path.parts[0]):  # a Path makes s3:/x of s3://x
+        raise GalleryError(f"{uri} is an address, a gallery is in a folder of this machine; give its path")
+    return path
+
+
+def _make(path: Path, description: folder.Description) -> None:
+    new = [place for place in (path, *path.parents) if not place.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    lock = folder.writer_lock(path)
+    lock.take()
+    try:
+        folder.check_free(path)  # somebody may have been quicker
+        try:
+            with plain_errors(path, "made"):
+                connect(path).create_table(description.table, schema=schema(description.sizes))
+            folder.sync_below(path, set())
+            folder.write(description, path)
+            sync_folder(path.parent)
+        except BaseException:
+            (path / folder.DESCRIPTION).unlink(missing_ok=True)
+            shutil.rmtree(path / f"{description.table}.lance", ignore_errors=True)
+            lock.discard()
+            with contextlib.suppress(OSError):  # somebody put something there meanwhile
+                for place in new:
+                    place.rmdir()
+            raise
+    finally:
+        lock.release()

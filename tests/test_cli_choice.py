@@ -64,9 +64,9 @@ def test_a_plan_is_chosen_and_a_stream_follows_it(
     whole = plan.read_text()
     for wrong, right in (("all-cameras", "other-cameras"), ("certainty", "margin")):
         plan.write_text(whole.replace(f'"{right}"', f'"{wrong}"'))
-        assert "holds no plan" in run(capsys, *stream, "--policy", "quantile")[2]
+        assert "write it again with dare choose-exits" in run(capsys, *stream, "--policy", "quantile")[2]
     plan.write_text(whole.replace('"shares"', '"parts"'))
-    assert "holds no plan" in run(capsys, *stream, "--policy", "quantile")[2]
+    assert "write it again with dare choose-exits" in run(capsys, *stream, "--policy", "quantile")[2]
 
 
 @pytest.mark.parametrize(

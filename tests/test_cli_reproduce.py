@@ -194,7 +194,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A data set, two networks with deep supervision and one without, and embeddings of the first."""
     top = tmp_path_factory.mktemp("places")
     places = {"ROOT": make_market(top / "market", train_people=6, test_people=8)}
-    for name, more in (("A", []), ("B", ["--seed", "4"]), ("C", ["--no-deep-supervision"])):
+    for name, more in (("A", []), ("B", ["--seed", "4"]), ("C", ["--set=deep_supervision=false"])):
         places[name] = top / name
         with contextlib.suppress(SystemExit):
             cli.main([str(word) for word in ("train", places["ROOT"], places[name], *TINY, *more)])

@@ -328,7 +328,7 @@ def test_vectors_must_be_of_the_network_that_is_named_with_them(work: Work, mode
     work.text = instead_of_training(both)
     ids = np.array(["query/a.jpg"])
     np.savez(work.folder / "kept.npz", vectors=np.zeros((1, 3), np.float32), ids=ids)
-    assert "holds vectors of model unknown, and" in cells(work.workplace())["DaRe(R)", "Market"].notes[0]
+    assert "holds vectors of model unknown, this is model" in cells(work.workplace())["DaRe(R)", "Market"].notes[0]
 
 
 def test_generated_pictures_come_into_the_training_or_leave_it_empty(work: Work, picture: Callable[..., Path]) -> None:

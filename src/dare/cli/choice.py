@@ -62,7 +62,7 @@ def choose_exits(
         raise ValueError(f"a seed is at least 0, got {seed}")
     name: Confidence = "label-free margin" if allowed == "other-cameras" else confidence
     budget = parse_macs(mean_macs)
-    evaluation, costs, _ = scored(root, model, embeddings, layout, running)
+    evaluation, costs = scored(root, model, embeddings, layout, running)
     stream = query_stream(evaluation)
     if allowed == "other-cameras" and stream.label_free == "all":
         output.print("note: cameras are not known, so margins are of the whole gallery")

@@ -11,7 +11,7 @@ from dare.cli.embedding import run_network
 from dare.cli.options import Running
 
 if TYPE_CHECKING:
-    from dare.anytime.costs import ExitCosts, ExitTimes
+    from dare.anytime.costs import ExitCosts
     from dare.datasets import Benchmark, Sample
     from dare.evaluation.evaluate import Evaluation
     from dare.retrieval.embeddings import Embeddings
@@ -60,35 +60,15 @@ def scored(
     embeddings: Path | None,
     layout: str | None,
     running: Running | None,
-    by: str = "macs",
-    times: Path | None = None,
-) -> "tuple[Evaluation, ExitCosts, ExitTimes | None]":
-    """A network's embeddings scored, what its exits cost, and how long they take if that is asked for."""
+) -> "tuple[Evaluation, ExitCosts]":
+    """A network's embeddings scored, and what its exits cost."""
     from dare.datasets import open_benchmark
     from dare.evaluation.evaluate import evaluate
 
-    if times is not None and by != "ms":
-        raise ValueError("--times belongs to --by ms")
     running = running or Running()
     benchmark = open_benchmark(root, layout)
     runner: Runner = running.open(model)
     vectors, costs, skipped = vectors_of(benchmark, (*benchmark.query, *benchmark.gallery), runner, embeddings, running)
     assert costs is not None
     evaluation = evaluate(vectors, benchmark, costs=costs, skipped=skipped)
-    return evaluation, costs, _measured(runner, evaluation, times) if by == "ms" else None
-
-
-def _measured(runner: "Runner", evaluation: "Evaluation", times: Path | None) -> "ExitTimes":
-    """How long exits take with a search in the evaluation's gallery, one picture at a time."""
-    from dare.anytime.records import load_times
-    from dare.gallery.entry import Entry
-    from dare.gallery.memory import MemoryGallery
-    from dare.identification.answer import measure_answers
-
-    if times is not None:
-        return load_times(times, runner.digest, len(runner.exit_names))
-    vectors = evaluation.gallery
-    gallery = MemoryGallery(runner.digest, [rows.shape[1] for rows in vectors.exits()], vectors.space)
-    people = (int(person) if person >= 0 else None for person in vectors.people)
-    gallery.add(vectors.entries(), [Entry(id, person) for id, person in zip(vectors.ids, people, strict=True)])
-    return measure_answers(runner, gallery)
+    return evaluation, costs

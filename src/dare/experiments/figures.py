@@ -179,8 +179,7 @@ def _figure6(scored: Scored, _: Sequence[Scored], workplace: Workplace, folder: 
     assert section is not None
     times = None
     if section.times:
-        runner = workplace.means.open(workplace.network(scored.runs[0]).path)
-        times = load_times(section.times, runner.digest, len(runner.exit_names))
+        times = load_times(section.times, workplace.network(scored.runs[0]).digest, len(scored.costs.macs))
     streams = [query_stream(one) for one in scored.each]
     found = figure6(streams, scored.costs, times, budgets=section.budgets)
     files = write_figure6(found, folder, published=scored.like_the_papers)

@@ -5,7 +5,7 @@ import csv
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -291,15 +291,11 @@ def _write_page(workplace: Workplace) -> None:
         recipe_file=RECIPE,
         outputs=outputs,
         others=[output["name"] for output in found if output not in outputs],
-        runs=_once(run for output in outputs for run in output["runs"]),
+        runs=list({run["run"]: run for output in outputs for run in output["runs"]}.values()),
         versions=_versions(),
     )
     with replacing(folder / PAGE) as file:
         file.write(page.encode(errors="backslashreplace"))
-
-
-def _once(runs: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    return list({run["run"]: run for run in runs}.values())
 
 
 def _versions() -> dict[str, str]:

@@ -27,8 +27,8 @@ def config_of(training: Training, run: int = 0) -> "TrainConfig":
         raise RecipeError(f"{where}: unknown preset {training.preset!r}; choose {', '.join(PRESETS)}")
     try:
         config = configure(PRESETS[training.preset], training.settings)
-    except (TypeError, ValueError) as error:
-        raise RecipeError(f"{where}.settings: {error}") from error
+    except ValueError as error:
+        raise RecipeError(f"{where}.{error}") from error
     backbone = config.architecture.backbone
     if backbone not in BACKBONES and not backbone.startswith("timm/"):
         raise RecipeError(f"{where}: unknown backbone {backbone!r}; choose {', '.join(BACKBONES)} or timm/NAME")

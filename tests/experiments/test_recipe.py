@@ -146,7 +146,7 @@ def test_a_figure_that_a_recipe_lacks_is_refused(tmp_path: Path) -> None:
         (
             "iterations = 4",
             "iterations = 0",
-            r"settings: iterations: expected greater than or equal to 1, got 0",
+            r"settings: iterations: expected at least 1, got 0",
         ),
         ("iterations = 4", 'backbone = "resnet51"', r"training\.small: unknown backbone 'resnet51'; choose resnet18"),
         ("runs = 2", "runs = 0", r"training\.small\.runs: expected at least 1, got 0"),

@@ -10,54 +10,18 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.overrides import TorchFunctionMode
 
 
-class FastDepthwise(TorchFunctionMode):
-    """Within, depthwise convolutions of images that keep channels last compute their gradients here.
+class Depthwise(torch.autograd.Function):
+    """A depthwise convolution of images that keep channels last, whose gradients are computed here.
 
     oneDNN has no fast code for the weights' gradients of 5x5 kernels, and in bfloat16 none for the inputs' at stride
     2 either: these alone took longer than all the rest of a step.
 
-    Args:
-        bf16: whether the convolutions compute in bfloat16. Their weights' gradients are sums in float32 all the same.
+    Arguments are images, weight, bias, what to compute in, and (stride, padding, dilation, groups). The weights'
+    gradients are sums in float32 in either precision.
     """
 
-    def __init__(self, bf16: bool) -> None:
-        super().__init__()
-        self._dtype = torch.bfloat16 if bf16 else torch.float32
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is F.conv2d:
-            mixed = torch.is_autocast_enabled("cpu")  # what looks at a stage switches it off
-            return _conv2d(self._dtype if mixed else torch.float32, *args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
-
-
-def _conv2d(
-    dtype: torch.dtype,
-    images: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
-    depthwise = groups == images.shape[1] == weight.shape[0] > 1 and not isinstance(padding, str)
-    if not (depthwise and images.is_contiguous(memory_format=torch.channels_last) and torch.is_grad_enabled()):
-        return F.conv2d(images, weight, bias, stride, padding, dilation, groups)
-    made: Tensor = _Depthwise.apply(
-        images, weight, bias, dtype, (_pair(stride), _pair(padding), _pair(dilation), groups)
-    )
-    return made
-
-
-def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
-
-
-class _Depthwise(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, settings: Any

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 import torch
 
 from dare.models.dare import DaRe
-from dare.training.depthwise import FastDepthwise
+from dare.training.convolutions import FastConvolutions
 from dare.training.objectives import Batch, Objective
 
 ROUNDS = 2
@@ -20,8 +20,8 @@ GAIN = 1.1
 def computing(precision: str, device: torch.device) -> Iterator[None]:
     """Within, convolutions and products compute as the precision says, "fp32" or "bf16"."""
     bf16 = precision == "bf16"
-    depthwise = FastDepthwise(bf16) if device.type == "cpu" else nullcontext()
-    with torch.autocast(device.type, torch.bfloat16, enabled=bf16), depthwise:
+    fast = FastConvolutions(bf16) if device.type == "cpu" else nullcontext()
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16), fast:
         yield
 
 

@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from torch import nn
 from torchvision.models import densenet201 as torchvision_densenet201
 from torchvision.models import resnet50 as torchvision_resnet50
 
 from dare.models import BACKBONES, DaRe, count_macs
 from dare.models.backbones import build_backbone
-from dare.models.stage import StripePool
+from dare.models.dare import Step
+from dare.models.stage import GlobalAveragePool, Stage, StripePool
 
 
 def parameters(model: torch.nn.Module) -> int:
@@ -155,3 +157,25 @@ def test_unknown_and_unsuitable_networks_are_refused() -> None:
         build_backbone("timm/resnet51")
     with pytest.raises(ValueError, match="do not run one after the other"):
         build_backbone("timm/vit_tiny_patch16_224")
+
+
+def test_averages_are_means_also_where_they_are_learnt_from() -> None:
+    torch.manual_seed(0)
+    features = torch.randn(4, 6, 8, 5).to(memory_format=torch.channels_last)
+    for pool in (GlobalAveragePool(), StripePool(4)):
+        learnt = pool(features.clone().requires_grad_())
+        assert learnt.requires_grad
+        assert torch.equal(learnt, pool(features))
+
+
+@pytest.mark.parametrize("low", [torch.float32, torch.bfloat16])
+def test_a_taps_gradient_is_the_same_in_the_maps_own_order(low: torch.dtype) -> None:
+    torch.manual_seed(0)
+    step = Step(Stage(nn.Identity(), GlobalAveragePool(), 6), nn.Linear(6, 2))
+    plain = torch.randn(4, 6, 8, 5).to(low).requires_grad_()
+    last = plain.detach().clone(memory_format=torch.channels_last).requires_grad_()
+    for features in (plain, last):
+        step.embed(features).square().sum().backward()
+    assert last.grad is not None
+    assert last.grad.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(last.grad, plain.grad)

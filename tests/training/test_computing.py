@@ -16,7 +16,8 @@ from torch import nn
 import dare.training.computing
 from dare.datasets import Sample, market1501
 from dare.models.checkpoints import load_checkpoint
-from dare.training.computing import FastDepthwise, choose_precision, computing, memory_kept, weight_gradients
+from dare.training.computing import choose_precision, computing, memory_kept
+from dare.training.convolutions import FastConvolutions, weight_gradients
 from dare.training.train import train
 
 CPU = torch.device("cpu")
@@ -183,12 +184,12 @@ def test_other_convolutions_are_left_alone() -> None:
     wider, same = nn.Conv2d(6, 12, 3, groups=6), nn.Conv2d(6, 6, 3, padding="same", groups=6)
     for layer in (plain, in_threes, wider, same):
         expected = layer(images)
-        with FastDepthwise(bf16=False):
+        with FastConvolutions(bf16=False):
             made = layer(images)
         assert torch.equal(made, expected)
         assert "Depthwise" not in type(made.grad_fn).__name__
     first = nn.Conv2d(6, 6, 3, groups=6)
-    with FastDepthwise(bf16=False):
+    with FastConvolutions(bf16=False):
         assert "Depthwise" in type(first(images).grad_fn).__name__
         assert "Depthwise" not in type(first(images.contiguous()).grad_fn).__name__
         with torch.no_grad():

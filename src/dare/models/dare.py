@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -66,17 +67,28 @@ class Step(nn.Module):
 
 
 def _tapped(features: Tensor) -> Tensor:
-    """The map in float32; its gradient comes back in the map's own order in memory.
-
-    A pooling's gradient is spread over the map channel by channel. Added to that of a map which keeps channels last,
-    it made every kernel that follows take the slow way.
-    """
-    tapped = features.float()
+    """The map in float32."""
     if features.requires_grad and features.is_contiguous(memory_format=torch.channels_last):
-        tapped = tapped.view_as(tapped)  # a tensor of its own, or all that flows back would pass the hook
-        last = torch.channels_last
-        tapped.register_hook(lambda gradient: gradient.contiguous(memory_format=last))  # type: ignore[no-untyped-call]
-    return tapped
+        tapped: Tensor = _Tapped.apply(features)
+        return tapped
+    return features.float()
+
+
+class _Tapped(torch.autograd.Function):
+    """A map that keeps channels last, in float32; its gradient comes back in the map's own type and order.
+
+    A pooling's gradient comes channel by channel. Added as it is to the gradient of the stage behind, it made every
+    kernel that follows take the slow way.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor) -> Tensor:
+        ctx.dtype = features.dtype
+        return features.float() if features.dtype != torch.float32 else features.view_as(features)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.to(ctx.dtype, memory_format=torch.channels_last)
 
 
 class Unit(nn.Module):

@@ -1,5 +1,6 @@
 """A stage: one part of a backbone, and how its feature map becomes a vector."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -36,11 +37,21 @@ def map_channels(stage: Stage) -> int:
     )
 
 
+def average(features: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """The mean over axes of a map; where it is learnt from, as a sum that is divided.
+
+    That is the same number, but the gradient of a mean divides the whole map, one by one.
+    """
+    if not features.requires_grad:
+        return features.mean(axes)
+    return features.sum(axes) / math.prod(features.shape[axis] for axis in axes)
+
+
 class GlobalAveragePool(nn.Module):
     """(B, C, H, W) -> (B, C), whatever the size of the map."""
 
     def forward(self, features: Tensor) -> Tensor:
-        return features.mean((2, 3))
+        return average(features, (2, 3))
 
 
 class MapPool(nn.Module):
@@ -91,7 +102,7 @@ class StripePool(nn.Module):
         height = features.shape[2]
         if height % self.stripes == 0:
             # For stripes of equal height: the same as adaptive pooling, and faster.
-            rows = features.mean(3).reshape(*features.shape[:2], self.stripes, height // self.stripes).mean(3)
+            rows = average(features, (3,)).reshape(*features.shape[:2], self.stripes, height // self.stripes).mean(3)
         else:
             rows = F.adaptive_avg_pool2d(features, (self.stripes, 1)).squeeze(3)
         stripes = rows.flatten(1)

@@ -154,7 +154,10 @@ def take_turns(contestant: str, data: str, network: str) -> None:
 
 def by_dare(network: str, data: Path, tick: Callable[[], None]) -> None:
     from dare.datasets import open_benchmark
-    from dare.training.presets import PRESETS, configure
+    try:
+        from dare.training.presets import PRESETS, configure
+    except ModuleNotFoundError:  # an older commit's
+        from dare.training.config import PRESETS, configure  # type: ignore[no-redef,attr-defined]
     from dare.training.train import train
 
     trunk, height, width, people = NETWORKS[network]

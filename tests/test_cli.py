@@ -12,6 +12,7 @@ import pytest
 from conftest import TINY, make_market, save_picture
 
 from dare import cli
+from dare.cli.training import Common, _settings
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
@@ -283,6 +284,7 @@ def test_one_camera_alone_cannot_be_scored_and_the_reason_is_said(
         (["evaluate", "ROOT", "--model", "MODEL", "--batch-size", "0"], "batch_size must be at least 1"),
         (["train", "ROOT", "OUT", "--set", "hidden_dim=0"], "hidden_dim: expected at least 1, got 0"),
         (["train", "ROOT", "OUT", "--backbone", "timm/swin_tiny_patch4_window7_224"], "takes no pictures of"),
+        (["train", "ROOT", "OUT", "--preset", "lite"], "starts from the teacher's weights (--weights teacher); give"),
         (["train", "ROOT", "OUT", "--set", "taps=[2, 7]"], "taps must name stages from 1 to 4"),
         (
             ["train", "ROOT", "OUT", "--iterations", "0"],
@@ -511,3 +513,9 @@ def test_embeddings_that_lack_skipped_pictures_can_be_scored(
     status, out, _ = run(capsys, *words, "--skip-unreadable")
     assert status == 0
     assert "1 pictures were left out" in out
+
+
+def test_a_trunk_may_start_from_the_teachers_file() -> None:
+    teacher = Path("0277.xml")
+    assert _settings("lite", None, Common(), [], None, teacher).weights == "0277.xml"
+    assert _settings("lite", None, Common(weights="other.xml"), [], None, teacher).weights == "other.xml"

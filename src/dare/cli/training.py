@@ -1,7 +1,7 @@
 """`dare train`."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -33,10 +33,19 @@ class Common:
             "mobilenetv2, alexnet, mscan, slim, tiny, omni, omni75, omni50, omni25, or timm/NAME (a convolutional one)."
         ),
     ] = None
-    weights: Annotated[str | None, _help("What the trunk starts from: imagenet, none (random), or a file.")] = None
+    weights: Annotated[
+        str | None, _help("What the trunk starts from: imagenet, none (random), a file, or teacher (--teacher's file).")
+    ] = None
     height: Annotated[int | None, _help("Of the network's input, in pixels.")] = None
     width: Annotated[int | None, _help("Of the network's input, in pixels.")] = None
     iterations: Annotated[int | None, _help("Batches to train on; the schedule stretches or shrinks with it.")] = None
+    sizes: Annotated[
+        str | None,
+        _help(
+            "Pictures that grow, as in --sizes 128x64:2500,256x128:700: height x width : iterations, the network's "
+            "size last; none for one size."
+        ),
+    ] = None
     learning_rate: Annotated[float | None, _help("Of Adam.")] = None
     terms: Annotated[
         str | None,
@@ -118,7 +127,7 @@ def train(
     limit_threads(threads)
     if resume and preset is None and config is None and (run / CONFIG_FILE).exists():
         config = run / CONFIG_FILE
-    settings = _settings(preset or "slim", config, common or Common(), set or [], init)
+    settings = _settings(preset or "slim", config, common or Common(), set or [], init, teacher)
     if show_settings:
         output.print(tomli_w.dumps(flat(settings)), end="")
         return
@@ -148,13 +157,18 @@ def train(
 
 
 def _settings(
-    preset: Preset, file: Path | None, common: Common, more: Sequence[str], init: Path | None
+    preset: Preset, file: Path | None, common: Common, more: Sequence[str], init: Path | None, teacher: Path | None
 ) -> "TrainConfig":
     from dare.training.presets import PRESETS, configure, parse_setting, read_settings
 
     start = read_settings(file, PRESETS[preset]) if file else PRESETS[preset]
     given = {name: value for name, value in asdict(common).items() if value is not None}
-    return configure(start, given | dict(map(parse_setting, more)), init)
+    settings = configure(start, given | dict(map(parse_setting, more)), init)
+    if settings.weights != "teacher":
+        return settings
+    if teacher is None:
+        raise ValueError("the trunk starts from the teacher's weights (--weights teacher); give --teacher or --weights")
+    return replace(settings, weights=str(teacher))
 
 
 def _train(run: Path, settings: "TrainConfig", **given: Any) -> int:

@@ -57,7 +57,7 @@ PRESETS = {
     ),
     "lite": TrainConfig(
         architecture=Architecture("omni", hidden_dim=256, taps=(1, 3, 4), unit=True),
-        weights=None,
+        weights="teacher",
         preparation=Preparation(height=128, width=64),
         augmentation=Augmentation(enlarge=False, erasing=0.3, jitter=0.15),
         people=16,

@@ -67,7 +67,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     benchmark = open_benchmark(folder / "demo/data")
     train(benchmark.train, folder / "run", replace(PRESETS["demo"], **SHORT))
     runner = open_runner(folder / "run")
-    gallery = create_gallery(folder / "gallery", model=runner.digest, dimensions=[64] * 4, space=runner.space)
+    made: dict[str, Any] = {"dimensions": [64] * 4, "space": runner.space, "model_path": ["run"]}
+    gallery = create_gallery(folder / "gallery", model=runner.digest, **made)
     index(gallery, runner, benchmark.gallery, root=benchmark.root)
     gallery.close()
     if "lite" not in shipped_names():

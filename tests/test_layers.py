@@ -1,47 +1,24 @@
 """Imports point downward: a module may import its own folder and what lies below, never upward or across a row."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "dare"
 
-# From the bottom up. Names in one row do not import each other.
-ROWS = [
-    {"files", "schema"},
-    {"datasets"},
-    {"images"},
-    {"synthetic"},
-    {"retrieval"},
-    {"gallery", "anytime", "shipped"},
-    {"models"},
-    {"runners"},
-    {"evaluation"},
-    {"identification"},
-    {"verification"},
-    {"training", "exporting"},
-    {"pages"},
-    {"experiments"},
-    {"cli"},
+TABLE = [
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for line in (PACKAGE.parents[1] / "CONTRIBUTING.md").read_text().splitlines()
+    if re.match(r"\| [a-z, ]+ \| `\w+(/|\.py)`", line)
 ]
-LEVEL = {name: level for level, row in enumerate(ROWS) for name in row}
+"""Of the guide for contributors, from the top down: folders in one row do not import each other."""
 
+ROWS = [re.findall(r"`(\w+)(?:/|\.py)`", folders) for _, folders, _, _ in reversed(TABLE)]
+LEVEL = {name: level for level, row in enumerate(ROWS) for name in row}
 WITHOUT_TORCH = {
-    "files",
-    "schema",
-    "datasets",
-    "images",
-    "synthetic",
-    "retrieval",
-    "gallery",
-    "anytime",
-    "shipped",
-    "evaluation",
-    "identification",
-    "verification",
-    "pages",
-    "experiments",
+    name for row, (_, _, torch, _) in zip(ROWS, reversed(TABLE), strict=True) if torch == "no" for name in row
 }
 TORCH = {"torch", "torchvision", "timm"}
 # Serving exported steps and networks of others must not need those of torch.
@@ -76,7 +53,7 @@ def test_a_module_imports_only_its_own_folder_and_what_lies_below(path: Path) ->
     own = room(path)
     if own == "__init__":
         return
-    assert own in LEVEL, f"{own} has no row; give it one in {__file__}"
+    assert own in LEVEL, f"{own} has no row; give it one in CONTRIBUTING.md"
     for name in imports(path):
         if not name.startswith("dare."):
             continue

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import TINY, make_market
 
 import dare.experiments.workplace as place
@@ -475,6 +476,7 @@ def test_a_given_network_that_does_not_fit_leaves_only_its_own_figures_empty(
     start = load_checkpoint(model)
     alone = replace(start.architecture, taps=(4,), fusion=False)
     costs = ExitCosts(start.costs.macs[-1:], "counted")
+    torch.manual_seed(0)
     save_checkpoint(
         tmp_path / "alone.safetensors", replace(start, model=alone.build(), architecture=alone, costs=costs)
     )

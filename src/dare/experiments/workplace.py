@@ -227,7 +227,7 @@ def last_exit(
     """A network's last exit scored, as a row of table 1 is.
 
     Raises:
-        NotMeasuredError: there is nothing to score, or vectors are lacking.
+        NotMeasuredError: there is nothing to score, vectors are lacking, or no distance can be learnt from them.
     """
     only = replace(vectors, stages=(vectors.exits()[-1],), names=("last exit",), fused=None)
     options: dict[str, Any] = {}
@@ -241,7 +241,7 @@ def last_exit(
         options["rerank"] = ZHONG_2017
     try:
         return worth_something(evaluate(only, benchmark, distance=training.distance, **options))
-    except EmbeddingsError as error:
+    except ValueError as error:
         raise NotMeasuredError(str(error)) from error
 
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import TINY, make_market, save_picture
 
 from dare import cli
-from dare.cli.training import Common, _settings
+from dare.cli.training import Common, _settings, _with_teacher
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
@@ -517,5 +517,5 @@ def test_embeddings_that_lack_skipped_pictures_can_be_scored(
 
 def test_a_trunk_may_start_from_the_teachers_file() -> None:
     teacher = Path("0277.xml")
-    assert _settings("lite", None, Common(), [], None, teacher).weights == "0277.xml"
-    assert _settings("lite", None, Common(weights="other.xml"), [], None, teacher).weights == "other.xml"
+    assert _with_teacher(_settings("lite", None, Common(), [], None), teacher).weights == "0277.xml"
+    assert _with_teacher(_settings("lite", None, Common(weights="other.xml"), [], None), teacher).weights == "other.xml"

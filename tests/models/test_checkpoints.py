@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import struct
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -211,3 +213,18 @@ def test_a_full_disk_leaves_the_old_checkpoint(saved: Path, monkeypatch: pytest.
     assert caught.value.filename == str(saved)
     assert saved.read_bytes() == before
     assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_the_same_content_is_the_same_file_in_every_process(tmp_path: Path) -> None:
+    code = (
+        "import sys, torch; from pathlib import Path; from dare.models.checkpoints import write_tensors; "
+        "print(write_tensors(Path(sys.argv[1]), {'a': torch.ones(3), 'b': torch.zeros(2)}, {'kind': 'model', 'é': 1}))"
+    )
+    digests = [
+        subprocess.run(
+            [sys.executable, "-c", code, tmp_path / f"{number}.safetensors"], capture_output=True, text=True, check=True
+        ).stdout
+        for number in range(4)
+    ]
+    assert len({*digests}) == 1
+    assert len({(tmp_path / f"{number}.safetensors").read_bytes() for number in range(4)}) == 1

@@ -127,10 +127,13 @@ def train(
     limit_threads(threads)
     if resume and preset is None and config is None and (run / CONFIG_FILE).exists():
         config = run / CONFIG_FILE
-    settings = _settings(preset or "slim", config, common or Common(), set or [], init, teacher)
+    if resume and preset is None and config is None:
+        raise ValueError(f"{run} has no {CONFIG_FILE}; give the --preset or --config that it was trained with")
+    settings = _settings(preset or "slim", config, common or Common(), set or [], init)
     if show_settings:
         output.print(tomli_w.dumps(flat(settings)), end="")
         return
+    settings = _with_teacher(settings, teacher)
     benchmark = open_benchmark(root, layout)
     for note in benchmark.notes:
         console.print(f"note: {note}")
@@ -157,13 +160,17 @@ def train(
 
 
 def _settings(
-    preset: Preset, file: Path | None, common: Common, more: Sequence[str], init: Path | None, teacher: Path | None
+    preset: Preset, file: Path | None, common: Common, more: Sequence[str], init: Path | None
 ) -> "TrainConfig":
     from dare.training.presets import PRESETS, configure, parse_setting, read_settings
 
     start = read_settings(file, PRESETS[preset]) if file else PRESETS[preset]
     given = {name: value for name, value in asdict(common).items() if value is not None}
-    settings = configure(start, given | dict(map(parse_setting, more)), init)
+    return configure(start, given | dict(map(parse_setting, more)), init)
+
+
+def _with_teacher(settings: "TrainConfig", teacher: Path | None) -> "TrainConfig":
+    """Weights that are the teacher's, by its file."""
     if settings.weights != "teacher":
         return settings
     if teacher is None:

@@ -187,16 +187,22 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], info: dict[str, Any]) -> str:
-    """Write tensors and a description in one piece; returns the digest."""
+    """Write tensors and a description in one piece; returns the digest. The same content is the same file."""
     metadata = {"dare": json.dumps({"format": FORMAT, **info}), "sha256": BLANK.decode()}
     content = safetensors.torch.save({n: t.contiguous() for n, t in tensors.items()}, metadata=metadata)
-    digest = hashlib.sha256(content).hexdigest()
-    position = _digest_position(content, BLANK)
+    (length,) = struct.unpack_from("<Q", content)
+    # safetensors writes the metadata's two keys now in one order, now in the other.
+    header = json.loads(content[8 : 8 + length]) | {"__metadata__": metadata}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    start, rest = struct.pack("<Q", len(text)) + text, memoryview(content)[8 + length :]
+    check = hashlib.sha256(start)
+    check.update(rest)
+    position = _digest_position(start, BLANK)
     with replacing(path) as file:
-        file.write(content[:position])
-        file.write(digest.encode())
-        file.write(memoryview(content)[position + len(BLANK) :])
-    return digest
+        file.write(start[:position] + check.hexdigest().encode() + start[position + len(BLANK) :])
+        file.write(rest)
+    return check.hexdigest()
 
 
 def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any], str]:

@@ -154,6 +154,7 @@ def take_turns(contestant: str, data: str, network: str) -> None:
 
 def by_dare(network: str, data: Path, tick: Callable[[], None]) -> None:
     from dare.datasets import open_benchmark
+
     try:
         from dare.training.presets import PRESETS, configure
     except ModuleNotFoundError:  # an older commit's

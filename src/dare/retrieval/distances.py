@@ -55,6 +55,14 @@ def normalised(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
     return scaled
 
 
+def check_finite(vectors: NDArray[np.floating], what: str, ids: Sequence[str] = ()) -> None:
+    """Raise a ValueError that names the first of (N, D) vectors with NaN or infinity by its id, or else by its row."""
+    finite = np.isfinite(vectors).all(1)
+    if not finite.all():
+        row = int(finite.argmin())
+        raise ValueError(f"{what} {ids[row] if ids else row} contains NaN or infinity; check the embeddings")
+
+
 Space = Literal["own", "shared"]
 """Where a network's vectors lie. `own`: each exit has a space of its own. `shared`: the network was trained so that the
 vectors of all exits lie in that of the last one."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.files import replacing
-from dare.retrieval.distances import Space, check_space, entry_exit, entry_sizes
+from dare.retrieval.distances import Space, check_finite, check_space, entry_exit, entry_sizes
 
 FORMAT = 1
 
@@ -137,9 +137,7 @@ class Embeddings:
     def refuse_nan(self) -> None:
         """Raise ValueError if a vector has NaN or infinity in it."""
         for vectors in self.vectors():
-            if not np.isfinite(vectors).all():
-                row = int((~np.isfinite(vectors)).any(1).argmax())
-                raise ValueError(f"the vector of {self.ids[row]} contains NaN or infinity; embed it again")
+            check_finite(vectors, "the vector of", self.ids)
 
     def find(self, ids: Sequence[str]) -> "Embeddings":
         """The embeddings of these pictures, in their order.

@@ -40,21 +40,24 @@ class DenseLabels:
     """Labels with people numbered from 0 without gaps, and the gallery rows of each person; junk is dropped."""
 
     def __init__(self, query: Labelled, gallery: Labelled) -> None:
-        query_people, query_cameras = _whole("query", query)
-        gallery_people, gallery_cameras = _whole("gallery", gallery)
-        self.kept: NDArray[np.bool_] = gallery_people != JUNK
-        everyone, dense = np.unique(np.concatenate([query_people, gallery_people[self.kept]]), return_inverse=True)
-        self.query_people = dense[: len(query_people)].astype(np.int64)
-        self.gallery_people = dense[len(query_people) :].astype(np.int64)
-        self.query_cameras = query_cameras
-        self.gallery_cameras = gallery_cameras[self.kept]
+        asked, listed = whole_labels("query", query), whole_labels("gallery", gallery)
+        self.kept: NDArray[np.bool_] = listed.people != JUNK
+        everyone, dense = np.unique(np.concatenate([asked.people, listed.people[self.kept]]), return_inverse=True)
+        self.query_people = dense[: len(asked.people)].astype(np.int64)
+        self.gallery_people = dense[len(asked.people) :].astype(np.int64)
+        self.query_cameras = asked.cameras
+        self.gallery_cameras = listed.cameras[self.kept]
         counts = np.bincount(self.gallery_people, minlength=len(everyone))
         self.rows = np.argsort(self.gallery_people, kind="stable")
         self.offsets = np.concatenate([[0], np.cumsum(counts)])
 
 
-def _whole(name: str, labels: Labelled) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """People and cameras as whole numbers, as many of one as of the other."""
+def whole_labels(name: str, labels: Labelled) -> Labels:
+    """Labels as whole numbers.
+
+    Raises:
+        ValueError: labels that are not, or another number of people than of cameras.
+    """
     people, cameras = np.asarray(labels.people), np.asarray(labels.cameras)
     if people.ndim != 1 or people.shape != cameras.shape:
         raise ValueError(
@@ -63,4 +66,4 @@ def _whole(name: str, labels: Labelled) -> tuple[NDArray[np.int64], NDArray[np.i
     for kind, values in (("people", people), ("cameras", cameras)):
         if len(values) and not (np.issubdtype(values.dtype, np.integer) or (values == np.trunc(values)).all()):
             raise ValueError(f"{name} {kind} must be whole numbers, got {values.dtype} {values}")
-    return people.astype(np.int64), cameras.astype(np.int64)
+    return Labels(people.astype(np.int64), cameras.astype(np.int64))

@@ -12,6 +12,8 @@ from numba import njit
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from dare.retrieval.distances import check_finite
+
 BLOCK_BYTES = 256 * 2**20
 BLOCK_ROWS = 192  # whole rows of the distance matrix; matrix products of fewer rows are slower
 
@@ -122,8 +124,7 @@ def rescaled(
     for name, v in zip(("query", "gallery"), vectors, strict=True):
         extreme = max(float(v.max(initial=0)), -float(v.min(initial=0)))
         if not math.isfinite(extreme):
-            row = int((~np.isfinite(v)).any(1).argmax())
-            raise ValueError(f"{name} vector {row} contains NaN or infinity; check the embeddings")
+            check_finite(v, f"{name} vector")
         largest = max(largest, extreme)
     if 1e-9 < largest < 1e9 or largest == 0:
         return vectors[0], vectors[1], 0

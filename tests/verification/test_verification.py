@@ -111,7 +111,7 @@ def test_scarce_people_and_rates_that_do_not_hold_are_noted(verifier: Verifier) 
 
 def test_what_no_threshold_can_be_found_on_is_refused() -> None:
     made_up = evaluation()
-    with pytest.raises(ValueError, match="takes 300,000 impostor pairs"):
+    with pytest.raises(ValueError, match="takes at least 300,000 impostor pairs"):
         fit_verifier(made_up, false_match_rate=1e-5)
     with pytest.raises(ValueError, match="queries need at least four, got 3"):
         fit_verifier(evaluation(people=3))
@@ -305,9 +305,6 @@ def test_pictures_of_another_network_or_unreadable_ones_are_refused(tmp_path: Pa
         compare(picture, picture, runner, replace(by_hand(), exits=by_hand().exits[:1]))
     with pytest.raises(MismatchError, match=r"the thresholds are for tracklets \(pooling: max\)"):
         compare(picture, picture, runner, replace(by_hand(), tracklets="max"))
-    first, last = by_hand().exits
-    with pytest.raises(MismatchError, match="vectors of 5 numbers at stage 1, the network gives 3; find them again"):
-        compare(picture, picture, runner, replace(by_hand(), exits=(replace(first, dimensions=5), last)), exit=0)
     with pytest.raises(UnreadableImageError):
         compare(picture, tmp_path / "none.jpg", runner, by_hand(), exit=0)
     with pytest.raises(ValueError, match="means over 10 crops"):

@@ -1,7 +1,6 @@
-"""Embedding maps: vectors of a few people laid out on a plane by t-SNE, and drawn to see who is taken for whom."""
+"""Embedding maps: vectors of a few people laid out on a plane by t-SNE, to see who is taken for whom."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -37,24 +36,11 @@ SHAPES = (
 """One per camera, as steps from its middle; after these they repeat."""
 
 
-@dataclass(frozen=True, slots=True)
-class ShownRows:
-    """Whose vectors are laid out.
-
-    Attributes:
-        query, gallery: rows of an evaluation's queries and gallery, by person.
-    """
-
-    query: NDArray[np.intp]
-    gallery: NDArray[np.intp]
-
-    def __len__(self) -> int:
-        return len(self.query) + len(self.gallery)
-
-
-def shown_rows(evaluation: Evaluation, people: int = PEOPLE, most: int = MOST) -> ShownRows:
-    """A few people, spread evenly over those that have a valid match, with all their pictures, or as many of them,
-    spread evenly."""
+def shown_rows(
+    evaluation: Evaluation, people: int = PEOPLE, most: int = MOST
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows of queries and of gallery entries, of a few people, spread evenly over those with a
+    valid match, by person: all their pictures, or at most so many, spread evenly."""
     query, gallery = evaluation.query, evaluation.gallery
     known = np.unique(query.people[evaluation.results[0].scores.matched])
     chosen = known[_spread(len(known), people)]
@@ -66,7 +52,7 @@ def shown_rows(evaluation: Evaluation, people: int = PEOPLE, most: int = MOST) -
         for place in _spread(len(own), most):
             side, row = own[place]
             rows[side].append(int(row))
-    return ShownRows(np.asarray(rows[0], np.intp), np.asarray(rows[1], np.intp))
+    return np.asarray(rows[0], np.intp), np.asarray(rows[1], np.intp)
 
 
 def lay_out(vectors: NDArray[np.floating], seed: int = 0) -> NDArray[np.float64]:
@@ -132,8 +118,8 @@ def embedding_map(
     Args:
         name: whose vectors they are, as "stage 1".
         places: (N, 2).
-        people, cameras: N names each. Colours are given in the order in which `names` lists the people.
-        all_cameras: each camera's name once; shapes are given in this order.
+        people, cameras: N names each. Colours go by the order in which people come.
+        all_cameras: each camera's name once; shapes go by this order.
         about: how the plane was made, for screen readers.
     """
     middle = (places.max(0) + places.min(0)) / 2

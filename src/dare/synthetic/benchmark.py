@@ -17,19 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from dare.datasets import SYNTHETIC_RECIPE
 from dare.datasets.market import GALLERY, QUERY, TRAIN
 from dare.datasets.sample import DISTRACTOR, JUNK
 from dare.files import replacing
-from dare.synthetic.appearance import draw_look
 from dare.synthetic.camera import open_camera
 from dare.synthetic.chance import Purpose, stream
 from dare.synthetic.knobs import CAMERAS, MOST_PEOPLE, SIZES, Knobs
-from dare.synthetic.scene import draw_background, draw_person
+from dare.synthetic.look import draw_look
+from dare.synthetic.scene import draw_background, draw_picture
 
 Kind = Literal["person", "badly placed", "background"]
 
@@ -148,17 +146,14 @@ def _draw_all(pictures: Sequence[Picture], knobs: Knobs, seed: int, folder: Path
 
 def _write(pictures: Sequence[Picture], knobs: Knobs, seed: int, folder: Path) -> int:
     for picture in pictures:
-        pixels = _draw(picture, knobs, seed)
-        quality = open_camera(knobs, seed, picture.camera).quality
+        if picture.kind == "background":
+            pixels = draw_background(knobs, seed, picture.camera, picture.frame)
+        else:
+            key, badly_placed = (picture.person, picture.camera, picture.frame), picture.kind == "badly placed"
+            pixels = draw_picture(knobs, seed, *key, badly_placed=badly_placed)
+        quality = open_camera(knobs, seed, picture.camera).site.quality
         Image.fromarray(pixels).save(folder / picture.folder / picture.name, quality=quality)
     return len(pictures)
-
-
-def _draw(picture: Picture, knobs: Knobs, seed: int) -> NDArray[np.uint8]:
-    if picture.kind == "background":
-        return draw_background(knobs, seed, picture.camera, picture.frame)
-    badly_placed = picture.kind == "badly placed"
-    return draw_person(knobs, seed, picture.person, picture.camera, picture.frame, badly_placed=badly_placed)
 
 
 def _available_cores() -> int:

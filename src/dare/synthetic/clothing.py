@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dare.synthetic.chance import value_noise
-from dare.synthetic.look import Colour, Logo, Look, Pattern, brightened
+from dare.synthetic.colours import Colour, brightened
+from dare.synthetic.look import Logo, Look, Pattern
 from dare.synthetic.raster import Canvas, Floats, Mask, Part, View
 
 FOLDS_SEED = 11

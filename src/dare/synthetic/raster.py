@@ -202,37 +202,25 @@ def tube(canvas: Canvas, part: Part, view: View, profile: Profile) -> None:
     _put(canvas, box, seen, part, depth, normal_x * unit, np.float32(0), np.float32(0))
 
 
-@dataclass(frozen=True, slots=True)
-class _Box:
-    """Rows and columns of the canvas."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
+def _box(canvas: Canvas, across: tuple[float, float], down: tuple[float, float]) -> tuple[slice, slice] | None:
+    """Rows and columns of the canvas around a shape, or None if the shape lies outside."""
+    top, bottom = max(math.floor(down[0]), 0), min(math.floor(down[1]) + 2, canvas.height)
+    left, right = max(math.floor(across[0]), 0), min(math.floor(across[1]) + 2, canvas.width)
+    return (slice(top, bottom), slice(left, right)) if top < bottom and left < right else None
 
 
-def _box(canvas: Canvas, across: tuple[float, float], down: tuple[float, float]) -> _Box | None:
-    """The canvas's pixels around a shape, or None if the shape lies outside."""
-    box = _Box(
-        top=max(math.floor(down[0]), 0),
-        bottom=min(math.floor(down[1]) + 2, canvas.height),
-        left=max(math.floor(across[0]), 0),
-        right=min(math.floor(across[1]) + 2, canvas.width),
-    )
-    return box if box.top < box.bottom and box.left < box.right else None
-
-
-def _pixels(box: _Box, origin_x: float, origin_y: float) -> tuple[Floats, Floats]:
+def _pixels(box: tuple[slice, slice], origin_x: float, origin_y: float) -> tuple[Floats, Floats]:
     """Pixel centres as seen from a point: x (1, W) and y (H, 1)."""
-    x = np.arange(box.left, box.right, dtype=np.float32) + np.float32(0.5 - origin_x)
-    y = np.arange(box.top, box.bottom, dtype=np.float32) + np.float32(0.5 - origin_y)
+    y, x = (
+        np.arange(side.start, side.stop, dtype=np.float32) + np.float32(0.5 - origin)
+        for side, origin in zip(box, (origin_y, origin_x), strict=True)
+    )
     return x[None], y[:, None]
 
 
 def _put(
     canvas: Canvas,
-    box: _Box,
+    box: tuple[slice, slice],
     inside: Mask,
     part: Part,
     depth: Floats,
@@ -241,10 +229,9 @@ def _put(
     along: Floats | np.float32,
 ) -> None:
     """Keep what is nearer than anything drawn before."""
-    place = (slice(box.top, box.bottom), slice(box.left, box.right))
-    nearer = inside & (depth > canvas.depth[place])
-    np.copyto(canvas.depth[place], depth, where=nearer)
-    np.copyto(canvas.part[place], np.int8(part), where=nearer)
-    np.copyto(canvas.normal_x[place], normal_x, where=nearer)
-    np.copyto(canvas.normal_y[place], normal_y, where=nearer)
-    np.copyto(canvas.along[place], along, where=nearer)
+    nearer = inside & (depth > canvas.depth[box])
+    np.copyto(canvas.depth[box], depth, where=nearer)
+    np.copyto(canvas.part[box], np.int8(part), where=nearer)
+    np.copyto(canvas.normal_x[box], normal_x, where=nearer)
+    np.copyto(canvas.normal_y[box], normal_y, where=nearer)
+    np.copyto(canvas.along[box], along, where=nearer)

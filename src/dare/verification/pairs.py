@@ -9,6 +9,7 @@ a whole number, order as the values do. So a histogram over the upper bits and o
 that matter, find any rank exactly in two passes, whatever the distances are.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.datasets.sample import DISTRACTOR, JUNK
-from dare.retrieval.labels import DenseLabels, Labelled, Labels
-from dare.retrieval.products import block_rows
+from dare.retrieval.distances import check_finite
+from dare.retrieval.labels import DenseLabels, Labelled, Labels, whole_labels
+from dare.retrieval.products import block_rows, checked
+from dare.retrieval.scoring import check_labels
 
 LOWER_BITS = 12
 BUCKETS = 0x7F800000 >> LOWER_BITS  # those of finite float32 values
@@ -91,20 +94,26 @@ class Pairs:
         Raises:
             ValueError: NaN or infinity, or shapes that do not fit.
         """
-        people = np.asarray(query.people)
-        asked = np.flatnonzero(people != JUNK)
-        labels = DenseLabels(Labels(people[asked], np.asarray(query.cameras)[asked]), gallery)
-        q, g = np.asarray(query_vectors)[asked], np.asarray(gallery_vectors)
-        if q.ndim != 2 or g.ndim != 2 or q.shape[1] != g.shape[1] or len(g) != len(labels.kept):
-            raise ValueError(f"expected (Q, D) and (G, D) vectors, one per label, got {q.shape} and {g.shape}")
-        if not np.isfinite(q).all() or not np.isfinite(g).all():
-            raise ValueError("expected vectors of finite numbers, got NaN or infinity; check the embeddings")
-        g = g[labels.kept]
+        q, g = checked(query_vectors, gallery_vectors)
+        check_labels(q, g, query, gallery)
+        check_finite(q, "query vector")
+        check_finite(g, "gallery vector")
+        asked, listed = whole_labels("query", query), whole_labels("gallery", gallery)
+        shown = asked.people != JUNK
+        asked, people = Labels(asked.people[shown], asked.cameras[shown]), listed.people
+        if DISTRACTOR not in asked.people:
+            nobody = people == DISTRACTOR
+            people = np.where(nobody, max(asked.people.max(initial=0), people.max(initial=0)) + nobody.cumsum(), people)
+        labels = DenseLabels(asked, Labels(people, listed.cameras))
+        self.query_units, self.gallery_units = labels.query_people, labels.gallery_people
+        self.units = len(labels.offsets) - 1
+        self.query_counts = np.bincount(self.query_units, minlength=self.units)
+        self.gallery_counts = np.bincount(self.gallery_units, minlength=self.units)
+        q, g = q[shown], g[labels.kept]
         centre = g.mean(0, dtype=np.float64) if len(g) else np.zeros(q.shape[1])
         self._query, self._gallery = q - centre, g - centre
         self._squares = np.einsum("gd,gd->g", self._gallery, self._gallery)
         self._close = CLOSE * np.maximum(self._squares, np.finfo(np.float64).tiny)
-        self._number_units(labels, np.asarray(gallery.people)[labels.kept], DISTRACTOR in people[asked])
         # Every pair of one person, in the order of the queries.
         first, end = (labels.offsets[labels.query_people + step] for step in (0, 1))
         self._ends = np.cumsum(end - first)
@@ -115,19 +124,6 @@ class Pairs:
         self.genuine = np.sqrt(self._squared(self._rows[crossing], self._columns[crossing])).astype(np.float32)
         self.genuine_units = self.query_units[self._rows[crossing]]
         self.impostors = len(q) * len(g) - len(self._rows)
-
-    def _number_units(self, labels: DenseLabels, published: NDArray[np.int64], zero_is_somebody: bool) -> None:
-        everyone = max(labels.query_people.max(initial=-1), labels.gallery_people.max(initial=-1)) + 1
-        self.query_units = labels.query_people
-        self.gallery_units = labels.gallery_people.copy()
-        if not zero_is_somebody:
-            nobody = published == DISTRACTOR
-            self.gallery_units[nobody] = everyone + np.arange(np.count_nonzero(nobody))
-        used, numbers = np.unique(np.concatenate([self.query_units, self.gallery_units]), return_inverse=True)
-        self.query_units, self.gallery_units = numbers[: len(self.query_units)], numbers[len(self.query_units) :]
-        self.units = len(used)
-        self.query_counts = np.bincount(self.query_units, minlength=self.units)
-        self.gallery_counts = np.bincount(self.gallery_units, minlength=self.units)
 
     @property
     def genuine_people(self) -> int:
@@ -141,6 +137,7 @@ class Pairs:
         both = int((asked & listed).sum())
         return int(asked.sum()) * int(listed.sum()) - both - both * (both - 1) // 2
 
+    @functools.cached_property
     def counts(self) -> Counts:
         """Both histograms over the upper bits; one pass."""
         impostors = np.zeros(BUCKETS + 1, np.int64)
@@ -160,13 +157,9 @@ class Pairs:
                 found[row] += lower_bits(block[upper == bucket])
         return found
 
-    def ranked(self, ranks: Sequence[int], counts: Counts) -> list[np.float32]:
-        """The impostor distances of some ranks, counted from 0, equal ones included; one pass.
-
-        Args:
-            counts: what `counts` gave.
-        """
-        total = np.cumsum(counts.impostors)
+    def ranked(self, ranks: Sequence[int]) -> list[float]:
+        """The impostor distances of some ranks, counted from 0, equal ones included; one pass."""
+        counts, total = self.counts, np.cumsum(self.counts.impostors)
         places = [int(np.searchsorted(total, rank, side="right")) for rank in ranks]
         lower = self.lower([int(counts.buckets[place]) for place in places])
         found = []
@@ -216,10 +209,9 @@ def lower_bits(distances: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.bincount(distances.view(np.uint32) & ((1 << LOWER_BITS) - 1), minlength=1 << LOWER_BITS)
 
 
-def value_at(bucket: int, offset: int) -> np.float32:
+def value_at(bucket: int, offset: int) -> float:
     """The distance with these upper and lower bits."""
-    value: np.float32 = np.asarray([(bucket << LOWER_BITS) + offset], np.uint32).view(np.float32)[0]
-    return value
+    return float(np.uint32((bucket << LOWER_BITS) + offset).view(np.float32))
 
 
 def _upper(distances: NDArray[np.float32]) -> NDArray[np.uint32]:

@@ -30,12 +30,6 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Distance = Annotated[float, Field(ge=0)]
 Array = Annotated[NDArray[np.float64], BeforeValidator(_numbers), PlainSerializer(lambda array: array.tolist())]
-# Curves are for drawing: six digits will do.
-RoundedArray = Annotated[
-    NDArray[np.float64],
-    BeforeValidator(_numbers),
-    PlainSerializer(lambda array: [float(f"{value:.6g}") for value in array]),
-]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -146,9 +140,9 @@ class Curve:
         false_match, false_non_match: (T,), rates there.
     """
 
-    distances: RoundedArray
-    false_match: RoundedArray
-    false_non_match: RoundedArray
+    distances: Array
+    false_match: Array
+    false_non_match: Array
 
     @model_validator(mode="after")
     def _has_rates(self) -> "Curve":

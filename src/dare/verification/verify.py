@@ -65,14 +65,10 @@ def fit_verifier(
     exits = []
     for number, name in enumerate(names):
         known, others = (_pairs(query, gallery, number, evaluation.distance) for query, gallery in sides)
-        counts, other_counts = known.counts(), others.counts()
-        threshold = find_threshold(known, counts, false_match_rate, seed)
-        ratios = LikelihoodRatios.of(counts, known.genuine_people, known.impostor_couples)
-        fitted, measured = (
-            errors_at(pairs, pairs_counts, threshold.distance, seed)
-            for pairs, pairs_counts in ((known, counts), (others, other_counts))
-        )
-        error, curve = ratios.error(other_counts, prior), Curve.of(other_counts)
+        threshold = find_threshold(known, false_match_rate, seed)
+        ratios = LikelihoodRatios.of(known.counts, known.genuine_people, known.impostor_couples)
+        fitted, measured = (errors_at(pairs, threshold.distance, seed) for pairs in (known, others))
+        error, curve = ratios.error(others.counts, prior), Curve.of(others.counts)
         size = evaluation.query.exits()[number].shape[1]
         exits.append(ExitVerifier(name, size, threshold, ratios, fitted, measured, error, curve))
         on_progress(number + 1, len(names))
@@ -145,12 +141,6 @@ def compare(
         np.mean([next(islice(runner.exits(batch), number, None))[0] for batch in _crops(picture, runner, verifier)], 0)
         for picture, number in zip((first, second), pair, strict=True)
     ]
-    at = verifier.exits[pair[0]]
-    if len(vectors[0]) != at.dimensions:
-        raise MismatchError(
-            f"the thresholds are for vectors of {at.dimensions} numbers at {at.name}, the network gives "
-            f"{len(vectors[0])}; find them again with dare threshold"
-        )
     return verifier.same_person(vectors[0], vectors[1], pair[0], prior=prior)
 
 

@@ -171,8 +171,8 @@ def test_labels_may_be_any_numbers_in_any_order(learn: Learner) -> None:
     ("change", "message"),
     [
         ({"people": np.ones(72)}, "expected training vectors of at least two people, got 72 of 1"),
-        ({"cameras": np.ones(72)}, "no similar pair to learn from: nobody of 12 people is seen by two cameras"),
-        ({"people": np.arange(72), "similar": "all"}, "nobody of 72 people is with two vectors"),
+        ({"cameras": np.ones(72)}, "no similar pair to learn from: none of 12 people is seen by two cameras"),
+        ({"people": np.arange(72), "similar": "all"}, "none of 72 people has two vectors"),
         ({"people": np.full(72, -1)}, "72 training vectors are junk"),
         ({"people": np.ones(3)}, "expected a person and a camera per training row"),
         ({"vectors": np.ones((3, 5))}, "with a person and a camera each"),
@@ -181,7 +181,7 @@ def test_labels_may_be_any_numbers_in_any_order(learn: Learner) -> None:
         ({"people": np.full(72, np.nan)}, "training people must be whole numbers"),
         ({"regularisation": -1.0}, "regularisation is a share of the mean variance"),
         ({"vectors": np.ones((72, 0))}, r"expected training vectors \(N, D\)"),
-        ({"vectors": 1e200 * RANDOM.normal(size=(72, 5))}, "of which float64 holds no squares; scale them"),
+        ({"vectors": 1e200 * RANDOM.normal(size=(72, 5))}, "whose squares float64 can't hold; scale them"),
         ({"vectors": RANDOM.normal(size=(12, 5))[TWELVE], "people": TWELVE}, DO_NOT_DIFFER),
         ({"vectors": np.float32(RANDOM.normal(size=(12, 5)))[TWELVE] + 9, "people": TWELVE}, DO_NOT_DIFFER),
         ({"dimensions": 0}, "dimensions must be a whole number of at least 1"),
@@ -200,7 +200,7 @@ def test_what_cannot_be_learnt_from_is_refused(learn: Learner, change: dict[str,
 def test_people_who_do_not_differ_teach_nothing(learn: Learner) -> None:
     """Each person has the same two vectors, far apart: strangers are never farther than that."""
     vectors = np.array([[0.0], [1.0]] * 4)
-    with pytest.raises(ValueError, match="no direction in which different people differ more"):
+    with pytest.raises(ValueError, match="in no direction do different people differ more"):
         learn(vectors, np.repeat(np.arange(4), 2), np.array([1, 2] * 4))
 
 

@@ -28,10 +28,10 @@ SHAPES = (
     "m-3.1-3.1h6.2v6.2h-6.2z",  # square
     "m0-4.2l4.1 7.2h-8.2z",  # triangle
     "m0-4.6l3.8 4.6l-3.8 4.6l-3.8-4.6z",  # lozenge
-    "m0 4.2l4.1-7.2h-8.2z",  # triangle on its head
+    "m0 4.2l4.1-7.2h-8.2z",  # triangle upside down
     "m-1.4-4.2h2.8v2.8h2.8v2.8h-2.8v2.8h-2.8v-2.8h-2.8v-2.8h2.8z",  # cross
-    "m-4.4-1.6h8.8v3.2h-8.8z",  # lying bar
-    "m-1.6-4.4h3.2v8.8h-3.2z",  # standing bar
+    "m-4.4-1.6h8.8v3.2h-8.8z",  # horizontal bar
+    "m-1.6-4.4h3.2v8.8h-3.2z",  # vertical bar
 )
 """One per camera, as steps from its middle; after these they repeat."""
 
@@ -39,8 +39,8 @@ SHAPES = (
 def shown_rows(
     evaluation: Evaluation, people: int = PEOPLE, most: int = MOST
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows of queries and of gallery entries, of a few people, spread evenly over those with a
-    valid match, by person: all their pictures, or at most so many, spread evenly."""
+    """Rows of queries and of gallery entries of some people, by person: people are spread evenly over those with a
+    valid match, and so are at most `most` pictures of each."""
     query, gallery = evaluation.query, evaluation.gallery
     known = np.unique(query.people[evaluation.results[0].scores.matched])
     chosen = known[_spread(len(known), people)]
@@ -62,7 +62,7 @@ def lay_out(vectors: NDArray[np.floating], seed: int = 0) -> NDArray[np.float64]
 
     Args:
         vectors: N at least 5.
-        seed: of what is drawn by chance.
+        seed: of the random numbers.
 
     Raises:
         ImportError: without scikit-learn; says what to install.

@@ -1,4 +1,4 @@
-"""Whom the rows of embeddings show, and which camera took them."""
+"""Person and camera of each row of embeddings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,11 +53,7 @@ class DenseLabels:
 
 
 def whole_labels(name: str, labels: Labelled) -> Labels:
-    """Labels as whole numbers.
-
-    Raises:
-        ValueError: labels that are not, or another number of people than of cameras.
-    """
+    """Labels as int64. Raises a ValueError if they aren't whole numbers, or people and cameras differ in number."""
     people, cameras = np.asarray(labels.people), np.asarray(labels.cameras)
     if people.ndim != 1 or people.shape != cameras.shape:
         raise ValueError(

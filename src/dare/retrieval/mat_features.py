@@ -2,7 +2,7 @@
 
 The extraction leaves `query_features_1.mat` to `query_features_4.mat` and `query_features_fusion.mat` in a folder, or
 `query_features.mat` with the fused vectors alone; likewise `test_features...` of the gallery, `train_features...`.
-Whose vector a column is follows from the data set alone: pictures in order of their names.
+Columns are the data set's pictures in order of their names; the files name none.
 
 Source: github.com/mileyan/DARENet at ce037bc: extract_features.py, Datasets.py, budgeted_stream/main.py.
 """
@@ -68,8 +68,8 @@ def read_mat_features(
         folder: that holds the files.
         benchmark: whose pictures the columns are.
         splits: "train", "query", "gallery".
-        stages: of a network with fusion, at least 1. The released simulation does without the last stage's file; where
-            it is missing, the fused vectors are an exit behind the others.
+        stages: of a network with fusion, at least 1. The released simulation needs no file of the last stage; where it
+            is missing, the fused vectors are one more exit.
 
     Raises:
         EmbeddingsError: a file or variable is missing, not as expected, or has another number of columns than the
@@ -162,7 +162,7 @@ def _stages_in(folder: Path, split: str, stages: int) -> list[str]:
 
 
 def _read(folder: Path, stage: str, benchmark: Benchmark, samples: dict[str, Sequence[Sample]]) -> NDArray[np.floating]:
-    """(N, D) vectors of a stage, of all splits, one below the other."""
+    """(N, D) vectors of a stage, of all splits."""
     parts = {}
     for split, part in samples.items():
         name = file_name(split, stage)

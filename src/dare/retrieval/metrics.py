@@ -91,8 +91,8 @@ def kissme(
     pairs do not are held by the regularisation.
 
     Raises:
-        ValueError: NaN, labels that do not fit, one person only, no similar pair, similar pairs that do not differ,
-            more dimensions than vary, or a covariance that cannot be inverted.
+        ValueError: NaN, labels that don't fit, one person only, no similar pair, similar pairs that don't differ,
+            more dimensions than vary, or a covariance that can't be inverted.
     """
     pairs = _differences(vectors, people, cameras, dimensions, regularisation, similar)
     basis = _varying(pairs.scatter, dimensions)
@@ -116,7 +116,7 @@ def xqda(
     is positive definite: eigenvectors make both covariances diagonal, 1 and the eigenvalue l, so M is 1 - 1 / l.
 
     Args:
-        dimensions: at most so many, of the largest eigenvalues; by default all above 1.
+        dimensions: how many of the largest eigenvalues to keep at most; by default all above 1.
         regularisation: this share of the mean variance of similar pairs is added to theirs in every direction.
 
     Other arguments, edges and errors are those of `kissme`. The authors' code takes singular vectors of
@@ -144,8 +144,7 @@ def _metric(
     chosen = np.flatnonzero(values > 0)[::-1]
     if not len(chosen):
         raise ValueError(
-            "there is no direction in which different people differ more than pictures of one person do; "
-            "check the labels"
+            "in no direction do different people differ more than pictures of one person; check the labels"
         )
     source = f"{name} in {len(chosen)} dimensions, {pairs.counts}"
     return Metric(basis @ directions[:, chosen], values[chosen], pairs.centre, source)
@@ -213,8 +212,8 @@ def _differences(
     total, same, same_sight = (_pairs(counts) for counts in (np.asarray([len(array)]), of_person, of_sight))
     wanted = same - same_sight if similar == "cross-camera" else same
     if not wanted:
-        kind = "seen by two cameras" if similar == "cross-camera" else "with two vectors"
-        raise ValueError(f"there is no similar pair to learn from: nobody of {len(of_person)} people is {kind}")
+        lacking = "is seen by two cameras" if similar == "cross-camera" else "has two vectors"
+        raise ValueError(f"there is no similar pair to learn from: none of {len(of_person)} people {lacking}")
     inside = within_people - within_sights if similar == "cross-camera" else within_people
     outside = len(array) * scatter - np.outer(everything, everything) - within_people
     counts = f"from {len(array):,} vectors of {len(of_person):,} people ({wanted:,} similar pairs)"
@@ -245,7 +244,7 @@ def _checked(
     check_finite(array, "training vector")
     extreme = max(float(array.max(initial=0)), -float(array.min(initial=0)))
     if extreme and not SMALLEST < extreme < 1 / SMALLEST:
-        raise ValueError(f"training vectors reach {extreme:.3g}, of which float64 holds no squares; scale them")
+        raise ValueError(f"training vectors reach {extreme:.3g}, whose squares float64 can't hold; scale them")
     if junk := np.count_nonzero(labels.people == JUNK):
         raise ValueError(f"{junk} training vectors are junk (person -1); leave them out")
     everyone, person = np.unique(labels.people, return_inverse=True)

@@ -29,10 +29,10 @@ class Neighbours(NamedTuple):
 
 
 def find_neighbours(vectors: NDArray[np.floating], count: int) -> Neighbours:
-    """The nearest so many of (N, D) vectors for each of them, itself included; at least so many are needed.
+    """The `count` nearest of (N, D) vectors to each of them, itself included; N is at least `count`.
 
-    They are those of float64: a float32 product finds the candidates, and whatever its rounding leaves in doubt is
-    computed again.
+    They are exact: a float32 product finds the candidates, and what its rounding leaves in doubt is computed again in
+    float64.
     """
     size = len(vectors)
     found = Neighbours(np.empty((size, count), np.int32), np.empty((size, count)), np.empty(size))
@@ -82,20 +82,15 @@ def _extremes(row: Any, lows: Any, highs: Any) -> None:
 
 @njit(nogil=True, cache=True, inline="always")
 def _ordered(bits: Any) -> Any:
-    """Whole numbers that order as the float32 numbers of these bits do, and back.
-
-    Extremes of whole numbers are taken many at a time; those of floats are not, as a NaN could be among them.
-    """
+    """Integers in the order of the float32 numbers with these bits, and back; their extremes are found several at a
+    time, as none is NaN."""
     return np.int32(bits ^ np.int32(np.int32(bits >> np.int32(31)) & np.int32(0x7FFFFFFF)))
 
 
 @njit(nogil=True, cache=True)
 def _doubt(extreme: float, cut: float, slack: float) -> float:
-    """How far beyond a cut a value may lie and still be truly on this side of it.
-
-    Two values may each be off by the slack and a millionth of themselves. Thrice that covers both, and what the second
-    is off by for lying beyond the cut.
-    """
+    """How far beyond a cut a value may lie and still truly be on this side of it: two values may each be off by the
+    slack and a millionth of themselves; thrice that covers both, and what the second is off by beyond the cut."""
     return 3 * (slack + RELATIVE_SLACK * max(abs(extreme), abs(cut)))
 
 
@@ -135,8 +130,7 @@ def encode(
     """Which rows stand for a row, and how much each of them counts: a `csr_array` (N, N) whose rows sum to 1.
 
     Args:
-        found: as many neighbours as may stand for a row, itself included.
-        vectors: (N, D), whose neighbours these are.
+        found: the neighbours of (N, D) vectors; those of a row, itself included, may stand for it.
         half: how many neighbours a member's own set is drawn from, which joins in if it shares more than two thirds.
         expansion: over how many neighbours a row's weights are averaged in the end.
         scale: (N,); weights are exp(-x) before they are made to sum to 1, x the squared distance times this.
@@ -159,7 +153,7 @@ def encode(
 
 @njit(nogil=True, cache=True)
 def _mutual(rows: Any, count: int) -> Any:
-    """(N, count), whether a row is among the first neighbours of each of its own first neighbours, so many of both."""
+    """(N, count), whether a row is among the first `count` neighbours of each of its own first `count`."""
     mutual = np.zeros((len(rows), count), np.bool_)
     for i in range(len(rows)):
         for place in range(count):

@@ -81,8 +81,8 @@ def k_reciprocal(
 ) -> NDArray[np.float32]:
     """Re-ranked distances (Q, G) of vectors (Q, D) and (G, D): (1 - weight) * Jaccard + weight * original distance.
 
-    Neighbours are those of float64, a row itself first, equally near ones in the order queries, gallery. Distances are
-    those of Zhong et al. to 1e-5; "fast-reid" does not normalise, so there it is 1e-5 of the largest squared distance.
+    Neighbours are exact in float64: a row itself first, equally near ones in the order queries, gallery. Distances are
+    right to 1e-5; "fast-reid" does not normalise, so there it is 1e-5 of the largest squared distance.
     `score_reranked` scores without holding the matrix. `Reranking` explains the settings.
 
     Raises:
@@ -145,11 +145,7 @@ class Sparse(NamedTuple):
 
 
 class RerankedDistances:
-    """Re-ranked distances between query and gallery, which are made block by block.
-
-    Attributes:
-        rows: how many queries a block has at most.
-    """
+    """Re-ranked distances between query and gallery, made in blocks of at most `rows` queries."""
 
     def __init__(self, query: NDArray[np.floating], gallery: NDArray[np.floating], rerank: Reranking) -> None:
         """Find the neighbourhoods of all (Q, D) and (G, D) vectors; raises as `k_reciprocal` does."""

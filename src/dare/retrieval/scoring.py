@@ -61,7 +61,7 @@ class Scores:
         return _mean(self.inverse_negative_penalty[self.matched])
 
     def cmc(self, rank: int) -> float:
-        """Share of queries with a match among the first so many valid entries; `cmc(1)` is rank-1."""
+        """Share of queries with a match among the first `rank` valid entries; `cmc(1)` is rank-1."""
         if rank < 1:
             raise ValueError(f"ranks are counted from 1, got {rank}")
         return _mean((self.first_match[self.matched] < rank).astype(np.float64))
@@ -144,7 +144,7 @@ def score_vectors(
     """Score vectors by their Euclidean distances, without ever holding the whole matrix of them.
 
     Distances come from a float32 matrix product. Where its rounding could change an order, the distances in
-    question are computed again in float64, so the result is that of float64 throughout.
+    question are computed again in float64, so the result is as exact as float64.
 
     Args:
         query_vectors, gallery_vectors: (Q, D), (G, D).
@@ -169,7 +169,7 @@ def check_labels(
     """Refuse labels of another number than the vectors."""
     if len(query_vectors) != len(query.people) or len(gallery_vectors) != len(gallery.people):
         raise ValueError(
-            f"{len(query_vectors)} query and {len(gallery_vectors)} gallery vectors do not fit "
+            f"{len(query_vectors)} query and {len(gallery_vectors)} gallery vectors don't fit "
             f"{len(query.people)} and {len(gallery.people)} labels"
         )
 
@@ -177,12 +177,8 @@ def check_labels(
 def score_blocks(
     block: Callable[[int, int], NDArray[np.floating]], rows: int, query: Labelled, gallery: Labelled, rule: Rule
 ) -> Scores:
-    """Score distances that are made block by block, and taken as they are.
-
-    Args:
-        block: distances of queries start..stop to the whole gallery, junk included; called by several threads.
-        rows: how many queries at a time.
-    """
+    """Score distances as they are; `block` makes those of queries start..stop, at most `rows`, to the whole gallery,
+    junk included; several threads call it."""
     people = DenseLabels(query, gallery)
     columns = slice(None) if people.kept.all() else people.kept
 

@@ -15,7 +15,7 @@ from dare.synthetic.knobs import Knobs
 VIVID = evenly("sky blue teal green lime yellow orange red maroon pink magenta purple cream olive")
 BELOW_VIVID = evenly("black charcoal grey white navy jeans blue olive red brown beige khaki green purple")
 
-# Some pairs are each other's swap, so that the colours alone, without their place, do not tell them apart.
+# Some pairs are each other's swap, so that colours without their place do not tell them apart.
 OUTFITS = (
     ("black", "jeans"),
     ("grey", "black"),
@@ -81,7 +81,7 @@ BAG_COLOURS = {
 
 @functools.lru_cache(maxsize=64)  # a person's pictures are drawn one after the other
 def draw_look(knobs: Knobs, seed: int, person: int) -> "Look":
-    """The look of a person, labelled or not; it depends on the arguments alone."""
+    """The look of a person, labelled or not; it depends on nothing but the arguments."""
     return Look(knobs, stream(seed, Purpose.LOOK, person))
 
 

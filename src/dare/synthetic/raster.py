@@ -121,8 +121,6 @@ def cone(canvas: Canvas, part: Part, start: Point, end: Point, start_radius: flo
         (min(start[0], end[0]) - reach, max(start[0], end[0]) + reach),
         (min(start[1], end[1]) - reach, max(start[1], end[1]) + reach),
     )
-    if box is None:
-        return
     x, y = _pixels(box, start[0], start[1])
     run_x, run_y, run_depth = end[0] - start[0], end[1] - start[1], end[2] - start[2]
     length = run_x * run_x + run_y * run_y + 1e-3  # a limb that points at the camera has none
@@ -145,8 +143,6 @@ def ellipsoid(canvas: Canvas, part: Part, view: View, centre: Point, radii: Poin
         (centre[0] - half_width, centre[0] + half_width),
         (centre[1] - half_height, centre[1] + half_height),
     )
-    if box is None:
-        return
     u, down = _pixels(box, centre[0], centre[1])
     v = -down
     # The surface is where (u, v, w) M (u, v, w) = 1, with w towards the camera.
@@ -173,8 +169,6 @@ def tube(canvas: Canvas, part: Part, view: View, profile: Profile) -> None:
     top = ground_y - scale * (profile.heights[-1] * upright + 0.12 * tilt)
     bottom = ground_y - scale * (profile.heights[0] * upright - 0.12 * tilt)
     box = _box(canvas, (ground_x - reach, ground_x + reach), (top, bottom))
-    if box is None:
-        return
     x, y = _pixels(box, ground_x, ground_y)
     u: Floats = x * np.float32(1 / scale)
     # The camera looks down: what it sees of a row lies about 0.08 m before the axis, so a little lower.
@@ -202,11 +196,11 @@ def tube(canvas: Canvas, part: Part, view: View, profile: Profile) -> None:
     _put(canvas, box, seen, part, depth, normal_x * unit, np.float32(0), np.float32(0))
 
 
-def _box(canvas: Canvas, across: tuple[float, float], down: tuple[float, float]) -> tuple[slice, slice] | None:
-    """Rows and columns of the canvas around a shape, or None if the shape lies outside."""
-    top, bottom = max(math.floor(down[0]), 0), min(math.floor(down[1]) + 2, canvas.height)
-    left, right = max(math.floor(across[0]), 0), min(math.floor(across[1]) + 2, canvas.width)
-    return (slice(top, bottom), slice(left, right)) if top < bottom and left < right else None
+def _box(canvas: Canvas, across: tuple[float, float], down: tuple[float, float]) -> tuple[slice, slice]:
+    """Rows and columns of the canvas around a shape; none if the shape lies outside."""
+    top, left = max(math.floor(down[0]), 0), max(math.floor(across[0]), 0)
+    bottom, right = min(math.floor(down[1]) + 2, canvas.height), min(math.floor(across[1]) + 2, canvas.width)
+    return slice(top, max(top, bottom)), slice(left, max(left, right))
 
 
 def _pixels(box: tuple[slice, slice], origin_x: float, origin_y: float) -> tuple[Floats, Floats]:

@@ -23,10 +23,9 @@ JUNK_ERROR = 3.5
 def draw_picture(
     knobs: Knobs, seed: int, person: int, camera: int, frame: int, *, badly_placed: bool = False
 ) -> NDArray[np.uint8]:
-    """One picture of a person, (128, 64, 3), before it is compressed; drawn alone, in any order.
+    """One picture of a person, (128, 64, 3), before it is compressed; pictures can be drawn in any order.
 
     Args:
-        knobs: the knobs.
         seed: from 0.
         person, camera, frame: from 1, as in the names of the files: 0002_c1s1_000222_02 is the second frame of
             person 2 passing camera 1.

@@ -3,8 +3,8 @@
 Two pictures are said to show one person if their distance is below the threshold. A *false match* is an impostor pair
 below it, a *false non-match* a genuine pair that is not. Every rate comes with a 95 % interval over the people: a
 bootstrap draws them anew, with all of their pictures, so an impostor pair counts as often as both of its people were
-drawn (Owen, "The pigeonhole bootstrap", 2007). Pairs of the same people are no independent evidence, and this is what
-says so. Where the bootstrap has too few errors to draw from, the exact binomial interval takes over.
+drawn (Owen, "The pigeonhole bootstrap", 2007), since pairs of the same people are not independent. Where the bootstrap
+has too few errors to draw from, the exact binomial interval takes over.
 """
 
 import math
@@ -32,13 +32,10 @@ def threshold_at(pairs: Pairs, false_match_rate: float) -> float | None:
 
 
 def find_threshold(pairs: Pairs, false_match_rate: float, seed: int) -> MatchThreshold:
-    """The threshold for a rate of false matches, with its interval.
-
-    Args:
-        seed: of the bootstrap.
+    """The threshold for a rate of false matches, with its interval; `seed` is the bootstrap's.
 
     Raises:
-        ValueError: a rate that is not between 0 and 1, or that needs more impostor pairs than there are.
+        ValueError: the rate is not between 0 and 1, or needs more impostor pairs than there are.
     """
     check_pairs(pairs)
     distance = threshold_at(pairs, false_match_rate)
@@ -55,11 +52,7 @@ def find_threshold(pairs: Pairs, false_match_rate: float, seed: int) -> MatchThr
 
 
 def errors_at(pairs: Pairs, threshold: float, seed: int) -> Errors:
-    """What a threshold gets wrong on these pairs, whoever it was found on.
-
-    Args:
-        seed: of the bootstrap.
-    """
+    """What a threshold gets wrong on these pairs; `seed` is the bootstrap's."""
     check_pairs(pairs)
     missed = pairs.genuine >= threshold
     per_unit = np.bincount(pairs.genuine_units, minlength=pairs.units)
@@ -130,8 +123,8 @@ def _resamples(units: int, seed: int) -> Iterator[NDArray[np.float64]]:
 
 
 def _rate(wrong: int, trials: int, groups: int, resampled: NDArray[np.float64]) -> Rate:
-    """A rate with its interval: what resampling says, but never less than so many independent trials would; where all
-    trials went one way, than so many independent groups of trials would."""
+    """A rate with its resampled interval, at least as wide as that of independent trials, or where all went one way, of
+    independent groups."""
     from scipy.stats import binomtest  # slow to import, and Clopper & Pearson's interval (1934) by default
 
     known = resampled[~np.isnan(resampled)]

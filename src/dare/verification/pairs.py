@@ -30,7 +30,7 @@ CLOSE = 1e-6  # squared distances below this share of a squared length lose digi
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many pairs lie in each bucket of distances, as far as there are any.
+    """How many pairs lie in each bucket of distances, for buckets that aren't empty.
 
     Attributes:
         buckets: (B,), numbers of buckets, increasing.
@@ -43,7 +43,7 @@ class Counts:
 
     @property
     def distances(self) -> NDArray[np.float64]:
-        """(B,), the middle of each bucket; it is no wider than 1/2048 of that."""
+        """(B,), the middle of each bucket, which is at most 1/2048 of that wide."""
         return (_start(self.buckets) + _start(self.buckets + 1)) / 2
 
     @property
@@ -56,8 +56,8 @@ class Counts:
     ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
         """Edges (bins + 1,) of equally wide bins, and the genuine and impostor pairs (bins,) in each, for a drawing.
 
-        The bins cover the distances outside which a share of either kind smaller than `tails` lies. A bucket, which is
-        narrower than a bin, counts where its middle lies. Needs pairs of both kinds.
+        The bins leave out less than a share of `tails` of either kind at each end. A bucket counts in the bin of its
+        middle. Needs pairs of both kinds.
         """
         reached = [np.cumsum(kind) / kind.sum() for kind in (self.genuine, self.impostors)]
         first = min(int(np.searchsorted(share, tails, side="right")) for share in reached)
@@ -78,7 +78,7 @@ class Pairs:
         genuine: (n,), distances of the genuine pairs.
         genuine_units: (n,), the unit of each one's person.
         impostors: how many impostor pairs there are.
-        units: who may be drawn anew by a bootstrap: people, and each distractor, as nobody knows whom it shows.
+        units: number of units that a bootstrap draws: people, and each distractor, whose identity is unknown.
         query_counts, gallery_counts: (units,), pictures of each on both sides.
     """
 
@@ -89,11 +89,7 @@ class Pairs:
         query: Labelled,
         gallery: Labelled,
     ) -> None:
-        """(Q, D), (G, D) with their labels; queries of nobody (person -1) are left out.
-
-        Raises:
-            ValueError: NaN or infinity, or shapes that do not fit.
-        """
+        """(Q, D), (G, D) with their labels; junk is left out. Raises a ValueError for NaN, infinity or wrong shapes."""
         q, g = checked(query_vectors, gallery_vectors)
         check_labels(q, g, query, gallery)
         check_finite(q, "query vector")
@@ -143,7 +139,7 @@ class Pairs:
         impostors = np.zeros(BUCKETS + 1, np.int64)
         for _, block in self._blocks():
             impostors += np.bincount(_upper(block).ravel(), minlength=len(impostors))
-        impostors[BUCKETS] = 0  # those that are no impostors
+        impostors[BUCKETS] = 0  # infinite: not impostors
         genuine = np.bincount(_upper(self.genuine), minlength=len(impostors))
         used = np.flatnonzero(genuine + impostors)
         return Counts(used, genuine[used], impostors[used])
@@ -179,7 +175,7 @@ class Pairs:
         return np.concatenate(queries), np.concatenate(entries)
 
     def _blocks(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """The number of a query; distances from it on, (b, G), infinite where the pair is no impostor."""
+        """The number of a block's first query, and its distances (b, G), infinite where the pair isn't an impostor."""
         step = block_rows(len(self._gallery), 8)
         for start in range(0, len(self._query), step):
             stop = min(start + step, len(self._query))

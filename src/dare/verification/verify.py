@@ -1,6 +1,6 @@
 """Is this the same person? A threshold for a rate of false matches and a calibrated probability, at every exit.
 
-`fit_verifier` finds them on half of a data set's people, drawn by chance, and says how they do on the other half.
+`fit_verifier` finds them on a random half of a data set's people, and measures them on the other half.
 `Verifier.same_person` answers for two vectors, `compare` for two pictures.
 """
 
@@ -36,9 +36,9 @@ def fit_verifier(
 ) -> Verifier:
     """Find thresholds and probabilities on half of a benchmark's people, and measure them on the other half.
 
-    Pairs are those of queries and gallery entries that scoring compares: not junk, not one person at one camera;
-    distractors are strangers. Query people are halved by chance, and so are people of the gallery alone and
-    distractors; pairs across the halves are not used. Where exits share a space, an entry's vector is of the last exit.
+    Pairs are the queries and gallery entries that scoring compares: not junk, not one person at one camera;
+    distractors are strangers. Query people are halved at random, and so are distractors and people in the gallery
+    only; pairs across the halves are not used. Where exits share a space, an entry's vector is of the last exit.
 
     Args:
         evaluation: of the network's own distances: no learnt metric, no re-ranking, no multi-query.
@@ -58,7 +58,7 @@ def fit_verifier(
     ):
         if given:
             raise ValueError(
-                f"thresholds are of a network's own vectors, two at a time, got an evaluation by {what}; leave it out"
+                f"thresholds are for pairs of a network's own vectors, got an evaluation with {what}; leave it out"
             )
     sides = _halves(evaluation.query, evaluation.gallery, seed)
     names = [result.name for result in evaluation.exits]
@@ -99,11 +99,11 @@ def check_settings(false_match_rate: float, prior: float, seed: int) -> None:
 
 
 def check_people(asked: ArrayLike) -> NDArray[np.integer]:
-    """Who is among people asked for, each once; raises the ValueError of `fit_verifier` if they are too few."""
+    """The distinct people among queries; raises the ValueError of `fit_verifier` if there are too few."""
     people = np.setdiff1d(asked, [JUNK])
     if len(people) < 4:
         raise ValueError(
-            f"thresholds are found on half of the people, so queries need at least four, got {len(people)}"
+            f"thresholds are found on half of the people, so queries must show at least four, got {len(people)}"
         )
     return people
 
@@ -131,7 +131,7 @@ def compare(
         raise MismatchError(f"thresholds of {len(verifier.exits)} exits, the network has {len(runner.exit_names)}")
     if verifier.tracklets:
         raise MismatchError(
-            f"the thresholds are for tracklets (pooling: {verifier.tracklets}), whose vectors lie nearer than those of "
+            f"the thresholds are for tracklets (pooling: {verifier.tracklets}), which lie nearer than "
             "single pictures; give the tracklets' vectors to Verifier.same_person, or find thresholds for pictures"
         )
     pair = verifier.exits_of_pair(exit)
@@ -150,7 +150,7 @@ def _crops(picture: Picture, runner: Runner, verifier: Verifier) -> list[NDArray
         return [prepared(picture, runner)[None]]
     if isinstance(picture, np.ndarray):
         raise ValueError(
-            f"vectors are means over {verifier.crops} crops, which a prepared picture lacks; give its file"
+            f"vectors are means over {verifier.crops} crops, which a prepared picture doesn't have; give its file"
         )
     size = runner.preparation
     pixels = read_resized(Path(picture), *size.uncropped)[None]

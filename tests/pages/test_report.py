@@ -65,7 +65,7 @@ def test_without_a_network_the_page_says_how_to_get_the_maps(evaluation: Evaluat
     write_report(tmp_path / "r.html", evaluation)
     text = (tmp_path / "r.html").read_text()
     assert not Page(text).all("img", **{"class": "look"})
-    assert "Without activation maps: these take the network itself" in text
+    assert "Without activation maps: they need the network itself" in text
 
 
 def test_pictures_that_are_gone_leave_the_page_whole(tmp_path: Path, model: Path) -> None:

@@ -9,7 +9,7 @@ stable sort of the official code.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,13 +89,7 @@ class Scores:
         def gather(name: str) -> Any:
             return np.stack([getattr(scores, name) for scores in per_exit])[chosen, rows]
 
-        return Scores(
-            gather("average_precision"),
-            gather("first_match"),
-            gather("inverse_negative_penalty"),
-            gather("tied"),
-            per_exit[0].rule,
-        )
+        return Scores(*map(gather, Results._fields), per_exit[0].rule)
 
 
 def _mean(values: NDArray[np.float64]) -> float:
@@ -198,10 +192,11 @@ def _score(
     rule: Rule,
 ) -> Scores:
     """Ask for the distances to all but junk block by block, and rank the matches in each."""
-    if rule not in ("official", "step"):
+    if rule not in get_args(Rule):
         raise ValueError(f"rule must be 'official' or 'step', got {rule!r}")
     count = len(people.query_people)
     task = Task(
+        rule == "official",
         people.query_people,
         people.query_cameras,
         people.gallery_people,
@@ -211,13 +206,7 @@ def _score(
         slack,
         *vectors,
     )
-    results = Results(
-        np.full(count, np.nan),
-        np.full(count, np.nan),
-        np.full(count, np.nan),
-        np.full(count, -1, np.int64),
-        np.zeros(count, np.bool_),
-    )
+    precision, penalty = np.full((2, count), np.nan)
+    results = Results(precision, np.full(count, -1, np.int64), penalty, np.zeros(count, np.bool_))
     in_blocks(count, rows, lambda start, stop: rank_matches(block(start, stop), start, task, results))
-    precision = results.trapezoids if rule == "official" else results.steps
-    return Scores(precision, results.first, results.penalty, results.tied, rule)
+    return Scores(*results, rule)

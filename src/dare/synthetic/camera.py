@@ -72,7 +72,6 @@ SITES = (
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Camera:
     """A camera at its site under some knobs and a seed.
 
@@ -85,13 +84,19 @@ class Camera:
         scenery: (SIDE, SIDE, 3), read only.
     """
 
-    site: Site
-    strength: float
-    softness: float
-    tint: Colour
-    curve: NDArray[np.uint8]
-    light: Light
-    scenery: Floats
+    def __init__(self, knobs: Knobs, seed: int, number: int) -> None:
+        site, strength = SITES[number - 1], knobs.camera_strength
+        self.site, self.strength, self.softness = site, strength, knobs.softness
+        rng = stream(seed, Purpose.CAMERA, number)
+        channels = [math.exp(strength * min(max(rng.normal(0, 0.07), -0.11), 0.11)) for _ in range(3)]
+        gain = math.exp(strength * site.exposure) * 3 / sum(channels)
+        self.tint = [gain * channel for channel in channels]
+        self.curve = _curve(1 + strength * site.contrast, strength * site.fog, math.exp(strength * site.gamma))
+        side = rng.uniform(-1, 1)
+        x, y, z = 0.7 * math.sin(side), 0.55, 0.6 * math.cos(side)
+        length = math.hypot(x, y, z)
+        self.light = Light((x / length, y / length, z / length), site.ambient)
+        self.scenery = _draw_scenery(number - 1, site, knobs.background_contrast, rng)
 
     def develop(self, scene: Floats, rng: Generator) -> NDArray[np.uint8]:
         """What the camera stores of a scene, (HEIGHT, WIDTH, 3)."""
@@ -122,23 +127,7 @@ class Camera:
 @functools.lru_cache(maxsize=len(SITES))  # scenery takes as long to draw as several people
 def open_camera(knobs: Knobs, seed: int, number: int) -> Camera:
     """A camera by its number in file names, from 1 to 6."""
-    site, strength = SITES[number - 1], knobs.camera_strength
-    rng = stream(seed, Purpose.CAMERA, number)
-    channels = [math.exp(strength * min(max(rng.normal(0, 0.07), -0.11), 0.11)) for _ in range(3)]
-    gain = math.exp(strength * site.exposure) * 3 / sum(channels)
-    red, green, blue = (gain * channel for channel in channels)
-    side = rng.uniform(-1, 1)
-    light = (0.7 * math.sin(side), 0.55, 0.6 * math.cos(side))
-    length = math.hypot(*light)
-    return Camera(
-        site,
-        strength,
-        knobs.softness,
-        tint=(red, green, blue),
-        curve=_curve(1 + strength * site.contrast, strength * site.fog, math.exp(strength * site.gamma)),
-        light=Light((light[0] / length, light[1] / length, light[2] / length), site.ambient),
-        scenery=_draw_scenery(number - 1, site, knobs.background_contrast, rng),
-    )
+    return Camera(knobs, seed, number)
 
 
 def _curve(contrast: float, fog: float, gamma: float) -> NDArray[np.uint8]:

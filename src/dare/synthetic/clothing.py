@@ -6,7 +6,6 @@ the same on every machine, sines and arc tangents aren't.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,9 +20,8 @@ SLEEVE = (Part.UPPER_ARM, Part.FOREARM)
 LEG = (Part.THIGH, Part.SHIN)
 
 
-@dataclass(frozen=True, slots=True)
 class Surface:
-    """Visible pixels, (N,) each.
+    """The visible pixels of a canvas, (N,) each.
 
     Attributes:
         part: number of the part.
@@ -36,55 +34,31 @@ class Surface:
         folds: what folds of cloth do to brightness, near 1.
     """
 
-    part: np.ndarray[tuple[int], np.dtype[np.int8]]
-    x: Floats
-    y: Floats
-    z: Floats
-    chest: Floats
-    rise: Floats
-    along: Floats
-    normal_x: Floats
-    normal_y: Floats
-    normal_sideways: Floats
-    folds: Floats
+    def __init__(
+        self, canvas: Canvas, visible: Mask, view: View, look: Look, lift: float, forward: float, phase: float
+    ) -> None:
+        """`lift` of the body and `forward` of its shoulders are in metres."""
+        rows, columns = np.nonzero(visible)
+        scale = 1 / view.pixels_per_metre
+        right = (columns.astype(np.float32) + np.float32(0.5 - view.ground[0])) * np.float32(scale)
+        up = (np.float32(view.ground[1] - 0.5) - rows.astype(np.float32)) * np.float32(scale)
+        near = canvas.depth[visible] * np.float32(scale)
+        self.normal_x, self.normal_y = canvas.normal_x[visible], canvas.normal_y[visible]
+        normal_near = np.sqrt(np.maximum(1 - self.normal_x * self.normal_x - self.normal_y * self.normal_y, 0))
+        a, b, c = view.rotation  # rows to the screen, so columns back to the body
+        self.x, above, self.z = (right * a[axis] + up * b[axis] + near * c[axis] for axis in range(3))
+        self.y: Floats = above - np.float32(lift)
+        self.chest = self.z - np.float32(forward * 0.5)
+        self.rise = self.y * np.float32(1 / look.body.stature)
+        self.part, self.along = canvas.part[visible], canvas.along[visible]
+        self.normal_sideways = self.normal_x * a[0] - self.normal_y * b[0] + normal_near * c[0]
+        rough = value_noise(self.x * 14 + np.float32(31 + phase), above * 9 + 7, FOLDS_SEED)
+        cloth = (self.part != Part.SKIN) & (self.part != Part.HAND)
+        self.folds = np.where(cloth, rough * np.float32(0.16) + np.float32(0.92), np.float32(1))
 
     def shows(self, *parts: Part) -> Mask:
         """(N,), the pixels of any of these parts."""
         return np.isin(self.part, parts)
-
-
-def surface(
-    canvas: Canvas, visible: Mask, view: View, look: Look, lift: float, forward: float, phase: float
-) -> Surface:
-    """The visible pixels of a canvas; `lift` of the body and `forward` of its shoulders are in metres."""
-    rows, columns = np.nonzero(visible)
-    scale = 1 / view.pixels_per_metre
-    right = (columns.astype(np.float32) + np.float32(0.5 - view.ground[0])) * np.float32(scale)
-    up = (np.float32(view.ground[1] - 0.5) - rows.astype(np.float32)) * np.float32(scale)
-    near = canvas.depth[visible] * np.float32(scale)
-    normal_x, normal_y = canvas.normal_x[visible], canvas.normal_y[visible]
-    normal_near = np.sqrt(np.maximum(1 - normal_x * normal_x - normal_y * normal_y, 0))
-    a, b, c = view.rotation  # rows to the screen, so columns back to the body
-    x, above, z = (right * a[axis] + up * b[axis] + near * c[axis] for axis in range(3))
-    y: Floats = above - np.float32(lift)
-    part = canvas.part[visible]
-    cloth = (part != Part.SKIN) & (part != Part.HAND)
-    folds = value_noise(x * 14 + np.float32(31 + phase), above * 9 + 7, FOLDS_SEED) * np.float32(0.16) + np.float32(
-        0.92
-    )
-    return Surface(
-        part=part,
-        x=x,
-        y=y,
-        z=z,
-        chest=z - np.float32(forward * 0.5),
-        rise=y * np.float32(1 / look.body.stature),
-        along=canvas.along[visible],
-        normal_x=normal_x,
-        normal_y=normal_y,
-        normal_sideways=normal_x * a[0] - normal_y * b[0] + normal_near * c[0],
-        folds=np.where(cloth, folds, np.float32(1)),
-    )
 
 
 def paint(seen: Surface, look: Look) -> Floats:

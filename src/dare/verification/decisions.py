@@ -77,9 +77,9 @@ def equal_error_rate(pairs: Pairs) -> float:
     matches = np.cumsum(counts.impostors) / pairs.impostors
     misses = 1 - np.cumsum(counts.genuine) / len(pairs.genuine)
     place = int((matches >= misses).argmax())  # in the last bucket at the latest: 1 >= 0
-    bucket = int(counts.buckets[place])
-    inside = (counts.impostors[place], pairs.lower([bucket])[0], pairs.impostors)
-    within = pairs.genuine[(pairs.genuine >= value_at(bucket, 0)) & (pairs.genuine < counts.ends[place])]
+    bucket = counts.buckets[place]
+    inside = (counts.impostors[place], pairs.lower(counts.buckets[[place]])[0], pairs.impostors)
+    within = pairs.genuine[(pairs.genuine >= value_at(bucket)) & (pairs.genuine < value_at(bucket + 1))]
     genuine = (counts.genuine[place], lower_bits(within), len(pairs.genuine))
     matches, misses = (
         end + (np.concatenate([[0], np.cumsum(lower)]) - count) * sign / total

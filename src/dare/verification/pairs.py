@@ -12,6 +12,7 @@ that matter, find any rank exactly in two passes, whatever the distances are.
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,12 +45,12 @@ class Counts:
     @property
     def distances(self) -> NDArray[np.float64]:
         """(B,), the middle of each bucket, which is at most 1/2048 of that wide."""
-        return (_start(self.buckets) + _start(self.buckets + 1)) / 2
+        return (value_at(self.buckets) + value_at(self.buckets + 1)) / 2
 
     @property
     def ends(self) -> NDArray[np.float64]:
         """(B,), the first distance beyond each bucket."""
-        return _start(self.buckets + 1)
+        return value_at(self.buckets + 1)
 
     def binned(
         self, bins: int, tails: float = 0.0005
@@ -63,7 +64,7 @@ class Counts:
         first = min(int(np.searchsorted(share, tails, side="right")) for share in reached)
         last = max(int(np.searchsorted(share, 1 - tails)) for share in reached)
         nothing = self.buckets[last] == 0  # all vectors are equal; a drawing wants some width
-        edges = np.linspace(_start(self.buckets)[first], 1.0 if nothing else self.ends[last], bins + 1)
+        edges = np.linspace(value_at(self.buckets[first]), 1.0 if nothing else self.ends[last], bins + 1)
         genuine, impostors = (
             np.histogram(self.distances, edges, weights=kind)[0].astype(np.int64)
             for kind in (self.genuine, self.impostors)
@@ -144,25 +145,25 @@ class Pairs:
         used = np.flatnonzero(genuine + impostors)
         return Counts(used, genuine[used], impostors[used])
 
-    def lower(self, buckets: Sequence[int]) -> NDArray[np.int64]:
+    def lower(self, buckets: NDArray[np.int64]) -> NDArray[np.int64]:
         """The impostors of some buckets by their lower bits, (len(buckets), 4096); one pass."""
         found = np.zeros((len(buckets), 1 << LOWER_BITS), np.int64)
         for _, block in self._blocks():
             upper = _upper(block)
-            for row, bucket in enumerate(buckets):
+            for row, bucket in enumerate(buckets.tolist()):
                 found[row] += lower_bits(block[upper == bucket])
         return found
 
     def ranked(self, ranks: Sequence[int]) -> list[float]:
         """The impostor distances of some ranks, counted from 0, equal ones included; one pass."""
         counts, total = self.counts, np.cumsum(self.counts.impostors)
-        places = [int(np.searchsorted(total, rank, side="right")) for rank in ranks]
-        lower = self.lower([int(counts.buckets[place]) for place in places])
+        places = np.searchsorted(total, ranks, side="right")
+        lower = self.lower(counts.buckets[places])
         found = []
         for rank, place, low in zip(ranks, places, lower, strict=True):
             before = int(total[place] - counts.impostors[place])
             offset = int(np.searchsorted(np.cumsum(low), rank - before, side="right"))
-            found.append(value_at(int(counts.buckets[place]), offset))
+            found.append(float(value_at(counts.buckets[place], offset)))
         return found
 
     def nearer(self, threshold: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -205,15 +206,10 @@ def lower_bits(distances: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.bincount(distances.view(np.uint32) & ((1 << LOWER_BITS) - 1), minlength=1 << LOWER_BITS)
 
 
-def value_at(bucket: int, offset: int) -> float:
-    """The distance with these upper and lower bits."""
-    return float(np.uint32((bucket << LOWER_BITS) + offset).view(np.float32))
+def value_at(bucket: Any, offset: int = 0) -> Any:
+    """The distances with these upper bits and lower bits, in float64; the least of each bucket by default."""
+    return ((bucket << LOWER_BITS) + offset).astype(np.uint32).view(np.float32).astype(np.float64)
 
 
 def _upper(distances: NDArray[np.float32]) -> NDArray[np.uint32]:
     return np.right_shift(distances.view(np.uint32), np.uint32(LOWER_BITS))
-
-
-def _start(buckets: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The least distance in each bucket."""
-    return (buckets << LOWER_BITS).astype(np.uint32).view(np.float32).astype(np.float64)

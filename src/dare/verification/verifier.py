@@ -121,7 +121,7 @@ class Verifier:
         Raises:
             ValueError: vectors of another size, or not of finite real numbers; an unknown exit.
         """
-        number = self.exit_number(exit)
+        number, _ = self.exits_of_pair(exit)
         at, prior = self.exits[number], self.prior if prior is None else prior
         vectors = [np.asarray(vector).ravel() for vector in (first, second)]
         expected = f"expected two vectors of {at.dimensions} finite numbers, as {at.name} gives, got"
@@ -136,15 +136,11 @@ class Verifier:
         probability = float(at.likelihood_ratios.probability(distance, prior))
         return Verdict(distance < at.threshold.distance, probability, distance, at.threshold.distance, number, prior)
 
-    def exit_number(self, exit: int) -> int:
-        """An exit counted from 0, or from -1 backwards, counted from 0."""
-        if not -len(self.exits) <= exit < len(self.exits):
-            raise ValueError(f"there are {len(self.exits)} exits, counted from 0, got {exit}")
-        return exit % len(self.exits)
-
     def exits_of_pair(self, exit: int) -> tuple[int, int]:
         """The exits of the two vectors, counted from 0; in a shared space the second is of the last exit."""
-        number = self.exit_number(exit)
+        if not -len(self.exits) <= exit < len(self.exits):
+            raise ValueError(f"there are {len(self.exits)} exits, counted from 0, got {exit}")
+        number = exit % len(self.exits)
         return number, entry_exit(self.space, number, len(self.exits))
 
     @property

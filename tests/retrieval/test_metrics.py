@@ -20,7 +20,7 @@ LEARNERS = pytest.mark.parametrize("learn", [kissme, xqda])
 
 
 def covariances_by_loop(
-    vectors: NDArray[np.float64], people: NDArray[np.int64], cameras: NDArray[np.int64], similar: str
+    vectors: NDArray[np.float64], people: NDArray[np.int64], cameras: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean outer products of differences over similar and over dissimilar pairs, pair by pair."""
     kinds: tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]] = ([], [])
@@ -29,7 +29,7 @@ def covariances_by_loop(
             difference = vectors[i] - vectors[j]
             if people[i] != people[j]:
                 kinds[1].append(np.outer(difference, difference))
-            elif similar == "all" or cameras[i] != cameras[j]:
+            elif cameras[i] != cameras[j]:
                 kinds[0].append(np.outer(difference, difference))
     inside, outside = (np.mean(kind, axis=0) for kind in kinds)
     return inside, outside
@@ -56,27 +56,25 @@ def within(metric: Metric) -> NDArray[np.float64]:
     return (metric.projection * metric.weights) @ metric.projection.T
 
 
-@pytest.mark.parametrize("similar", ["cross-camera", "all"])
 @pytest.mark.parametrize("offset", [0.0, 1000.0])
-def test_kissme_is_the_papers_formula_over_all_pairs(similar: str, offset: float) -> None:
+def test_kissme_is_the_papers_formula_over_all_pairs(offset: float) -> None:
     vectors, people, cameras = drawn(offset=offset)
-    inside, outside = map(with_ridge, covariances_by_loop(vectors, people, cameras, similar))
+    inside, outside = map(with_ridge, covariances_by_loop(vectors, people, cameras))
     values, directions = np.linalg.eigh(np.linalg.inv(inside) - np.linalg.inv(outside))
     expected = (directions * np.maximum(values, 0)) @ directions.T
-    found = within(kissme(vectors, people, cameras, similar=similar))
+    found = within(kissme(vectors, people, cameras))
     np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("similar", ["cross-camera", "all"])
-def test_xqda_is_the_papers_formula_over_all_pairs(similar: str) -> None:
+def test_xqda_is_the_papers_formula_over_all_pairs() -> None:
     vectors, people, cameras = drawn(size=7)
-    inside, outside = covariances_by_loop(vectors, people, cameras, similar)
+    inside, outside = covariances_by_loop(vectors, people, cameras)
     inside = with_ridge(inside)
     values, w = np.linalg.eig(np.linalg.inv(inside) @ outside)
     w = w[:, values > 1].real
     assert 0 < w.shape[1] < 7
     kernel = np.linalg.inv(w.T @ inside @ w) - np.linalg.inv(w.T @ outside @ w)
-    found = xqda(vectors, people, cameras, similar=similar)
+    found = xqda(vectors, people, cameras)
     assert found.projection.shape == w.shape
     np.testing.assert_allclose(within(found), w @ kernel @ w.T, atol=1e-6 * np.abs(within(found)).max())
 
@@ -172,7 +170,6 @@ def test_labels_may_be_any_numbers_in_any_order(learn: Learner) -> None:
     [
         ({"people": np.ones(72)}, "expected training vectors of at least two people, got 72 of 1"),
         ({"cameras": np.ones(72)}, "no similar pair to learn from: none of 12 people is seen by two cameras"),
-        ({"people": np.arange(72), "similar": "all"}, "none of 72 people has two vectors"),
         ({"people": np.full(72, -1)}, "72 training vectors are junk"),
         ({"people": np.ones(3)}, "expected a person and a camera per training row"),
         ({"vectors": np.ones((3, 5))}, "with a person and a camera each"),
@@ -186,7 +183,6 @@ def test_labels_may_be_any_numbers_in_any_order(learn: Learner) -> None:
         ({"vectors": np.float32(RANDOM.normal(size=(12, 5)))[TWELVE] + 9, "people": TWELVE}, DO_NOT_DIFFER),
         ({"dimensions": 0}, "dimensions must be a whole number of at least 1"),
         ({"dimensions": 2.5}, "dimensions must be a whole number of at least 1, got 2.5"),
-        ({"similar": "some"}, "similar must be 'cross-camera' or 'all'"),
     ],
 )
 def test_what_cannot_be_learnt_from_is_refused(learn: Learner, change: dict[str, object], message: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from dare.datasets.sample import JUNK, Sample
 
@@ -40,7 +40,8 @@ class DenseLabels:
     """Labels with people numbered from 0 without gaps, and the gallery rows of each person; junk is dropped."""
 
     def __init__(self, query: Labelled, gallery: Labelled) -> None:
-        asked, listed = whole_labels("query", query), whole_labels("gallery", gallery)
+        asked = whole_labels("query", query.people, query.cameras)
+        listed = whole_labels("gallery", gallery.people, gallery.cameras)
         self.kept: NDArray[np.bool_] = listed.people != JUNK
         everyone, dense = np.unique(np.concatenate([asked.people, listed.people[self.kept]]), return_inverse=True)
         self.query_people = dense[: len(asked.people)].astype(np.int64)
@@ -52,9 +53,9 @@ class DenseLabels:
         self.offsets = np.concatenate([[0], np.cumsum(counts)])
 
 
-def whole_labels(name: str, labels: Labelled) -> Labels:
+def whole_labels(name: str, people: ArrayLike, cameras: ArrayLike) -> Labels:
     """Labels as int64. Raises a ValueError if they aren't whole numbers, or people and cameras differ in number."""
-    people, cameras = np.asarray(labels.people), np.asarray(labels.cameras)
+    people, cameras = np.asarray(people), np.asarray(cameras)
     if people.ndim != 1 or people.shape != cameras.shape:
         raise ValueError(
             f"expected a person and a camera per {name} row, got shapes {people.shape} and {cameras.shape}"

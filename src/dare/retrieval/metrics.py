@@ -11,17 +11,15 @@ Sources: Koestinger et al., "Large Scale Metric Learning from Equivalence Constr
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dare.datasets.sample import JUNK
 from dare.retrieval.distances import check_finite, squared_euclidean
-from dare.retrieval.labels import Labels, whole_labels
+from dare.retrieval.labels import whole_labels
 from dare.retrieval.products import block_rows
-
-Similar = Literal["cross-camera", "all"]
 
 REGULARISATION = 0.001  # as in XQDA's code, but of the mean variance, so that the unit of the vectors does not matter
 UNSEEN = 1e-12  # of the largest variance: what is less is float32's rounding, or nothing
@@ -73,7 +71,6 @@ def kissme(
     *,
     dimensions: int | None = None,
     regularisation: float = REGULARISATION,
-    similar: Similar = "cross-camera",
 ) -> Metric:
     """KISSME: M = inv(covariance of similar pairs) - inv(covariance of dissimilar pairs), after PCA.
 
@@ -85,7 +82,6 @@ def kissme(
         people, cameras: (N,), of their rows, without junk and distractors.
         dimensions: how many principal directions are kept first (200 in the IDE baseline); by default all that vary.
         regularisation: this share of each covariance's mean variance is added to its variance in every direction.
-        similar: "cross-camera": pairs of one person and two cameras; "all": of one camera too.
 
     Directions in which the vectors do not vary (there are some wherever N <= D) are left out; those in which similar
     pairs do not are held by the regularisation.
@@ -94,7 +90,7 @@ def kissme(
         ValueError: NaN, labels that don't fit, one person only, no similar pair, similar pairs that don't differ,
             more dimensions than vary, or a covariance that can't be inverted.
     """
-    pairs = _differences(vectors, people, cameras, dimensions, regularisation, similar)
+    pairs = _differences(vectors, people, cameras, dimensions, regularisation)
     basis = _varying(pairs.scatter, dimensions)
     inside, outside = (_regularised(c, regularisation) for c in pairs.within(basis))
     root, other = _inverse_root(inside), _inverse_root(outside)
@@ -108,7 +104,6 @@ def xqda(
     *,
     dimensions: int | None = None,
     regularisation: float = REGULARISATION,
-    similar: Similar = "cross-camera",
 ) -> Metric:
     """XQDA: KISSME's difference of inverses in the subspace where people differ more than pictures of one person do.
 
@@ -122,7 +117,7 @@ def xqda(
     Other arguments, edges and errors are those of `kissme`. The authors' code takes singular vectors of
     inv(similar) dissimilar, which is not symmetric, where the paper and this function take eigenvectors.
     """
-    pairs = _differences(vectors, people, cameras, dimensions, regularisation, similar)
+    pairs = _differences(vectors, people, cameras, dimensions, regularisation)
     basis = _varying(pairs.scatter, None)
     inside, outside = pairs.within(basis)
     # Where similar pairs differ as much in every direction, the generalised eigenproblem is an ordinary one.
@@ -183,12 +178,14 @@ def _differences(
     cameras: NDArray[np.integer],
     dimensions: int | None,
     regularisation: float,
-    similar: Similar,
 ) -> _Differences:
     """From sums alone. Over all pairs within a group of n vectors with sum s, (x - y)(x - y)ᵀ adds up to
     n times the sum of x xᵀ, less s sᵀ. Pairs of one person and two cameras are those within the person less those
     within its cameras; pairs of two people are all pairs less those within people."""
-    _check_settings(dimensions, regularisation, similar)
+    if dimensions is not None and not (isinstance(dimensions, int | np.integer) and dimensions >= 1):
+        raise ValueError(f"dimensions must be a whole number of at least 1, got {dimensions}")
+    if not (math.isfinite(regularisation) and regularisation >= 0):
+        raise ValueError(f"regularisation is a share of the mean variance, at least 0, got {regularisation}")
     array, person, sight = _checked(vectors, people, cameras)
     of_person, of_sight = np.bincount(person), np.bincount(sight)
     centre = array.mean(0, dtype=np.float64)
@@ -210,30 +207,21 @@ def _differences(
     within_people -= people_sums.T @ people_sums
     within_sights -= sums.T @ sums
     total, same, same_sight = (_pairs(counts) for counts in (np.asarray([len(array)]), of_person, of_sight))
-    wanted = same - same_sight if similar == "cross-camera" else same
+    wanted = same - same_sight
     if not wanted:
-        lacking = "is seen by two cameras" if similar == "cross-camera" else "has two vectors"
-        raise ValueError(f"there is no similar pair to learn from: none of {len(of_person)} people {lacking}")
-    inside = within_people - within_sights if similar == "cross-camera" else within_people
+        raise ValueError(
+            f"there is no similar pair to learn from: none of {len(of_person)} people is seen by two cameras"
+        )
     outside = len(array) * scatter - np.outer(everything, everything) - within_people
     counts = f"from {len(array):,} vectors of {len(of_person):,} people ({wanted:,} similar pairs)"
-    return _Differences(inside / wanted, outside / (total - same), scatter, centre, counts)
-
-
-def _check_settings(dimensions: int | None, regularisation: float, similar: str) -> None:
-    if dimensions is not None and not (isinstance(dimensions, int | np.integer) and dimensions >= 1):
-        raise ValueError(f"dimensions must be a whole number of at least 1, got {dimensions}")
-    if not (math.isfinite(regularisation) and regularisation >= 0):
-        raise ValueError(f"regularisation is a share of the mean variance, at least 0, got {regularisation}")
-    if similar not in get_args(Similar):
-        raise ValueError(f"similar must be 'cross-camera' or 'all', got {similar!r}")
+    return _Differences((within_people - within_sights) / wanted, outside / (total - same), scatter, centre, counts)
 
 
 def _checked(
     vectors: NDArray[np.floating], people: NDArray[np.integer], cameras: NDArray[np.integer]
 ) -> tuple[NDArray[np.floating], NDArray[np.intp], NDArray[np.intp]]:
     """Vectors (N, D); of each the number of its person, and of its person and camera together, ordered by person."""
-    array, labels = np.asarray(vectors), whole_labels("training", Labels(people, cameras))
+    array, labels = np.asarray(vectors), whole_labels("training", people, cameras)
     if array.ndim != 2 or len(array) != len(labels.people) or not array.shape[1]:
         raise ValueError(
             f"expected training vectors (N, D) with a person and a camera each, got shape {array.shape} and "

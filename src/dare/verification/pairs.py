@@ -95,7 +95,8 @@ class Pairs:
         check_labels(q, g, query, gallery)
         check_finite(q, "query vector")
         check_finite(g, "gallery vector")
-        asked, listed = whole_labels("query", query), whole_labels("gallery", gallery)
+        asked = whole_labels("query", query.people, query.cameras)
+        listed = whole_labels("gallery", gallery.people, gallery.cameras)
         shown = asked.people != JUNK
         asked, people = Labels(asked.people[shown], asked.cameras[shown]), listed.people
         if DISTRACTOR not in asked.people:

@@ -238,7 +238,7 @@ def test_a_calibration_checks_itself() -> None:
         ([1, 1], [2, 1], "increase"),
         ([1, 2], [1, 2], "increase"),
         ([1], [math.nan], "finite"),
-        ([1, 2], [1], "as many ratios"),
+        ([1, 2], [1], "one ratio per distance"),
     ):
         with pytest.raises(ValueError, match=message):
             LikelihoodRatios(np.asarray(distances), np.asarray(ratios))

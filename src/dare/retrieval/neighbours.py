@@ -143,12 +143,14 @@ def encode(
     rows = np.ascontiguousarray(vectors)
     blocks = in_blocks(size, ROWS, lambda start, stop: _encode(start, stop, found, *mutual, rows, scale, squared))
     counts, columns, weights = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    encoded = csr_array((weights, columns, np.concatenate([[0], np.cumsum(counts)])), shape=(size, size))
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)  # SciPy keeps the wider type of both
+    encoded = csr_array((weights, columns, offsets), shape=(size, size))
     if expansion == 1:
         return encoded
     nearest = found.rows[:, :expansion].ravel()
     shares = np.full(len(nearest), 1 / expansion, np.float32)
-    return csr_array((shares, nearest, np.arange(0, len(nearest) + 1, expansion)), shape=(size, size)) @ encoded
+    offsets = np.arange(0, len(nearest) + 1, expansion, dtype=np.int32)
+    return csr_array((shares, nearest, offsets), shape=(size, size)) @ encoded
 
 
 @njit(nogil=True, cache=True)

@@ -89,7 +89,8 @@ class Scores:
         def gather(name: str) -> Any:
             return np.stack([getattr(scores, name) for scores in per_exit])[chosen, rows]
 
-        return Scores(*map(gather, Results._fields), per_exit[0].rule)
+        precision, first, penalty, tied = map(gather, Results._fields)
+        return Scores(precision, first, penalty, tied, per_exit[0].rule)
 
 
 def _mean(values: NDArray[np.float64]) -> float:

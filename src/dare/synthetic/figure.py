@@ -70,9 +70,9 @@ class _Pose:
         shoulders = hips + self.lift + 0.315 * stature
         sides = []
         for sign, leg in legs.items():
-            joints = (moved(joint, (0, self.lift, 0)) for joint in leg)
+            hip, knee, ankle, toe = (moved(joint, (0, self.lift, 0)) for joint in leg)
             swing = -0.8 * body.stride * math.sin(phase) * sign  # arms go against the legs
-            sides.append(_Side(*joints, *_arm(look, shoulders, self.forward, sign, swing)))
+            sides.append(_Side(hip, knee, ankle, toe, *_arm(look, shoulders, self.forward, sign, swing)))
         self.left, self.right = sides
         self.neck = (0.0, shoulders + 0.01 * stature, self.forward)
         self.head = (0.0, shoulders + 0.105 * stature, self.forward + 0.012 * stature)

@@ -12,7 +12,6 @@ that matter, find any rank exactly in two passes, whatever the distances are.
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -207,8 +206,8 @@ def lower_bits(distances: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.bincount(distances.view(np.uint32) & ((1 << LOWER_BITS) - 1), minlength=1 << LOWER_BITS)
 
 
-def value_at(bucket: Any, offset: int = 0) -> Any:
-    """The distances with these upper bits and lower bits, in float64; the least of each bucket by default."""
+def value_at(bucket: NDArray[np.int64], offset: int = 0) -> NDArray[np.float64]:
+    """The distances with these upper and lower bits; by default the least of each bucket."""
     return ((bucket << LOWER_BITS) + offset).astype(np.uint32).view(np.float32).astype(np.float64)
 
 

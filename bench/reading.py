@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dare.images.jpeg import decode, plain_size
+from dare.images.containers import open_container
 from dare.images.pixels import resize
-from dare.images.reading import Preparation, prepare, read, read_resized
+from dare.images.reading import Preparation, decode, prepare, read, read_resized
 
 SIZES = [((128, 64), (256, 128)), ((128, 64), (128, 64)), ((300, 120), (256, 128))]
 
@@ -64,7 +64,7 @@ def measure(paths: Sequence[Path], preparation: Preparation, rounds: int) -> Non
         "Pillow and numpy": lambda: seconds(lambda path: by_pillow(path, preparation), paths),
         "dare": lambda: seconds(lambda path: by_dare(path, preparation), paths),
         "  read the file": lambda: seconds(Path.read_bytes, paths),
-        "  judge its header": lambda: seconds(plain_size, contents),
+        "  judge its header": lambda: seconds(open_container, contents),
         "  decode": lambda: seconds(decode, contents),
         "  resize": lambda: seconds(lambda one: resize(one, preparation.height, preparation.width), decoded),
         "  normalise": lambda: seconds(lambda one: prepare(one[None], preparation), resized),

@@ -5,6 +5,7 @@ import itertools
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dare.images import reading as images
-from dare.images.jpeg import decode, plain_size
+from dare.images.containers import Container, open_container
 from dare.images.pixels import resize
-from dare.images.reading import Preparation, UnreadableImageError, prepare, read, read_resized
+from dare.images.reading import Preparation, UnreadableImageError, decode, prepare, read, read_resized
 
 BILINEAR = Image.Resampling.BILINEAR
 
@@ -38,11 +39,23 @@ def by_pillow(content: bytes) -> NDArray[np.uint8]:
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 
 
+def plain_size(content: bytes) -> tuple[int, int] | None:
+    """None also where the file is damaged."""
+    try:
+        return open_container(content).plain_size
+    except ValueError:
+        return None
+
+
 @pytest.fixture
 def pillow_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """While set, no picture counts as plain."""
     switch = threading.Event()
-    monkeypatch.setattr(images, "plain_size", lambda data: None if switch.is_set() else plain_size(data))
+
+    def opened(data: bytes) -> Container:
+        return replace(open_container(data), **({"plain_size": None} if switch.is_set() else {}))
+
+    monkeypatch.setattr(images, "open_container", opened)
     return switch
 
 
@@ -113,7 +126,6 @@ def as_png() -> bytes:
 
 
 NOT_PLAIN = {
-    "exif": with_exif(),
     "cmyk": jpeg(mode="CMYK"),
     "several pictures": two_frames(),
     "colour profile": jpeg(icc_profile=b"not much of a profile"),

@@ -3,6 +3,9 @@
 import contextlib
 import io
 import os
+import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -249,3 +252,73 @@ def test_every_orientation_is_turned_upright_as_pillow_does(tmp_path: Path, orie
     exif[0x0112] = orientation
     image.save(path, exif=exif)
     np.testing.assert_array_equal(read(path), np.asarray(ImageOps.exif_transpose(Image.open(path))))
+
+
+def segment(marker: int, body: bytes) -> bytes:
+    return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def exif_that_repeats(entries: int, size: int) -> bytes:
+    """Each entry asks for the whole block."""
+    entry = b"".join(struct.pack("<HHII", 0x8000 + number, 7, size, 0) for number in range(entries))
+    return (b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", entries) + entry).ljust(size, b"\0")
+
+
+def progressive(scans: int) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(np.zeros((1600, 1600, 3), np.uint8)).save(content, "JPEG", progressive=True)
+    data = content.getvalue()
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * scans + data[-2:]
+
+
+def png() -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(COLOURS).save(content, "PNG")
+    return content.getvalue()
+
+
+def run_length_bmp() -> bytes:
+    """8 bits, compressed by runs, one long line of them."""
+    head = struct.pack("<IiiHHIIiiII", 40, 64, 64, 1, 8, 1, 0, 0, 0, 256, 0)
+    pixels = b"\x40\x01\0\0" * 64 + b"\0\1"
+    start = 14 + 40 + 1024
+    return struct.pack("<2sIHHI", b"BM", start + len(pixels), 0, 0, start) + head + bytes(1024) + pixels
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (progressive(200), "passes over 1600x1600 pixels"),
+        (jpeg()[:2] + segment(0xFE, b"") * 20_000 + jpeg()[2:], "over 10000 segments"),
+        (png()[:33] + chunk(b"teXt", b"") * 20_000 + png()[33:], "over 10000 chunks"),
+        (run_length_bmp(), "a compressed BMP"),
+    ],
+    ids=["scans", "segments", "chunks", "runs"],
+)
+def test_a_file_made_to_keep_a_decoder_busy_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(UnreadableImageError, match=reason):
+        read(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_exif_that_asks_for_much_memory_gets_none(tmp_path: Path, kind: str) -> None:
+    """Read as Pillow does, 4,000 entries of 60,000 bytes are 240 MB."""
+    block = exif_that_repeats(4000, 60_000)
+    content = (
+        jpeg()[:2] + segment(0xE1, block) + jpeg()[2:]
+        if kind == "JPEG"
+        else png()[:33] + chunk(b"eXIf", block[6:]) + png()[33:]
+    )
+    (tmp_path / "a").write_bytes(content)
+    tracemalloc.start()
+    try:
+        assert read(tmp_path / "a").ndim == 3
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()

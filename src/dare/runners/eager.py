@@ -69,8 +69,8 @@ def torch_steps(model: DaRe, run: Any, threads: int | None) -> Steps:
     """The form of a network, around what runs its steps, with n threads."""
 
     def run_with(number: int, features: Tensor, stop: Stop | None) -> tuple[Tensor, Vectors | None] | None:
-        if threads not in (None, torch.get_num_threads()):  # of the thread that calls, which may be a new one
-            torch.set_num_threads(threads)  # type: ignore[arg-type]
+        if threads is not None and threads != torch.get_num_threads():  # of this thread, which may be a new one
+            torch.set_num_threads(threads)
         found: tuple[Tensor, Vectors | None] | None = run(number, features, stop)
         return found
 

@@ -1,0 +1,159 @@
+"""What stands in a picture file around its pixels: bounded, and taken out before a decoder sees it.
+
+Decoders follow whatever a file says. A block of EXIF data may ask for hundreds of megabytes, and a JPEG for thousands
+of passes over its pixels, so both are dealt with here.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+MOST_PARTS = 10_000
+"""Segments or chunks of a file. A PNG of 10 MB has a thousand as a rule."""
+
+MOST_SCANS = 100
+MOST_SCANNED = 64_000_000
+"""Passes of a JPEG over its pixels, and these times its pixels. Progressive files have ten as a rule."""
+
+ORIENTATION = 0x0112  # the EXIF tag
+WHOLE_NUMBERS = {3: "H", 4: "I"}
+"""EXIF's name of a type -> `struct`'s."""
+
+JPEG, PNG, RIFF = b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"RIFF"
+JFIF, EXIF, ADOBE = b"JFIF\0", b"Exif\0\0", 0xEE
+FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended, progressive; arithmetic coding is not plain
+ALL_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+TABLES = frozenset({0xC4, 0xDB, 0xDD})  # Huffman, quantisation, restart interval
+COMMENT, SCAN = 0xFE, 0xDA
+FRAME = struct.Struct(">BHHB")
+USED_CHUNKS = (b"tRNS", b"acTL")
+"""Of the optional ones of a PNG: transparency, and that it is animated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A picture file's content.
+
+    Attributes:
+        data: for a decoder, without EXIF data, comments, profiles and thumbnails where the format allows.
+        orientation: 1 to 8, as EXIF counts.
+        plain_size: height and width of a plain JPEG, None for every other file. Plain means JFIF with 8 bits in one or
+            three channels, without Adobe's or other application segments. libjpeg-turbo and Pillow decode such files
+            the same way.
+    """
+
+    data: bytes
+    orientation: int = 1
+    plain_size: tuple[int, int] | None = None
+
+
+def open_container(data: bytes) -> Container:
+    """Look at a picture file; one of an unknown kind comes back as it is.
+
+    Raises:
+        ValueError: damaged, or a decoder would be busy with it for long.
+    """
+    if data.startswith(JPEG):
+        return _jpeg(data)
+    if data.startswith(PNG):
+        return _png(data)
+    if data.startswith(RIFF):
+        exif = next((data[start:end] for kind, start, end in _chunks(data, 12, "<4sI", 0) if kind == b"EXIF"), b"")
+        return Container(data, orientation(exif))
+    return Container(data)
+
+
+def orientation(exif: bytes) -> int:
+    """1 to 8; 1 where nothing sensible is said."""
+    exif = exif.removeprefix(EXIF)
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None:
+        return 1
+    try:
+        (at,) = struct.unpack_from(f"{order}I", exif, 4)
+        (count,) = struct.unpack_from(f"{order}H", exif, at)
+        for place in range(at + 2, at + 2 + 12 * count, 12):
+            tag, kind, number = struct.unpack_from(f"{order}HHI", exif, place)
+            if tag == ORIENTATION:
+                wanted = kind in WHOLE_NUMBERS and number == 1
+                found = int(struct.unpack_from(order + WHOLE_NUMBERS[kind], exif, place + 8)[0]) if wanted else 1
+                return found if 1 <= found <= 8 else 1
+    except struct.error:
+        pass  # damaged; the pixels may be whole
+    return 1
+
+
+def _jpeg(data: bytes) -> Container:
+    kept, exif, size, is_plain = [data[:2]], b"", None, data[2:11] == b"\xff\xe0\x00\x10" + JFIF
+    for marker, start, end in _segments(data):
+        body = data[start:end]
+        if marker == SCAN:
+            kept.append(data[start - 4 :])
+            break
+        if marker in ALL_FRAMES and size is None:
+            if len(body) < FRAME.size:
+                raise ValueError("its frame is cut")
+            bits, height, width, channels = FRAME.unpack_from(body)
+            size = height, width
+            is_plain &= marker in FRAMES and bits == 8 and channels in (1, 3) and len(body) == 6 + 3 * channels
+        elif marker in (0xE1, 0xE2) or marker == COMMENT:
+            is_plain &= marker == COMMENT or body.startswith(EXIF)
+            exif = exif or (body if body.startswith(EXIF) else b"")
+            continue
+        elif not (marker in TABLES or (marker == 0xE0 and start == 6)):
+            is_plain = False
+            if 0xE0 <= marker <= 0xEF and marker not in (0xE0, ADOBE):
+                continue
+        kept.append(data[start - 4 : end])
+    whole = b"".join(kept)
+    scans, (height, width) = whole.count(b"\xff\xda"), size or (0, 0)
+    if scans > MOST_SCANS or scans * height * width > MOST_SCANNED:
+        raise ValueError(f"{scans} passes over {width}x{height} pixels, which takes too long; save it again")
+    return Container(whole, orientation(exif), size if is_plain else None)
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and end of the content of a JPEG's segments, up to the first scan."""
+    at = len(JPEG)
+    for _ in range(MOST_PARTS):
+        while data[at : at + 2] == b"\xff\xff":
+            at += 1  # padding
+        if len(data) < at + 4:
+            raise ValueError("it ends before its pixels")
+        start, marker, length = struct.unpack_from(">BBH", data, at)
+        if start != 0xFF or length < 2:
+            raise ValueError("what stands before its pixels makes no sense")
+        yield marker, at + 4, at + 2 + length
+        if marker == SCAN:
+            return
+        at += 2 + length
+    raise ValueError(f"over {MOST_PARTS} segments; save it again")
+
+
+def _png(data: bytes) -> Container:
+    kept, exif = [PNG], b""
+    for kind, start, end in _chunks(data, len(PNG), ">I4s", 4):
+        if kind == b"eXIf":
+            exif = data[start:end]
+        elif kind[:1].isupper() or kind in USED_CHUNKS:
+            kept.append(data[start - 8 : end + 4])
+    return Container(b"".join(kept), orientation(exif))
+
+
+def _chunks(data: bytes, at: int, header: str, after: int) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, start and end of the content of chunks that are whole.
+
+    Args:
+        at: where the first one starts.
+        header: of a chunk: its kind and length, in the order of the format.
+        after: bytes behind the content.
+    """
+    for _ in range(MOST_PARTS):
+        if len(data) < at + 8:
+            return
+        first, second = struct.unpack_from(header, data, at)
+        kind, length = (first, second) if isinstance(first, bytes) else (second, first)
+        start, end = at + 8, at + 8 + length
+        yield kind, start, min(end, len(data))
+        at = end + after + (length % 2 if not after else 0)  # chunks of RIFF have even lengths
+    raise ValueError(f"over {MOST_PARTS} chunks; save it again")

@@ -21,9 +21,8 @@ from pydantic.dataclasses import dataclass
 from dare.anytime.budgets import conditional
 from dare.anytime.confidence import Allowed
 from dare.anytime.costs import ExitTimes
-from dare.files import replacing
+from dare.files import replacing, said
 from dare.retrieval.distances import another_model
-from dare.schema import said
 
 T = TypeVar("T")
 

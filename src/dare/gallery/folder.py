@@ -10,10 +10,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from dare.files import FolderLock, replacing, sync_folder
+from dare.files import FolderLock, replacing, said, sync_folder
 from dare.gallery.store import GalleryError, GalleryLockedError, UnknownGalleryError
 from dare.retrieval.distances import Space, entry_sizes
-from dare.schema import said
 
 FORMAT = 2
 """Written for galleries with a space, which only a shared one has: versions that know nothing of it read the others."""

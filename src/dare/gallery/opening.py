@@ -8,13 +8,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from dare.files import sync_folder
+from dare.files import said, sync_folder
 from dare.gallery import folder
 from dare.gallery.lance import LanceGallery, to_the_end
 from dare.gallery.store import GalleryError
 from dare.gallery.table import connect, plain_errors, schema
 from dare.retrieval.distances import Space
-from dare.schema import said
 
 
 def open_gallery(uri: str | Path) -> LanceGallery:

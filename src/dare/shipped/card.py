@@ -14,8 +14,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from dare.files import replacing
-from dare.schema import said
+from dare.files import replacing, said
 
 CARD = "shipped.json"
 MODEL, THRESHOLDS, PLAN = "model.safetensors", "thresholds.json", "plan.json"

@@ -102,7 +102,7 @@ def test_names_that_are_no_text_are_left_out_and_the_rest_goes_on(
     shutil.copy(tmp_path / "p" / "7_1.jpg", tmp_path / "p" / "7_\udcff.jpg")
     status, out, err = run(capsys, "index", tmp_path / "g", "--model", model, "--images", tmp_path / "p")
     assert (status, "1 added, 0 there already, 1 unreadable" in out) == (3, True)
-    assert "its name is no UTF-8 text" in err
+    assert "its name isn't valid UTF-8" in err
 
 
 def test_a_first_indexing_that_fails_leaves_no_gallery_and_one_cut_short_can_be_run_again(

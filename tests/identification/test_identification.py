@@ -329,3 +329,24 @@ def test_the_first_exit_is_never_given_up() -> None:
     runner = SlowRunner([1.0] * 12)
     found = list(answers(IMAGE, runner, MemoryGallery("", (2, 2, 2, 2)), deadline=0.5, clock=runner.clock))
     assert [(answer.exit, answer.deadline_met) for answer in found] == [(0, False)]
+
+
+@pytest.mark.parametrize("begun", [0.0, 7.5])
+def test_due_is_the_deadline_on_the_clock(begun: float) -> None:
+    found = []
+    for limit in ({"deadline": 6.5}, {"due": begun + 6.5}):
+        runner = SlowRunner([1.0] * 12)
+        runner.now = begun
+        gallery = MemoryGallery("", (2, 2, 2, 2))
+        given = list(answers(IMAGE, runner, gallery, clock=runner.clock, **limit))  # type: ignore[arg-type]
+        found.append([(answer.exit, answer.seconds, answer.deadline_met) for answer in given])
+    assert found[0] == found[1] == [(0, 3.0, True), (1, 6.0, True)]
+
+
+def test_an_answer_that_is_due_already_comes_from_the_first_exit_and_is_late() -> None:
+    runner, gallery = SlowRunner([1.0] * 12), MemoryGallery("", (2, 2, 2, 2))
+    found = list(answers(IMAGE, runner, gallery, due=-1.0, clock=runner.clock))
+    assert [(answer.exit, answer.deadline_met) for answer in found] == [(0, False)]
+    for limit in ({"due": 1.0, "deadline": 1.0}, {"due": float("nan")}):
+        with pytest.raises(ValueError, match="either a deadline or the time when an answer is due"):
+            next(answers(IMAGE, runner, gallery, clock=runner.clock, **limit))  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
-"""Who leaves where: each policy answers one question, `stops(exit, confidence)`.
+"""Which query leaves where: each policy answers one question, `stops(exit, confidence)`.
 
-Exits are counted from 0, and nobody asks at the last one. Policies hold state: make one per stream, and ask it in the
-stream's order.
+Exits are counted from 0; no policy is asked at the last one. Policies hold state: make one per stream, and ask it in
+the stream's order.
 """
 
 import math
@@ -21,19 +21,19 @@ class ExitPolicy(Protocol):
     """Decides at each exit but the last whether a query leaves there."""
 
     def stops(self, exit: int, confidence: float) -> bool:
-        """Whether a query with this confidence (higher is surer; NaN: cannot be told) leaves at this exit."""
+        """Whether a query with this confidence (higher is surer; NaN: unknown) leaves at this exit."""
         ...
 
 
 class RunningQuantile:
-    """Lets the surest q_s of all queries that have come to exit s so far leave there (paper, section 4.2).
+    """Lets the surest q_s of all queries that have reached exit s so far leave there (paper, section 4.2).
 
-    The threshold is an order statistic of the confidences seen at the exit, this one included. So the first query to
-    come to an exit leaves there, and a record leaves whatever the shares. Takes O(log n) per query.
+    The threshold is an order statistic of the confidences seen at the exit, this one included. So the first query that
+    reaches an exit leaves there, and a record leaves whatever the shares. Takes O(log n) per query.
 
     Args:
         shares: p (E,), of all queries.
-        window: how many confidences to remember per exit, for streams without end; all by default.
+        window: how many confidences to remember per exit, for endless streams; all by default.
     """
 
     def __init__(self, shares: Sequence[float] | NDArray[np.floating], window: int | None = None) -> None:
@@ -41,7 +41,7 @@ class RunningQuantile:
         self._seen = [Seen(window) for _ in self._leaving]
 
     def stops(self, exit: int, confidence: float) -> bool:
-        """Whether the confidence is among the surest so far; one that cannot be told (NaN) is not."""
+        """Whether the confidence is among the surest so far; NaN is not."""
         if math.isnan(confidence):
             return False
         seen = self._seen[exit].add(confidence)
@@ -49,7 +49,7 @@ class RunningQuantile:
 
 
 class Seen:
-    """The confidences seen at an exit, in ascending order; the oldest are forgotten where there is a window."""
+    """The confidences seen at an exit, in ascending order; a window forgets the oldest."""
 
     def __init__(self, window: int | None) -> None:
         if window is not None and window < 1:
@@ -70,7 +70,7 @@ class Seen:
 class Chance:
     """Lets each query leave at exit s with probability q_s, whatever its confidence: the baseline.
 
-    One generator per exit, so that the order in which micro-batches ask changes nothing.
+    One generator per exit, so that micro-batches change nothing.
     """
 
     def __init__(self, shares: Sequence[float] | NDArray[np.floating], seed: int = 0) -> None:
@@ -78,7 +78,7 @@ class Chance:
         self._random = [np.random.default_rng([seed, exit]) for exit in range(len(self._leaving))]
 
     def stops(self, exit: int, confidence: float) -> bool:
-        """A throw of the dice."""
+        """Whether the exit's next random number is below q_s."""
         return bool(self._random[exit].random() < self._leaving[exit])
 
 
@@ -108,7 +108,7 @@ class Thresholds:
             raise ValueError(f"expected confidences ({len(leaving)}, N) without NaN, got shape {rows.shape}")
         thresholds = []
         for exit, q in enumerate(leaving[:-1]):
-            # Nobody left to learn from: whoever still comes here is as sure as those who left before.
+            # No query left to learn from: those that still come are as sure as those that left before.
             found = np.sort(rows[exit])[::-1]
             leave = round(len(found) * q)
             thresholds.append(_between(found, leave) if len(found) else -np.inf)
@@ -121,7 +121,7 @@ class Thresholds:
 
 
 def _between(descending: NDArray[np.float64], count: int) -> float:
-    """A threshold that so many reach, as far as possible from those on both sides of it."""
+    """A threshold that `count` confidences reach, halfway between the two nearest to it."""
     if count in (0, len(descending)):
         return -np.inf if count else np.inf
     last, following = descending[count - 1], descending[count]
@@ -132,16 +132,16 @@ def _between(descending: NDArray[np.float64], count: int) -> float:
 class Deadline:
     """Lets a query leave when the next exit would come too late, whatever its confidence; one object per query.
 
-    A query that has been slower than measured until now, on a busy machine, is taken to stay as slow.
+    A query that has been slower than measured so far, on a busy machine, is expected to stay as slow.
 
     Args:
-        until: on the clock, in seconds.
-        steps: (E,), seconds from the exit before to each exit, as measured: `ExitTimes.steps`. The first one begins
+        until: the deadline as a time on the clock, in seconds.
+        steps: (E,), seconds from the previous exit to each exit, as measured: `ExitTimes.steps`. The first one begins
             when the policy is made.
         clock: monotonic.
     """
 
-    def __init__(self, until: float, steps: Sequence[float], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, until: float, steps: Sequence[float], clock: Callable[[], float] = time.perf_counter) -> None:
         self._until, self._steps, self._clock = until, tuple(steps), clock
         self._start = clock()
 
@@ -156,8 +156,8 @@ def replay(confidences: NDArray[np.floating], policy: ExitPolicy) -> NDArray[np.
     """The exit, counted from 0, at which each query of a stream leaves.
 
     Args:
-        confidences: (E, Q), in the stream's order; those at the last exit are not looked at.
-        policy: a new one; its state goes on with the stream.
+        confidences: (E, Q), in the stream's order; those at the last exit are not used.
+        policy: a new one; its state changes with the stream.
 
     Returns:
         (Q,).

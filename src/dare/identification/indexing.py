@@ -72,20 +72,17 @@ def index(
     """
     check(runner, gallery)
     kept = [sample for sample in samples if sample.person != JUNK]
-    failed = [problem for sample in kept if (problem := _unnameable(sample.images[0]))]
-    unnameable = {problem.path for problem in failed}
-    entries = {
-        sample: Entry(
-            prefix + sample.images[0].relative_to(root).as_posix(),
-            None if sample.person == UNKNOWN else sample.person,
-            sample.camera if cameras_known else None,
-            sample.time,
-            str(sample.images[0].resolve()),
-            (names or {}).get(sample.person, ""),
-        )
-        for sample in kept
-        if sample.images[0] not in unnameable
-    }
+    entries: dict[Sample, Entry] = {}
+    failed: list[UnreadableImageError] = []
+    for sample in kept:
+        path = sample.images[0]
+        person = None if sample.person == UNKNOWN else sample.person
+        camera = sample.camera if cameras_known else None
+        id, name = prefix + path.relative_to(root).as_posix(), (names or {}).get(sample.person, "")
+        try:
+            entries[sample] = Entry(id, person, camera, sample.time, str(path.resolve()), name)
+        except ValueError as error:  # a path or a label that no entry can have
+            failed.append(UnreadableImageError(path, str(error)))
     there = gallery.get(entry.id for entry in entries.values())
     if not replace:
         _refuse_others(entries.values(), there)
@@ -107,14 +104,6 @@ def index(
         done += len(part)
         on_progress(done, len(todo))
     return Indexed(added, len(entries) - len(todo), len(samples) - len(kept), tuple(failed), done == len(todo))
-
-
-def _unnameable(path: Path) -> UnreadableImageError | None:
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return UnreadableImageError(path, "its name isn't valid UTF-8; rename it")
-    return None
 
 
 def _refuse_others(entries: Iterable[Entry], there: dict[str, Entry]) -> None:

@@ -43,14 +43,12 @@ class Copies(NamedTuple):
 
     @classmethod
     def room(cls, count: int, dimensions: int) -> "Copies":
-        """Uninitialised copies of `count` rows."""
         if dimensions > MOST_DIMENSIONS:
             raise ValueError(f"vectors have at most {MOST_DIMENSIONS} dimensions, got {dimensions}")
         codes = np.empty((count, padded(dimensions)), np.int8)
         return cls(codes, *(np.empty(count, kind) for kind in (np.float32, np.float32, np.int32)))
 
     def part(self, rows: slice | NDArray[np.bool_]) -> "Copies":
-        """Those of some rows."""
         return Copies(*(array[rows] for array in self))
 
 
@@ -128,10 +126,6 @@ class Vectors:
     """Rows (N, D); what is handed out never changes. Several threads may search, one may change.
 
     Copies are made by the first search that needs them, and all anew when the rows have doubled, around a new centre.
-
-    Args:
-        size: D.
-        room: number of rows to allocate at first.
     """
 
     def __init__(self, size: int, room: int = 0) -> None:
@@ -172,7 +166,6 @@ class Vectors:
         return rows
 
     def matrix(self) -> Matrix:
-        """The rows with their copies."""
         with self._lock:
             rows = self.all()
             if len(rows) > 2 * self._centred:

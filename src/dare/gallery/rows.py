@@ -38,15 +38,10 @@ CHECKSUM_BYTES = 4
 
 
 class Rows:
-    """The rows of one table at one version; not to be used after an error.
+    """The rows of one table at one version, with vectors of some exits (exit -> size); not to be used after an error.
 
-    What it hands out never changes: later versions are read into other memory.
-
-    Args:
-        gallery: the folder.
-        table: its name.
-        sizes: exit -> size of its vectors, for the exits whose vectors the table has.
-        open_table: gives a handle of its own; called only if the table itself has to be read.
+    What it hands out never changes: later versions are read into other memory. `open_table` is called only if the table
+    itself has to be read.
     """
 
     def __init__(self, gallery: Path, table: str, sizes: Mapping[int, int], open_table: "Callable[[], Table]") -> None:
@@ -82,7 +77,6 @@ class Rows:
                 self._catch_up(self._labels)
 
     def labels(self) -> pa.Table:
-        """The columns of `LABELS`."""
         return self._catch_up(LABELS.empty_table()) if self._labels is None else self._labels
 
     def columns(self) -> Columns:
@@ -104,7 +98,6 @@ class Rows:
         return self._places
 
     def vectors(self, exit: int) -> Vectors:
-        """Those of an exit in `sizes`."""
         self.labels()
         if exit not in self._exits:
             vectors = Vectors(self._sizes[exit], self.count)

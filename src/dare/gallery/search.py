@@ -34,20 +34,14 @@ EVERYBODY = -1
 """In place of a mask's number."""
 ROUNDING = 2.0**-48
 """More than the roundings of a copy's squared distance in float64, as a share of t^2 |b|^2 + s^2 |a|^2."""
-MORE = 16
-"""Room for near rows beyond 2k: they are sorted when it is full."""
 WIDENED = 1 + 2.0**-30
 """More than the roundings of true distances and of bounds, relatively."""
 
 
 class Columns:
-    """What a search reads of N entries besides their vectors.
+    """What a search reads of N entries besides vectors, (N,) each: -1 for unknown people and cameras, NaN for times.
 
-    Args:
-        ids: (N,).
-        people: (N,), -1 if unknown; as an attribute the unknown ones are numbered from -2 down.
-        cameras: (N,), -1 if unknown.
-        times: (N,), NaN if unknown.
+    Unknown people become -2, -3 and so on, so that no two of them are the same person.
     """
 
     def __init__(self, ids: Any, people: Any, cameras: Any, times: Any) -> None:
@@ -119,7 +113,7 @@ def search_rows(queries: NDArray[np.float32], matrix: Matrix, columns: Columns, 
 
 
 def _masks(columns: Columns, where: Sequence[Where | None]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """(M, N), which rows count, for the different filters; and the number of each query's."""
+    """(M, N), which rows may be found by the different filters; and (Q,), each query's mask."""
     filters = [w for w in dict.fromkeys(where) if w is not None]
     masks = np.empty((len(filters), len(columns.people)), np.bool_)
     for mask, w in zip(masks, filters, strict=True):
@@ -143,27 +137,24 @@ def nearest_rows(
     Args:
         queries: (Q, D).
         matrix: of N rows, at least k.
-        masks: (M, N), which rows count.
+        masks: (M, N), which rows may be found.
         mask_numbers: (Q,), each query's mask, or `EVERYBODY`.
-        k: how many.
     """
-    shape = (len(queries), min(2 * k + MORE, len(matrix.rows)))
+    shape = (len(queries), k)
     nearest = Nearest(np.empty(shape, np.int64), np.empty(shape), np.zeros(len(queries), np.int64))
     if k:
         coarse = copy_queries(queries, matrix.centre)
-        _scan(queries, matrix.rows, matrix.copies, coarse, masks, mask_numbers, k, nearest)
+        _scan(queries, matrix.rows, matrix.copies, coarse, masks, mask_numbers, nearest)
     for places, distances, found in zip(*nearest, strict=True):
         order = np.lexsort((places[:found], distances[:found]))
         places[:found], distances[:found] = places[order], distances[order]
-    return Nearest(nearest.places[:, :k], nearest.distances[:, :k], np.minimum(nearest.found, k))
+    return nearest
 
 
 @njit(nogil=True, cache=True)
-def _scan(
-    queries: Any, rows: Any, copies: Any, coarse: Any, masks: Any, mask_numbers: Any, k: int, nearest: Any
-) -> None:
+def _scan(queries: Any, rows: Any, copies: Any, coarse: Any, masks: Any, mask_numbers: Any, nearest: Any) -> None:
     limits = np.full(len(queries), np.inf)
-    _look_at_sample(queries, rows, masks, mask_numbers, k, nearest, limits)
+    _look_at_sample(queries, rows, masks, mask_numbers, nearest, limits)
     tile = _Tile(np.empty(TILE), np.empty(TILE), np.empty(TILE), np.empty(TILE, np.int32))
     for start in range(0, len(rows), TILE):
         stop = min(start + TILE, len(rows))
@@ -187,7 +178,7 @@ def _scan(
                     if _may_reach(tile, place - start, square, step, reach):
                         distance = _distance(queries[query], rows[place])
                         if distance <= limits[query]:
-                            limits[query] = min(limits[query], _offer(distance, place, query, k, nearest))
+                            limits[query] = min(limits[query], _offer(distance, place, query, nearest))
                             reach = (limits[query] + error) * WIDENED
 
 
@@ -225,14 +216,14 @@ def _may_reach(tile: Any, row: int, square: Any, step: Any, reach: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def _look_at_sample(queries: Any, rows: Any, masks: Any, mask_numbers: Any, k: int, nearest: Any, limits: Any) -> None:
+def _look_at_sample(queries: Any, rows: Any, masks: Any, mask_numbers: Any, nearest: Any, limits: Any) -> None:
     """Lower limits to the k-th smallest distances of a sample; those of all rows are no larger."""
     for place in range(SAMPLE // 2, len(rows), SAMPLE):
         for query in range(len(queries)):
             if mask_numbers[query] == EVERYBODY or masks[mask_numbers[query], place]:
                 distance = _distance(queries[query], rows[place])
                 if distance < limits[query]:
-                    limits[query] = min(limits[query], _offer(distance, place, query, k, nearest))
+                    limits[query] = _offer(distance, place, query, nearest)
     nearest.found[:] = 0
     limits *= WIDENED  # compiled in two places, the sums might be in two orders
 
@@ -248,14 +239,40 @@ def _distance(query: Any, row: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def _offer(distance: Any, place: int, query: int, k: int, nearest: Any) -> Any:
-    """Keep a row that comes after all before it. Returns a bound of the k-th smallest distance."""
-    places, distances, found = nearest.places[query], nearest.distances[query], nearest.found[query]
-    places[found], distances[found] = place, distance
-    nearest.found[query] = found + 1
-    if found + 1 < len(places):
-        return np.inf
-    order = np.argsort(distances, kind="mergesort")[:k]  # stable: equal distances stay in the order of the rows
-    places[:k], distances[:k] = places[order], distances[order]
-    nearest.found[query] = k
-    return distances[k - 1]
+def _offer(distance: Any, place: int, query: int, nearest: Any) -> Any:
+    """Keep a row that comes after all before it, if it is among the k nearest; returns the k-th smallest distance.
+
+    The rows so far are a heap with the farthest on top, the last of equally far ones.
+    """
+    places, distances = nearest.places[query], nearest.distances[query]
+    found, k = nearest.found[query], len(places)
+    if found < k:
+        hole = found
+        nearest.found[query] = found + 1
+        while hole > 0:
+            parent = (hole - 1) // 2
+            if distances[parent] > distance:
+                break
+            distances[hole], places[hole] = distances[parent], places[parent]
+            hole = parent
+    else:
+        if distance >= distances[0]:
+            return distances[0]
+        hole = 0
+        while True:
+            child = 2 * hole + 1
+            if child >= k:
+                break
+            if child + 1 < k and _farther(distances, places, child + 1, child):
+                child += 1
+            if distances[child] <= distance:
+                break
+            distances[hole], places[hole] = distances[child], places[child]
+            hole = child
+    distances[hole], places[hole] = distance, place
+    return distances[0] if nearest.found[query] == k else np.inf
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _farther(distances: Any, places: Any, one: int, other: int) -> Any:
+    return distances[one] > distances[other] or (distances[one] == distances[other] and places[one] > places[other])

@@ -91,16 +91,7 @@ def plain_errors(path: Path, verb: str) -> Iterator[None]:
 
 
 class Writer:
-    """Remembers which ids there are and what is flushed to disk; not to be used after an error.
-
-    Args:
-        path: of the gallery.
-        description: that names the table.
-        table: a handle of its own.
-
-    Attributes:
-        description, table: as given.
-    """
+    """Remembers which ids there are and what is flushed to disk; not to be used after an error."""
 
     def __init__(self, path: Path, description: folder.Description, table: "Table") -> None:
         self._path, self.description, self.table = path, description, table

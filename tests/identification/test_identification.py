@@ -1,6 +1,7 @@
 """From pictures to answers: exits live and in replay, deadlines on a clock of our own, what cannot be answered."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ from dare import (
 from dare.anytime.confidence import Allowed, nearest_two
 from dare.gallery.store import MismatchError
 from dare.identification.answer import DeadlineTooShortError
+from dare.identification.stream import Turns
 from dare.images.reading import UnreadableImageError
 from dare.models.checkpoints import Architecture, Checkpoint, save_checkpoint
 from dare.models.dare import count_macs
@@ -350,3 +352,28 @@ def test_an_answer_that_is_due_already_comes_from_the_first_exit_and_is_late() -
     for limit in ({"due": 1.0, "deadline": 1.0}, {"due": float("nan")}):
         with pytest.raises(ValueError, match="either a deadline or the time when an answer is due"):
             next(answers(IMAGE, runner, gallery, clock=runner.clock, **limit))  # type: ignore[arg-type]
+
+
+def test_batches_decide_in_their_order_and_only_later_ones_stop_when_one_fails() -> None:
+    turns, order = Turns(2), list[tuple[int, int]]()
+    for place in range(4):
+        turns.begin(place)
+
+    def decide(place: int) -> None:
+        with turns.of(place) as turn:
+            for exit in range(2 if place else 1):  # the first batch leaves early
+                with turn(exit):
+                    order.append((exit, place))
+
+    with ThreadPoolExecutor(3) as threads:
+        for job in [threads.submit(decide, place) for place in (2, 1, 0)]:
+            job.result()
+    assert [place for exit, place in order if exit == 0] == [0, 1, 2]
+    assert [place for exit, place in order if exit == 1] == [1, 2]
+    turns.begin(4)
+    with pytest.raises(ZeroDivisionError), turns.of(4):
+        raise ZeroDivisionError
+    decide(3)
+    turns.begin(5)
+    with pytest.raises(RuntimeError, match="a batch before this one failed"):
+        decide(5)

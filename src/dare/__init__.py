@@ -45,7 +45,7 @@ _HOME = {
     "Scores": "dare.retrieval.scoring",
     "Stage": "dare.models.stage",
     "StageEmbeddings": "dare.models.dare",
-    "Steered": "dare.anytime.steering",
+    "Steered": "dare.anytime.policies",
     "Thresholds": "dare.anytime.policies",
     "TrainConfig": "dare.training.config",
     "Verdict": "dare.verification.verifier",

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
 from dare.gallery.copies import Matrix, Vectors
-from dare.gallery.entry import Columns
-from dare.gallery.search import search_rows
+from dare.gallery.search import Columns, search_rows
 from dare.retrieval.embeddings import Embeddings
 
 DIMENSION, TOP, BATCH, BLOCK, SOME = 128, 10, 64, 4000, 8
@@ -51,10 +51,11 @@ def compare(name: str, vectors: np.ndarray, rounds: int) -> None:
     stored = Vectors(rows.shape[1], len(rows))
     stored.append(rows)
     matrix, squares = stored.matrix(), np.einsum("nd,nd->n", rows, rows)
-    columns = Columns(*(np.zeros(len(rows), np.int64) for _ in range(3)))
+    ids = pa.array(map(str, range(len(rows))))
+    columns = Columns(ids, *(np.zeros(len(rows), np.int64) for _ in range(3)))
 
     def ours(some: np.ndarray) -> np.ndarray:
-        return search_rows(some, matrix, columns, lambda places: [str(place) for place in places], TOP, None).distances
+        return search_rows(some, matrix, columns, TOP, None).distances
 
     found = ours(queries)
     number = [0]

@@ -1,13 +1,21 @@
-"""Files that are whole or not there, written aside, flushed to disk, then put in place; and folders with one writer."""
+"""Files that are whole or not there, folders with one writer, and what is wrong with a file that has a schema."""
 
 import contextlib
 import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+LONGEST = 80
+"""Characters of a value that are shown."""
+
+BOUNDS = {"greater than or equal to": "at least", "less than or equal to": "at most"}
 
 
 @contextlib.contextmanager
@@ -16,62 +24,59 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     A reader finds the old content or the new, never a part, even after a crash or a power cut.
     """
-    made = _make(path.absolute().parent)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    aside = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield cast(BinaryIO, file)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.chmod(0o666 & ~_umask())  # mkstemp makes private files; give it the mode open() would
-        aside.replace(path)
-    except BaseException as error:
-        aside.unlink(missing_ok=True)
-        _unmake(made)
-        if isinstance(error, OSError) and error.errno and error.filename is None:
-            raise OSError(error.errno, f"{error.strerror} while writing", str(path)) from error
-        raise
-    sync_folder(path.parent)
+    with _beside(path):
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        aside = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                yield cast(BinaryIO, file)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.chmod(0o666 & ~_umask())  # mkstemp makes private files; give it the mode open() would
+            aside.replace(path)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
 
 
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """A new folder that takes `path`'s place when the block ends, and vanishes with its content if it fails."""
     path = path.resolve()
-    made = _make(path.parent)
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    with _beside(path):
+        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            yield aside
+            for file in aside.rglob("*"):
+                if file.is_dir():
+                    sync_folder(file)
+                    continue
+                with file.open("rb") as content:
+                    os.fsync(content.fileno())
+            sync_folder(aside)
+            aside.chmod(0o777 & ~_umask())
+            _swap(aside, path)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+
+
+@contextlib.contextmanager
+def _beside(path: Path) -> Iterator[None]:
+    """Makes the folders above `path`, which vanish if the block fails, and its name durable when the block ends."""
+    folder = path.absolute().parent
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        yield aside
-        for file in aside.rglob("*"):
-            if file.is_dir():
-                sync_folder(file)
-                continue
-            with file.open("rb") as content:
-                os.fsync(content.fileno())
-        sync_folder(aside)
-        aside.chmod(0o777 & ~_umask())
-        _swap(aside, path)
+        yield
     except BaseException as error:
-        shutil.rmtree(aside, ignore_errors=True)
-        _unmake(made)
+        with contextlib.suppress(OSError):  # something was put there in the meantime
+            for place in missing:
+                place.rmdir()
         if isinstance(error, OSError) and error.errno and error.filename is None:
             raise OSError(error.errno, f"{error.strerror} while writing", str(path)) from error
         raise
-    sync_folder(path.parent)
-
-
-def _make(folder: Path) -> list[Path]:
-    """Make a folder and the missing ones above it; returns those it made, deepest first."""
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    return missing
-
-
-def _unmake(made: Iterable[Path]) -> None:
-    with contextlib.suppress(OSError):  # something was put there in the meantime
-        for folder in made:
-            folder.rmdir()
+    sync_folder(folder)
 
 
 def _swap(aside: Path, path: Path) -> None:
@@ -187,3 +192,34 @@ class FolderLock:
             return self._told.read_text() or "(unknown)"
         except OSError:
             return "(unknown)"
+
+
+def said(error: "ValidationError", file: str | Path) -> str:
+    """The first thing that a pydantic model refused: `FILE: PLACE: expected ..., got ...`.
+
+    What a model's own validators raise is said in their words.
+    """
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    where = f"{file}: {place}" if place else str(file)
+    if first["type"] == "missing":
+        parent = ".".join(str(part) for part in first["loc"][:-1])
+        return f"{file}: {f'{parent}: ' if parent else ''}expected {first['loc'][-1]}, which is missing; add it"
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"{where} is unknown; leave it out, or correct its name"
+    if first["type"] == "json_invalid":
+        return f"{where} isn't valid JSON: {first['ctx']['error']}"
+    if first["type"] in ("value_error", "assertion_error"):
+        return f"{where}: {first['ctx']['error']}"
+    expected = first["msg"].removeprefix("Input should be ")
+    for bound, plain in BOUNDS.items():
+        expected = expected.replace(bound, plain)
+    return f"{where}: expected {expected[:1].lower()}{expected[1:]}, got {_shown(first['input'])}"
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # Python doesn't write integers of thousands of digits
+        return "a number with too many digits"
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

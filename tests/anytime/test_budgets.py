@@ -5,7 +5,7 @@ import importlib.resources
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dare.anytime.budgets import adjacent_shares, conditional, geometric_shares
@@ -25,6 +25,7 @@ def test_shares_are_those_of_the_authors_fifty_budgets() -> None:
         np.testing.assert_allclose(ours, theirs, atol=6e-6)  # they printed five decimals
 
 
+@settings(deadline=None)  # the first example imports scipy
 @given(st.lists(st.floats(1, 100), min_size=2, max_size=6), st.floats(0, 1))
 def test_shares_cost_the_budget_and_are_geometric(steps: list[float], place: float) -> None:
     costs = np.cumsum(steps)

@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dare.anytime.budgets import adjacent_shares, conditional, geometric_shares
 from dare.anytime.costs import NETSCOPE_2018
-from dare.anytime.policies import Chance, Deadline, ExitPolicy, RunningQuantile, Thresholds, replay
-from dare.anytime.steering import Steered
+from dare.anytime.policies import Chance, Deadline, ExitPolicy, RunningQuantile, Steered, Thresholds, replay
 
 BUDGETS = np.linspace(NETSCOPE_2018.macs[0], NETSCOPE_2018.macs[-1], 9)[1:-1]
 
@@ -39,6 +38,7 @@ def released(confidences: np.ndarray, shares: np.ndarray, window: int | None = N
     return exits
 
 
+@settings(deadline=None)  # the first example imports scipy
 @given(
     st.integers(0, 2**32),
     st.integers(1, 60),

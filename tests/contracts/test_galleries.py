@@ -155,7 +155,7 @@ def test_in_one_space_every_exit_searches_the_vectors_of_the_last_ties_included(
 def test_in_one_space_entries_have_a_single_vector(shared: Gallery) -> None:
     three = [np.ones((1, size), np.float32) for size in SAME_SIZE]
     assert (shared.space, shared.dimensions) == ("shared", SAME_SIZE)
-    with pytest.raises(MismatchError, match=r"holds vectors of the last exit alone, .* got 3"):
+    with pytest.raises(MismatchError, match=r"holds vectors of the last exit only, .* got 3"):
         shared.add(three, [Entry("a", 1)])
     with pytest.raises(MismatchError, match=r"expected vectors \(N, 4\) at exit 2"):
         shared.add([np.ones((1, 5))], [Entry("a", 1)])

@@ -319,7 +319,7 @@ def test_many_small_changes_are_joined_and_readers_stay_right(
 
 @pytest.fixture
 def no_room() -> Iterator[Callable[[int], None]]:
-    """Lets no file grow beyond so many bytes."""
+    """Lets no file grow beyond a number of bytes."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size if size else before[0], before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -369,7 +369,11 @@ def test_a_change_that_cannot_be_flushed_is_taken_back(
 def test_a_gallery_that_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
-    for name, message in (("nowhere", "there is no gallery"), ("file", "is no gallery"), ("empty", "is no gallery")):
+    for name, message in (
+        ("nowhere", "there is no gallery"),
+        ("file", "isn't a gallery"),
+        ("empty", "isn't a gallery"),
+    ):
         with pytest.raises(UnknownGalleryError, match=f"{message}.*`dare index`") as refusal:
             open_gallery(tmp_path / name)
         assert refusal.value.code == "unknown_gallery"

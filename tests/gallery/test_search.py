@@ -5,15 +5,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dare.gallery.copies import Copies, Vectors, centre_of, copy_queries, copy_rows, padded
 from dare.gallery.dots import dots
-from dare.gallery.entry import Columns, Entry, Where
+from dare.gallery.entry import Entry, Where
 from dare.gallery.memory import MemoryGallery
-from dare.gallery.search import EVERYBODY, Nearest, nearest_rows, search_rows
+from dare.gallery.search import EVERYBODY, Columns, Nearest, nearest_rows, search_rows
 from dare.gallery.store import LONGEST_SQUARE
 
 
@@ -172,9 +173,11 @@ def test_copies_keep_up_with_rows_that_come_and_go() -> None:
 def test_many_equal_rows_need_no_more_memory_than_the_answer() -> None:
     vectors = Vectors(32)
     vectors.append(np.ones((60_000, 32), np.float32))
-    matrix, columns, query = vectors.matrix(), Columns.of([Entry("a")] * 60_000), np.full((1, 32), 2, np.float32)
+    ids = pa.array(map(str, range(60_000)))
+    columns = Columns(ids, *(np.full(60_000, -1) for _ in range(3)))
+    matrix, query = vectors.matrix(), np.full((1, 32), 2, np.float32)
     tracemalloc.start()
-    hits = search_rows(query, matrix, columns, lambda places: [str(place) for place in places], 5, None)
+    hits = search_rows(query, matrix, columns, 5, None)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert hits.ids.tolist() == [["0", "1", "2", "3", "4"]]

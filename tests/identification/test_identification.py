@@ -1,6 +1,7 @@
 """From pictures to answers: exits live and in replay, deadlines on a clock of our own, what cannot be answered."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ from dare import (
 from dare.anytime.confidence import Allowed, nearest_two
 from dare.gallery.store import MismatchError
 from dare.identification.answer import DeadlineTooShortError
+from dare.identification.stream import Turns
 from dare.images.reading import UnreadableImageError
 from dare.models.checkpoints import Architecture, Checkpoint, save_checkpoint
 from dare.models.dare import count_macs
@@ -329,3 +331,49 @@ def test_the_first_exit_is_never_given_up() -> None:
     runner = SlowRunner([1.0] * 12)
     found = list(answers(IMAGE, runner, MemoryGallery("", (2, 2, 2, 2)), deadline=0.5, clock=runner.clock))
     assert [(answer.exit, answer.deadline_met) for answer in found] == [(0, False)]
+
+
+@pytest.mark.parametrize("begun", [0.0, 7.5])
+def test_due_is_the_deadline_on_the_clock(begun: float) -> None:
+    found = []
+    for limit in ({"deadline": 6.5}, {"due": begun + 6.5}):
+        runner = SlowRunner([1.0] * 12)
+        runner.now = begun
+        gallery = MemoryGallery("", (2, 2, 2, 2))
+        given = list(answers(IMAGE, runner, gallery, clock=runner.clock, **limit))  # type: ignore[arg-type]
+        found.append([(answer.exit, answer.seconds, answer.deadline_met) for answer in given])
+    assert found[0] == found[1] == [(0, 3.0, True), (1, 6.0, True)]
+
+
+def test_an_answer_that_is_due_already_comes_from_the_first_exit_and_is_late() -> None:
+    runner, gallery = SlowRunner([1.0] * 12), MemoryGallery("", (2, 2, 2, 2))
+    found = list(answers(IMAGE, runner, gallery, due=-1.0, clock=runner.clock))
+    assert [(answer.exit, answer.deadline_met) for answer in found] == [(0, False)]
+    for limit in ({"due": 1.0, "deadline": 1.0}, {"due": float("nan")}):
+        with pytest.raises(ValueError, match="either a deadline or the time when an answer is due"):
+            next(answers(IMAGE, runner, gallery, clock=runner.clock, **limit))  # type: ignore[arg-type]
+
+
+def test_batches_decide_in_their_order_and_only_later_ones_stop_when_one_fails() -> None:
+    turns, order = Turns(2), list[tuple[int, int]]()
+    for place in range(4):
+        turns.begin(place)
+
+    def decide(place: int) -> None:
+        with turns.of(place) as turn:
+            for exit in range(2 if place else 1):  # the first batch leaves early
+                with turn(exit):
+                    order.append((exit, place))
+
+    with ThreadPoolExecutor(3) as threads:
+        for job in [threads.submit(decide, place) for place in (2, 1, 0)]:
+            job.result()
+    assert [place for exit, place in order if exit == 0] == [0, 1, 2]
+    assert [place for exit, place in order if exit == 1] == [1, 2]
+    turns.begin(4)
+    with pytest.raises(ZeroDivisionError), turns.of(4):
+        raise ZeroDivisionError
+    decide(3)
+    turns.begin(5)
+    with pytest.raises(RuntimeError, match="a batch before this one failed"):
+        decide(5)

@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 from dare.anytime.costs import ExitCosts, ExitTimes
 
 Costs = ExitCosts | ExitTimes | Sequence[float]
-"""Of leaving at each exit, increasing: multiply-adds, measured times, or numbers in any unit, that of budgets."""
+"""Of leaving at each exit, increasing: multiply-adds, measured times, or numbers in the budget's unit."""
 
 NOTHING_LEFT = 1e-6
-"""Where a smaller share of the queries is left, all of them leave (as in the released code)."""
+"""If a smaller share of the queries is left, all of them leave (as in the released code)."""
 
 
 def geometric_shares(costs: Costs, mean_macs: float) -> NDArray[np.float64]:
-    """Shares (E,) that fall or rise by one factor from exit to exit and cost so much in the mean.
+    """Shares (E,) that change by a constant factor from exit to exit and cost `mean_macs` on average.
 
-    p_s = a^(s-1) / Z with the one a > 0 that solves sum_s p_s C_s = mean_macs (equation 3). At the first exit's cost
-    all queries leave there, from the last one's on all go through.
+    p_s = a^(s-1) / Z with the one a > 0 that solves sum_s p_s C_s = mean_macs (equation 3). With the first exit's cost
+    as the budget all queries leave there; with the last one's cost, or more, all go through.
 
     Args:
         costs: of leaving at each exit, increasing.
@@ -34,7 +34,7 @@ def geometric_shares(costs: Costs, mean_macs: float) -> NDArray[np.float64]:
     if mean_macs == macs[0] or mean_macs >= macs[-1]:
         shares[0 if mean_macs == macs[0] else -1] = 1
         return shares
-    from scipy.optimize import brentq  # slow to import, and deadlines and thresholds do without
+    from scipy.optimize import brentq  # slow to import, and not needed for deadlines and thresholds
 
     excess = macs / mean_macs - 1  # their sign changes once, so the polynomial in a has one positive root (Descartes)
     powers = np.arange(len(macs))
@@ -46,7 +46,7 @@ def geometric_shares(costs: Costs, mean_macs: float) -> NDArray[np.float64]:
     def surplus(log_a: float) -> float:
         return float(excess @ terms(log_a))
 
-    # A share of 1e-300 is none: outside of this interval the budget is an exit's own cost but for rounding.
+    # A share of 1e-300 is none: outside this interval the budget equals an exit's cost up to rounding.
     wide = 690.0
     if surplus(-wide) >= 0 or surplus(wide) <= 0:
         shares[0 if surplus(-wide) >= 0 else -1] = 1
@@ -58,9 +58,9 @@ def geometric_shares(costs: Costs, mean_macs: float) -> NDArray[np.float64]:
 
 
 def adjacent_shares(costs: Costs, mean_macs: float) -> NDArray[np.float64]:
-    """Shares (E,) of the two exits whose costs enclose the budget, which cost so much in the mean.
+    """Shares (E,) of the two exits whose costs enclose the budget, which they meet on average.
 
-    What the paper's random policy spends a budget on.
+    The paper's random policy spends its budget this way.
 
     Raises:
         ValueError: a budget below the first exit's cost.
@@ -78,25 +78,19 @@ def adjacent_shares(costs: Costs, mean_macs: float) -> NDArray[np.float64]:
 
 
 def conditional(shares: Sequence[float] | NDArray[np.floating]) -> NDArray[np.float64]:
-    """q (E,): the share that leaves at each exit of those that have come so far, from the shares p of all.
+    """q (E,): the share that leaves at each exit of those that reach it, from the shares p of all.
 
     q_s = p_s / (1 - sum_{i<s} p_i); 1 where less than a millionth is left.
     """
     p = np.asarray(shares, np.float64)
-    if (
-        p.ndim != 1
-        or not len(p)
-        or not np.isfinite(p).all()
-        or (p < 0).any()
-        or not math.isclose(p.sum(), 1, abs_tol=1e-6)
-    ):
+    if p.ndim != 1 or not len(p) or not (p >= 0).all() or not math.isclose(p.sum(), 1, abs_tol=1e-6):
         raise ValueError(f"shares of the queries must be at least 0 and add up to 1, got {p}")
     left = 1 - np.concatenate([[0.0], np.cumsum(p)[:-1]])
     return np.where(left < NOTHING_LEFT, 1.0, np.minimum(1.0, p / np.maximum(left, NOTHING_LEFT)))
 
 
 def exit_costs(costs: Costs) -> NDArray[np.float64]:
-    """(E,), what leaving at each exit costs: multiply-adds, or the median of measured seconds."""
+    """(E,), the cost of leaving at each exit: multiply-adds, or the median of measured seconds."""
     values = costs.macs if isinstance(costs, ExitCosts) else costs.median if isinstance(costs, ExitTimes) else costs
     macs = np.asarray(values, np.float64)
     if macs.ndim != 1 or not len(macs) or not np.isfinite(macs).all() or macs[0] <= 0 or (np.diff(macs) <= 0).any():

@@ -11,8 +11,8 @@ from dare.datasets.sample import JUNK
 from dare.retrieval.labels import Labelled
 
 Allowed = Literal["paper", "other-cameras", "all"]
-"""Which gallery entries a query is compared with: `paper`: all but its own person's at its own camera, which takes its
-label to know; `other-cameras`: those of other cameras; `all`. Junk never counts."""
+"""Which gallery entries a query is compared with: `paper`: all but those of its own person and camera, which needs its
+label; `other-cameras`: those of other cameras; `all`. Junk never counts."""
 
 BLOCK_BYTES = 64 * 2**20
 
@@ -33,17 +33,17 @@ def nearness(distances: NDArray[np.floating]) -> NDArray[np.float64]:
 def margin(
     distances: NDArray[np.floating], people: NDArray[np.integer], *, complete: bool | NDArray[np.bool_] = False
 ) -> NDArray[np.float64]:
-    """By how much the nearest other person is farther away than the nearest person.
+    """How much farther the nearest other person is than the nearest person.
 
     Args:
         distances: (..., k), nearest first.
         people: (..., k), who each entry shows.
-        complete: (...) or one for all, whether a list holds everybody there is. One with a single person is then
-            infinitely sure: a later exit could name nobody else.
+        complete: (...) or one for all, whether a list holds all entries that could be found. With a single person in it
+            the margin is then infinite: no later exit can name anybody else.
 
     Returns:
-        (...), NaN where the list is too short to tell: it is empty, or holds a single person and is not complete.
-        Search deeper then.
+        (...), NaN if the list is too short: it is empty, or holds a single person and is not complete. Search deeper
+        then.
     """
     lists, who = np.asarray(distances, np.float64), np.asarray(people)
     if lists.shape != who.shape:
@@ -58,7 +58,7 @@ def margin(
 
 @dataclass(frozen=True, slots=True)
 class NearestTwo:
-    """Euclidean distances of each query, (Q,); infinity where there is no such entry.
+    """Euclidean distances of each query, (Q,); infinity if there is no such entry.
 
     Attributes:
         nearest: to the nearest allowed gallery entry.
@@ -70,7 +70,7 @@ class NearestTwo:
 
     @property
     def nearness(self) -> NDArray[np.float64]:
-        """(Q,), as `dare.nearness`; NaN where a query has nothing to be compared with."""
+        """(Q,), as `dare.nearness`; NaN for a query without entries to compare with."""
         return np.where(np.isfinite(self.nearest), -self.nearest, np.nan)
 
     @property
@@ -87,11 +87,11 @@ def nearest_two(
     gallery: Labelled,
     allowed: Allowed = "paper",
 ) -> NearestTwo:
-    """What confidences of a labelled stream are computed from.
+    """The two distances that confidences of a labelled stream are computed from.
 
     Args:
         query_vectors, gallery_vectors: (Q, D), (G, D).
-        query, gallery: people and cameras of their rows; the queries' people are only looked at for `paper`.
+        query, gallery: people and cameras of their rows; the queries' people are used for `paper` only.
         allowed: which entries count.
     """
     if allowed not in get_args(Allowed):
@@ -105,7 +105,7 @@ def nearest_two(
     for start in range(0, len(queries), rows):
         part = slice(start, start + rows)
         _scan(
-            squares - 2 * queries[part] @ vectors.T,  # orders as the distances of one query do
+            squares - 2 * queries[part] @ vectors.T,  # in the same order as the distances of one query
             np.asarray(query.people)[part],
             np.asarray(query.cameras)[part],
             people,

@@ -28,7 +28,7 @@ class ExitCosts:
             raise ValueError(f"exit costs must increase, got {self.macs}")
 
     def times(self, crops: int) -> "ExitCosts":
-        """The costs where each query is passed through the network as so many crops."""
+        """The costs of queries that are embedded as the mean of `crops` crops."""
         if crops == 1:
             return self
         return ExitCosts(tuple(crops * macs for macs in self.macs), f"{self.source}, times {crops} crops")
@@ -47,7 +47,7 @@ class ExitTimes:
 
     Attributes:
         median, slow: (E,), seconds up to each exit, the middle and the 95th percentile.
-        steps: (E,), seconds from the exit before, the 95th percentile: what to reckon with before going on.
+        steps: (E,), seconds from the previous exit, the 95th percentile: to decide whether to go on.
         longest_block: seconds, the longest time between two chances to stop, 95th percentile.
         source: what was measured where; printed beside every result that uses it.
     """

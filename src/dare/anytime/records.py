@@ -1,4 +1,4 @@
-"""What is measured of a network's exits, in JSON files that say of which network: times, and plans to leave by."""
+"""Files of what was measured of a network's exits: times, and plans of who leaves where."""
 
 import math
 import sys
@@ -21,9 +21,8 @@ from pydantic.dataclasses import dataclass
 from dare.anytime.budgets import conditional
 from dare.anytime.confidence import Allowed
 from dare.anytime.costs import ExitTimes
-from dare.files import replacing
+from dare.files import replacing, said
 from dare.retrieval.distances import another_model
-from dare.schema import said
 
 T = TypeVar("T")
 
@@ -35,11 +34,11 @@ Confidence = Literal["margin", "nearness"]
 
 
 class MeasurementError(ValueError):
-    """A file that is not usable as what was measured; says what is wrong with it."""
+    """A file of measurements that cannot be used; says what is wrong with it."""
 
 
 def read_record(kind: type[T], path: Path, command: str) -> T:
-    """A file that holds one value of a pydantic dataclass.
+    """The value of a pydantic dataclass that a file holds.
 
     Args:
         command: what writes such files.
@@ -65,7 +64,7 @@ def write_record(path: Path, value: Any) -> None:
 
 @dataclass(frozen=True, config=STRICT)
 class _Times:
-    """An `ExitTimes`, flat, with the network that it is of."""
+    """An `ExitTimes`, flat, with its network."""
 
     model: str
     exits: tuple[str, ...]
@@ -110,7 +109,7 @@ def _reached(value: float) -> float:
     return value
 
 
-# A threshold that nobody reaches is infinite, which JSON cannot say: it is written as null.
+# A threshold that no query reaches is infinite; JSON has no infinity, so it is written as null.
 Reached = Annotated[
     float,
     Field(allow_inf_nan=True),
@@ -126,9 +125,9 @@ class PlanFile:
 
     Attributes:
         model: digest of the network whose vectors the thresholds are for.
-        shares: p (E,), of the queries that leave at each exit; good for networks of the same kind.
-        thresholds: (E - 1,), that make these shares.
-        confidence, allowed: what the thresholds are for, and which entries it is taken from.
+        shares: p (E,), of the queries that leave at each exit; valid for networks of the same kind.
+        thresholds: (E - 1,), that give these shares.
+        confidence, allowed: the confidence that the thresholds are for, and the entries it was computed from.
         crops: per picture, of the vectors that the thresholds are for.
         about: how the plan was chosen, for people to read.
     """

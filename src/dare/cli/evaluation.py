@@ -14,8 +14,7 @@ from dare import __version__
 from dare.cli.options import Layout, Models, MultiQuery, Root, Running, RunningOptions
 from dare.cli.scored import vectors_of
 from dare.cli.terminal import console, one_line, output, write_json
-from dare.files import check_writable
-from dare.schema import said
+from dare.files import check_writable, said
 
 if TYPE_CHECKING:
     from dare.datasets import Benchmark, Sample

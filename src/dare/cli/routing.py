@@ -143,8 +143,7 @@ def policy(
     seed: int,
 ) -> "ExitPolicy":
     from dare.anytime.budgets import adjacent_shares, geometric_shares
-    from dare.anytime.policies import Chance, RunningQuantile, Thresholds
-    from dare.anytime.steering import STEERING_WINDOW, Steered
+    from dare.anytime.policies import STEERING_WINDOW, Chance, RunningQuantile, Steered, Thresholds
 
     if learnt is not None:
         return Thresholds(learnt.thresholds) if name == "thresholds" else RunningQuantile(learnt.shares, window)

@@ -128,7 +128,7 @@ def _ask(
     workers: int,
 ) -> "list[tuple[Path, Answer]]":
     """Answers to the pictures that can be read."""
-    from dare.identification.identify import answers, identify
+    from dare.identification.answer import answers, identify
     from dare.images.reading import UnreadableImageError
 
     def ask(path: Path) -> "Answer | UnreadableImageError":

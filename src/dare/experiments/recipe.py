@@ -30,8 +30,8 @@ from dare.experiments.sections import (
     RowName,
     Training,
 )
+from dare.files import said
 from dare.retrieval.embeddings import Embeddings
-from dare.schema import said
 from dare.shipped.network import located
 
 SHIPPED = Path(__file__).with_name("recipes")

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from dare.anytime.budgets import adjacent_shares, geometric_shares
 from dare.anytime.costs import ExitCosts, ExitTimes
-from dare.anytime.policies import Chance, ExitPolicy, RunningQuantile, replay
-from dare.anytime.steering import Steered
+from dare.anytime.policies import Chance, ExitPolicy, RunningQuantile, Steered, replay
 from dare.experiments.accuracy import CONFIDENCE, MEASURES, Accuracy, Bootstrap, Measure, Outcomes
 from dare.experiments.query_stream import Confidence, QueryStream
 

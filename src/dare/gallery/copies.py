@@ -1,7 +1,7 @@
 """Vectors in memory, each with a coarse copy, a byte per value, that bounds each true distance from both sides.
 
 Around a centre c, a row x is y = x - c, and its copy s a: a scale s, and codes a from -127 to 127. By the triangle
-inequality a row's copy is as far from anything as the row itself, give or take the row's error e >= |y - s a|. A query
+inequality a copy's distance from any point differs from the row's by at most the row's error e >= |y - s a|. A query
 has a copy t b too, sixteen bits per value, with an error f >= |z - t b| for z = q - c. So
 
     |t b - s a| - e - f  <=  |q - x|  <=  |t b - s a| + e + f
@@ -24,7 +24,7 @@ MOST_DIMENSIONS = 2**17
 """With more, |a|^2 could leave the 32 bits."""
 LARGEST_CODE = 127.0
 CENTRE_ROWS = 256
-"""The median of so many is centre enough, and a few rows far out do not move it."""
+"""The median of this many rows is a good centre; a few outliers don't move it."""
 ROUNDED_UP = 1 + 2.0**-22
 """More than float32 and the sum of a square per dimension can round down, relatively."""
 SMALLEST = 2.0**-148
@@ -43,14 +43,12 @@ class Copies(NamedTuple):
 
     @classmethod
     def room(cls, count: int, dimensions: int) -> "Copies":
-        """For so many rows; holds nothing yet."""
         if dimensions > MOST_DIMENSIONS:
             raise ValueError(f"vectors have at most {MOST_DIMENSIONS} dimensions, got {dimensions}")
         codes = np.empty((count, padded(dimensions)), np.int8)
         return cls(codes, *(np.empty(count, kind) for kind in (np.float32, np.float32, np.int32)))
 
     def part(self, rows: slice | NDArray[np.bool_]) -> "Copies":
-        """Those of some rows."""
         return Copies(*(array[rows] for array in self))
 
 
@@ -69,7 +67,7 @@ def padded(dimensions: int) -> int:
 
 
 def centre_of(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(D,), a point amid the rows, whose values are finite."""
+    """(D,), a finite point among the rows."""
     some = rows[:: max(1, len(rows) // CENTRE_ROWS)].astype(np.float64)  # half a sum of float32 may be infinite
     return np.median(some, axis=0).astype(np.float32)
 
@@ -127,12 +125,7 @@ class Matrix(NamedTuple):
 class Vectors:
     """Rows (N, D); what is handed out never changes. Several threads may search, one may change.
 
-    Copies are made by the first search that needs them. They are all made anew once the rows have doubled: the centre
-    was chosen among the first.
-
-    Args:
-        size: D.
-        room: for how many rows at first.
+    Copies are made by the first search that needs them, and all anew when the rows have doubled, around a new centre.
     """
 
     def __init__(self, size: int, room: int = 0) -> None:
@@ -153,19 +146,16 @@ class Vectors:
             self._count = end
 
     def sort(self, start: int, order: NDArray[np.int64]) -> None:
-        """Put the rows from `start` on in order; nobody has seen them yet."""
+        """Put the rows from `start` on in order; they have not been handed out yet."""
         with self._lock:
-            assert self._copied <= start
             part = slice(start, self._count)
             self._rows[part] = self._rows[part][order]
 
     def keep(self, kept: NDArray[np.bool_]) -> None:
-        """Let go of all rows but some."""
+        """Drop all rows but some."""
         with self._lock:
-            self._rows, self._copies = (
-                self._rows[: self._count][kept],
-                self._copies.part(slice(self._copied)).part(kept[: self._copied]),
-            )
+            self._copies = self._copies.part(slice(self._copied)).part(kept[: self._copied])
+            self._rows = self._rows[: self._count][kept]
             self._count, self._copied = len(self._rows), len(self._copies.codes)
 
     def all(self) -> NDArray[np.float32]:
@@ -176,7 +166,6 @@ class Vectors:
         return rows
 
     def matrix(self) -> Matrix:
-        """The rows with their copies."""
         with self._lock:
             rows = self.all()
             if len(rows) > 2 * self._centred:

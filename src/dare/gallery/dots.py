@@ -1,12 +1,12 @@
 """Products of int8 codes with int16 queries, whole registers at a time: the compiled inner loop of the search.
 
-Numba's compiler fills a quarter of a wide register when it turns such a loop into vector instructions by itself. So the
-sums of a block of products are written as vector operations of LLVM's own, which become whatever the processor has for
-them: `vpmaddwd` on x86, and something right, if not as fast, elsewhere.
+Numba's own vector code for such a loop fills a quarter of a wide register. So the sums of a block of products are
+written as vector operations of LLVM, which become what the processor offers: `vpmaddwd` on x86, and correct, if slower,
+instructions elsewhere.
 
-Why not a library: with products by NumKong 7.8.6 or SimSIMD 6.5.16 (which have int8 alone, so a query's 16 bits are two
-products) the same exact search of one query takes longer. Beside it in one run, 128 dimensions, one core of a Xeon with
-AVX-512 and AMX, medians of CPU time:
+Why not a library: with products by NumKong 7.8.6 or SimSIMD 6.5.16 (which have int8 only, so a query's 16 bits are two
+products) the same exact search of one query takes longer. In one run, 128 dimensions, one core of a Xeon with AVX-512
+and AMX, medians of CPU time:
 
                               here     NumKong, packed, its best block   SimSIMD, cdist
     one query of 100,000       1.2 ms    2.6 ms                             3.8 ms
@@ -14,8 +14,8 @@ AVX-512 and AMX, medians of CPU time:
     64 queries of 100,000       39 ms     31 ms                             202 ms
     64 queries of 1,000,000    266 ms    237 ms
 
-NumKong's products for 64 queries use AMX, and gain a tenth; those of a single 8-bit query alone take 1.8 to 2.6 times
-as long as the 16-bit ones here.
+NumKong's products for 64 queries use AMX, and gain a tenth. Those of a single 8-bit query take 1.8 to 2.6 times as long
+as the 16-bit ones here.
 """
 
 from typing import Any
@@ -27,11 +27,11 @@ from numba.extending import intrinsic
 BLOCK = 32
 """Values per row are a multiple of this."""
 TOGETHER = 4
-"""Rows whose sums are made side by side: to add up the parts of one register alone takes longer than the products."""
+"""Rows that are summed side by side: adding up the parts of a single register takes longer than the products."""
 LANES = 16
 CACHE_LINE = 64
 AHEAD = 4096
-"""Bytes by which codes are asked for before they are needed; the processor by itself asks too late."""
+"""Bytes by which codes are prefetched ahead; by itself the processor prefetches too late (1.4 times as slow)."""
 
 
 def _add_products(width: int) -> Any:
@@ -75,13 +75,13 @@ def _add_products(width: int) -> Any:
 
 
 def _pick(builder: Any, one: Any, other: Any, lanes: list[int]) -> Any:
-    """Lanes of two vectors, numbered through."""
+    """Some lanes of two vectors, numbered one after the other."""
     number = ir.IntType(32)
     return builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(number, len(lanes)), lanes))
 
 
 def _ask(context: Any, codes: Any, start: Any) -> Any:
-    """Have a cache line read in the background; one beyond the end does no harm."""
+    """Prefetch a cache line; one beyond the end does no harm."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, arguments[0])

@@ -4,27 +4,25 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from dare.files import FolderLock, replacing, sync_folder
+from dare.files import FolderLock, replacing, said, sync_folder
 from dare.gallery.store import GalleryError, GalleryLockedError, UnknownGalleryError
 from dare.retrieval.distances import Space, entry_sizes
-from dare.schema import said
 
 FORMAT = 2
-"""Written for galleries with a space, which only a shared one has: versions that know nothing of it read the others."""
+"""Of galleries of a shared space; the others are written in format 1, which knows no space."""
 DESCRIPTION = "gallery.json"
 LOCK = "gallery.lock"
 HOLDER = "gallery.pid"
 TABLE = re.compile(r"entries-(\d+)-[0-9a-f]{8}")
-TABLE_SUFFIX = ".lance"
 ROWS = ".rows"
 """Of the file that `rows` writes beside a table."""
-ROWS_FILE = re.compile(rf"{TABLE.pattern}\{ROWS}|\.{TABLE.pattern}\{ROWS}\..*")
+OURS = re.compile(rf"{TABLE.pattern}\.(lance|rows)|\.({TABLE.pattern}\.rows|{DESCRIPTION})\..*|{LOCK}|{HOLDER}")
+"""Names in the folder of a gallery besides its description."""
 
 
 class _Format(BaseModel):
@@ -44,7 +42,7 @@ class Description(BaseModel):
         dimensions: (E,), of the vectors of each exit.
         model_path: where the network is; several for a cascade.
         names: (E,), of the exits.
-        table: the one that holds the entries; its folder is this and ".lance". Every other one is left over.
+        table: the one that holds the entries; its folder is this and ".lance". Any other table is left over.
         space: of the network's vectors.
     """
 
@@ -69,15 +67,16 @@ class Description(BaseModel):
 
     @property
     def sizes(self) -> dict[int, int]:
-        """Exit -> size of its vectors, of those exits whose vectors the table has."""
+        """Exit -> size of its vectors, for the exits whose vectors the table has."""
         return entry_sizes(self.space, self.dimensions)
 
     def next(self) -> "Description":
-        """The same with a table of the next generation; no name comes twice, whatever became of an earlier one."""
+        """The same with a table of the next generation."""
         return self.model_copy(update={"table": table_name(int(self.table.split("-")[1]) + 1)})
 
 
 def table_name(generation: int) -> str:
+    """A name that no table had before, whatever became of earlier ones."""
     return f"entries-{generation}-{secrets.token_hex(4)}"
 
 
@@ -98,7 +97,7 @@ def read(folder: Path) -> Description:
         if not folder.exists():
             raise UnknownGalleryError(f"there is no gallery {folder}; make one with `dare index`") from error
         raise UnknownGalleryError(
-            f"{folder} is no gallery, it has no {DESCRIPTION}; give the folder that `dare index` made"
+            f"{folder} isn't a gallery, it has no {DESCRIPTION}; give the folder that `dare index` made"
         ) from error
     except ValidationError as error:
         raise GalleryError(
@@ -114,32 +113,33 @@ def write(description: Description, folder: Path) -> None:
 
 
 def writer_lock(folder: Path) -> FolderLock:
-    """The lock of the one who writes to a gallery."""
+    """The lock that whoever writes to a gallery holds."""
     return FolderLock(folder, LOCK, HOLDER, GalleryLockedError)
 
 
 def check_free(folder: Path) -> None:
-    """Refuse to make a gallery where something is; what is left of one whose making was cut short is nothing.
+    """Refuse to make a gallery where something is; what is left of an interrupted making doesn't count.
 
     Raises:
         GalleryError: a file, or a folder with anything in it.
     """
-    if folder.exists() and not folder.is_dir():
-        raise GalleryError(f"{folder} is a file; give a folder that is empty or not there yet")
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise GalleryError(f"{folder} is a file; give a folder that is empty or doesn't exist yet")
     if (folder / DESCRIPTION).exists():
         raise GalleryError(f"{folder} is a gallery already; open it, or give another folder")
-    if any(not _is_ours(path) or (path / "data").exists() for path in _inside(folder)):
-        raise GalleryError(f"{folder} is not empty; give a folder that is empty or not there yet")
+    if any(not OURS.fullmatch(path.name) or (path / "data").exists() for path in folder.iterdir()):
+        raise GalleryError(f"{folder} is not empty; give a folder that is empty or doesn't exist yet")
 
 
 def sweep(folder: Path) -> None:
-    """Remove what the gallery's description does not name: for the one who holds the lock."""
+    """Remove what the gallery's description does not name; only for the holder of the lock."""
     table = read(folder).table
-    for path in _inside(folder):
-        if path.name.startswith(f".{DESCRIPTION}.") or (_is_rows(path) and path.name != f"{table}{ROWS}"):
-            path.unlink()
-        elif path.suffix == TABLE_SUFFIX and path.stem != table and _is_ours(path) and path.is_dir():
-            shutil.rmtree(path)
+    used = {f"{table}.lance", f"{table}{ROWS}", LOCK, HOLDER}
+    for path in folder.iterdir():
+        if path.name not in used and OURS.fullmatch(path.name):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     sync_folder(folder)
 
 
@@ -156,17 +156,3 @@ def sync_below(folder: Path, known: set[str]) -> set[str]:
             sync_folder(Path(place))
         found |= names
     return found
-
-
-def _inside(folder: Path) -> Iterator[Path]:
-    yield from folder.iterdir() if folder.is_dir() else ()
-
-
-def _is_ours(path: Path) -> bool:
-    table = path.suffix == TABLE_SUFFIX and TABLE.fullmatch(path.stem) is not None
-    return table or _is_rows(path) or path.name in (LOCK, HOLDER) or path.name.startswith(f".{DESCRIPTION}.")
-
-
-def _is_rows(path: Path) -> bool:
-    """Whether it is a table's file of rows, or one that was being written."""
-    return ROWS_FILE.fullmatch(path.name) is not None

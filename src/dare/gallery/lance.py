@@ -1,16 +1,17 @@
 """A gallery in a folder, in a LanceDB table; searches run over the vectors of an exit in memory.
 
-Every change is one commit of the table and is flushed to disk before it counts as done. A process that is killed
-leaves the state before a change or after it. A power cut does too, once a change has returned. One during a change,
-between LanceDB's commit and the flush, may leave a commit of which files never reached the disk: LanceDB gives no
-chance to flush them first. The gallery then cannot be read until the newest `.manifest` in the table's `_versions` is
-removed, which takes it back to before that change; a program that had it open must open it again then.
+Every change is one commit of the table, flushed to disk before it counts as done. A process that is killed leaves the
+state before a change or after it, and so does a power cut once a change has returned. A power cut between LanceDB's
+commit and the flush may leave a commit whose files never reached the disk. The gallery then cannot be read until the
+newest `.manifest` in the table's `_versions` is removed, which takes it back to before that change; a program that had
+it open must open it again.
 """
 
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,11 +20,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dare.gallery import folder
-from dare.gallery.entry import Entry, Where, many
+from dare.gallery.entry import Entry, Filter, many
 from dare.gallery.rows import Rows, keep
 from dare.gallery.search import search_rows
 from dare.gallery.store import GalleryChangedError, GalleryError, Hits, check_exit, check_vectors, kept_exit
-from dare.gallery.table import Writer, batch_of, connect, plain_errors, schema
+from dare.gallery.table import Writer, connect, plain_errors, schema
 from dare.retrieval.labels import Labels
 
 if TYPE_CHECKING:
@@ -33,15 +34,12 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-FEW = 64
-"""Up to here ids are quicker to get one by one."""
-
 ATTEMPTS = 5
-"""Each fails only if somebody forgets entries during it."""
+"""To read. One fails only if a writer forgets entries meanwhile."""
 
 
 class LanceGallery:
-    """As `Gallery`, whose methods are described there; several threads may use it, and searches don't wait for changes.
+    """As `Gallery`; several threads may use it, and searches don't wait for changes.
 
     Attributes:
         path: the folder.
@@ -62,40 +60,23 @@ class LanceGallery:
         self.count()
 
     def take_lock(self) -> None:
-        """Become the writer before there is anything to write, so that nothing is prepared in vain.
-
-        Raises:
-            GalleryLockedError: somebody else is.
-        """
+        """Become the writer before there is anything to write, or raise GalleryLockedError."""
         self._change(lambda writer: None)
 
     def add(self, vectors: Sequence[NDArray[np.floating]], entries: Sequence[Entry]) -> None:
         arrays = check_vectors(self, vectors, entries)
-        if not entries:
-            return
-
-        def add(writer: Writer) -> None:
-            writer.tidy_up()
-            writer.add(batch_of(entries, arrays, writer.following))
-
-        self._change(add)
+        if entries:
+            self._change(lambda writer: writer.add(entries, arrays))
 
     def remove(self, ids: Iterable[str]) -> int:
         wanted = set(many(ids))
-        if not wanted:
-            return 0
-
-        def remove(writer: Writer) -> int:
-            writer.tidy_up()
-            return writer.remove(wanted)
-
-        return self._change(remove)
+        return self._change(lambda writer: writer.remove(wanted)) if wanted else 0
 
     def forget(self, *, people: Iterable[int] = (), ids: Iterable[str] = ()) -> int:
-        """As `Gallery.forget`; also erases what was removed or replaced before, whoever is asked for.
+        """As `Gallery.forget`; also erases what was removed or replaced before.
 
-        Writes all that stays into a new table, which needs as much room on disk, and deletes the old one. A process
-        that is killed meanwhile has not done it, or it is completed by the next one that writes.
+        Writes all that stays into a new table, which needs as much room on disk, and deletes the old one. If the
+        process is killed, nothing is forgotten, or the next writer completes it.
         """
         whom, wanted = set(people), set(many(ids))
 
@@ -113,32 +94,16 @@ class LanceGallery:
 
         return self._change(forget)
 
-    def search(
-        self,
-        exit: int,
-        vectors: NDArray[np.floating],
-        count: int,
-        *,
-        where: Where | Sequence[Where | None] | None = None,
-    ) -> Hits:
+    def search(self, exit: int, vectors: NDArray[np.floating], count: int, *, where: Filter = None) -> Hits:
         queries, kept = check_exit(self, exit, vectors), kept_exit(self, exit)
-        matrix, columns, labels = self._read(lambda rows: (rows.vectors(kept).matrix(), rows.columns(), rows.labels()))
-
-        def ids(places: NDArray[np.int64]) -> list[str]:
-            column = labels["id"]
-            if len(places) <= FEW:
-                return [column[place].as_py() for place in places.tolist()]
-            names: list[str] = column.take(pa.array(places)).to_pylist()
-            return names
-
-        return search_rows(queries, matrix, columns, ids, count, where)
+        matrix, columns = self._read(lambda rows: (rows.vectors(kept).matrix(), rows.columns()))
+        return search_rows(queries, matrix, columns, count, where)
 
     def get(self, ids: Iterable[str]) -> dict[str, Entry]:
         labels, places = self._read(lambda rows: (rows.labels(), rows.places()))
-        wanted = [id for id in dict.fromkeys(many(ids)) if id in places]
-        rows = pa.array([places[id] for id in wanted], pa.int64())
-        found = labels.drop_columns("sequence").take(rows).to_pylist()
-        return {row["id"]: Entry(**row) for row in found}
+        found = [places[id] for id in dict.fromkeys(many(ids)) if id in places]
+        rows = labels.drop_columns("sequence").take(pa.array(found, pa.int64())).to_pylist()
+        return {row["id"]: Entry(**row) for row in rows}
 
     def ids(self) -> list[str]:
         return self._texts("id")
@@ -180,39 +145,33 @@ class LanceGallery:
     def _read(self, answer: Callable[[Rows], T]) -> T:
         """An answer from the newest rows, all of one version.
 
-        Somebody who forgets entries deletes the files that are being read here. What is there instead is read then.
+        A writer that forgets entries deletes the files that are read here; then the new ones are read.
         """
         with self._reads:
             for attempt in range(1, ATTEMPTS + 1):
-                rows, self._rows = self._rows, None  # whatever ends the reading early leaves them unusable
+                rows, self._rows = self._rows, None  # an error leaves them unusable
                 try:
                     with plain_errors(self.path, "read"):
-                        rows = self._newest(rows)
+                        now = self._current()
+                        if rows is None or now != self._description:
+                            rows = Rows(self.path, now.table, self._sizes, partial(self._open, now))
+                            self._description = now
+                        else:
+                            rows.refresh()
                         found = answer(rows)
-                except GalleryChangedError:
-                    raise
-                except (GalleryError, OSError):
-                    if attempt == ATTEMPTS:
+                except (GalleryError, OSError) as error:
+                    if attempt == ATTEMPTS or isinstance(error, GalleryChangedError):
                         raise
                 else:
                     self._rows = rows
                     return found
         raise AssertionError
 
-    def _newest(self, rows: Rows | None) -> Rows:
-        now = self._current()
-        if rows is None or now != self._description:
-            rows = Rows(self.path, now.table, self._sizes, lambda: self._open(now))
-            self._description = now
-        else:
-            rows.refresh()
-        return rows
-
     def _current(self) -> folder.Description:
         try:
             now = folder.read(self.path)
         except GalleryError as error:
-            raise GalleryChangedError(f"the gallery was open and is not usable any more: {error}") from error
+            raise GalleryChangedError(f"the gallery was open and can no longer be used: {error}") from error
         if (now.model, now.sizes) != (self.model, self._sizes):
             raise GalleryChangedError(
                 f"{self.path} holds vectors of model {now.model[:12]} {now.sizes} now, "
@@ -227,23 +186,23 @@ class LanceGallery:
         opened: Table = connect(self.path).open_table(table)
         if not opened.schema.equals(schema(self._sizes)):
             raise GalleryError(
-                f"{self.path / folder.DESCRIPTION} tells of exits with {self.dimensions} dimensions, {table}.lance has "
+                f"{self.path / folder.DESCRIPTION} has exits of {self.dimensions} dimensions, {table}.lance has "
                 "other columns; put a backup in their place or index again elsewhere"
             )
         return opened
 
     def _change(self, act: Callable[[Writer], T]) -> T:
-        """What the writer, who has the lock, says to a change. After an error what it remembers counts for nothing.
+        """What the writer, who has the lock, returns for a change. After an error a new writer reads the table again.
 
         LanceDB goes on with a commit when the thread that waits for it is interrupted. So the change has a thread of
-        its own: Ctrl-C lets it come to its end first.
+        its own: Ctrl-C takes effect when it has ended.
         """
 
         def change() -> T:
             with self._changes:
                 try:
                     with plain_errors(self.path, "changed"):
-                        now = self._current()  # first: to take the lock would make a folder that is gone
+                        now = self._current()  # first: taking the lock would make a deleted folder again
                         if self._writer is None or now != self._writer.description or not self._lock.is_held():
                             self._writer = self._become_writer()
                         return act(self._writer)
@@ -256,7 +215,7 @@ class LanceGallery:
     def _become_writer(self) -> Writer:
         self._lock.take()
         try:
-            now = self._current()  # somebody may have written until just now
+            now = self._current()  # it may have changed until now
             folder.sweep(self.path)
             return Writer(self.path, now, self._open(now))
         except BaseException:

@@ -1,15 +1,15 @@
 """A table's rows in memory, in the order they were added: read when asked for, then kept up with the table.
 
 Beside a small table lies a second file of its rows, which is read without LanceDB: importing that takes longer than
-answering. The writer makes it when it has finished, and removes it before it changes anything. It counts only for the
-very version of the table that it was made from, which the digest of that version's manifest tells, and if its checksum
-is right. Whoever forgets entries removes it with the table.
+answering. The writer makes it when it closes, and removes it before it changes anything. It is used only with the
+version of the table that it was made from, by the digest of that version's manifest, and if its checksum is right.
+Forgetting removes it with the table.
 """
 
 import hashlib
 import os
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from dare.files import replacing
 from dare.gallery.copies import Vectors
-from dare.gallery.entry import UNKNOWN, Columns
 from dare.gallery.folder import ROWS
+from dare.gallery.search import UNKNOWN, Columns
 from dare.gallery.store import GalleryError
 from dare.gallery.table import LABELS, read, schema
 
@@ -29,25 +29,19 @@ if TYPE_CHECKING:
     from lancedb.table import Table
 
 MOST_CHUNKS = 64
-"""Taking a row out of an arrow column gets slower with the number of its chunks."""
+"""Reading a row of an arrow column gets slower with the number of its chunks."""
 MOST_BYTES = 128 * 2**20
 """Reading a larger table takes longer than importing LanceDB."""
 ENTRY_BYTES = 300
 """Room for an entry's labels, roughly."""
-DIGEST = b"manifest"
 CHECKSUM_BYTES = 4
 
 
 class Rows:
-    """The rows of one table at one version. An error while it reads leaves it unusable.
+    """The rows of one table at one version, with vectors of some exits (exit -> size); not to be used after an error.
 
-    What it hands out never changes: later versions are read into other memory.
-
-    Args:
-        gallery: the folder.
-        table: its name.
-        sizes: exit -> size of its vectors, of those exits whose vectors the table has.
-        open_table: gives a handle that nobody else uses; asked only if the table itself is to be read.
+    What it hands out never changes: later versions are read into other memory. `open_table` is called only if the table
+    itself has to be read.
     """
 
     def __init__(self, gallery: Path, table: str, sizes: Mapping[int, int], open_table: "Callable[[], Table]") -> None:
@@ -56,7 +50,6 @@ class Rows:
         self._names: list[str] = []
         self._version, self.count = -1, 0
         self._labels: pa.Table | None = None
-        self._sequences = np.zeros(0, np.int64)
         self._columns: Columns | None = None
         self._places: dict[str, int] | None = None
         self._exits: dict[int, Vectors] = {}
@@ -71,31 +64,27 @@ class Rows:
     def refresh(self) -> None:
         """Become what the table is now."""
         # Each version is a file with a name of its own. Listing them takes a tenth of the time that LanceDB takes.
-        if (names := _listed(self._versions)) == self._names:
+        if (names := os.listdir(self._versions)) == self._names:  # noqa: PTH208 - names are enough
             return
         if self._table is None:
             self._table, self._kept = self._open_table(), None
         else:
             self._table.checkout_latest()  # type: ignore[no-untyped-call]
         self._names = names
-        if self._table.version == self._version:
-            return
-        self._version, self.count = self._table.version, self._table.count_rows()
-        if self._labels is not None:
-            self._catch_up()
+        if self._table.version != self._version:
+            self._version, self.count = self._table.version, self._table.count_rows()
+            if self._labels is not None:
+                self._catch_up(self._labels)
 
     def labels(self) -> pa.Table:
-        """The columns of `LABELS`."""
-        if self._labels is None:
-            self._labels = LABELS.empty_table()
-            self._catch_up()
-        return self._labels
+        return self._catch_up(LABELS.empty_table()) if self._labels is None else self._labels
 
     def columns(self) -> Columns:
         """People, cameras and times as a search takes them."""
         labels = self.labels()
         if self._columns is None:
             self._columns = Columns(
+                labels["id"],
                 pc.fill_null(labels["person"], UNKNOWN).to_numpy(),
                 pc.fill_null(labels["camera"], UNKNOWN).to_numpy(),
                 pc.fill_null(labels["time"], np.nan).to_numpy(),
@@ -109,70 +98,62 @@ class Rows:
         return self._places
 
     def vectors(self, exit: int) -> Vectors:
-        """Those of one of the exits that the table has vectors of."""
         self.labels()
         if exit not in self._exits:
             vectors = Vectors(self._sizes[exit], self.count)
-            sequences = [np.zeros(0, np.int64)]
-            for batch in self._read(("sequence", f"exit_{exit}")):
-                self._append(vectors, exit, batch)
-                sequences.append(batch["sequence"].to_numpy())
-            _sort(vectors, 0, np.concatenate(sequences))
+            self._take_in({exit: vectors}, ["sequence"], None)
             self._exits[exit] = vectors
         return self._exits[exit]
 
-    def _catch_up(self) -> None:
-        """Read what was added since, forget what was removed."""
-        assert self._labels is not None
-        before, last = len(self._sequences), max(self._sequences[-1:], default=-1)
-        wanted = [*LABELS.names, *(f"exit_{exit}" for exit in self._exits)]
-        batches = []
-        for batch in self._read(wanted, None if last < 0 else f"sequence > {last}"):
-            for exit, vectors in self._exits.items():
-                self._append(vectors, exit, batch)
-            batches.append(batch.select(LABELS.names))
-        added = pa.Table.from_batches(batches, LABELS)
-        sequences = added["sequence"].to_numpy()
-        for vectors in self._exits.values():
-            _sort(vectors, before, sequences)
-        if not _increasing(sequences):
-            order = np.argsort(sequences)
-            added, sequences = added.take(order), sequences[order]
+    def _catch_up(self, labels: pa.Table) -> pa.Table:
+        """Read what was added to the rows that had these labels, drop what was removed."""
+        before = len(labels)
+        new = f"sequence > {labels['sequence'][-1].as_py()}" if before else None
+        added = self._take_in(self._exits, LABELS.names, new)
         if before + len(added) != self.count:
-            left = [batch["sequence"].to_numpy() for batch in self._read(("sequence",))]
-            kept = np.isin(self._sequences, np.concatenate([np.zeros(0, np.int64), *left]), assume_unique=True)
-            self._labels, self._sequences = self._labels.filter(pa.array(kept)), self._sequences[kept]
+            left = self._take_in({}, ["sequence"], None)["sequence"].to_numpy()
+            kept = np.isin(labels["sequence"].to_numpy(), left, assume_unique=True)
+            labels = labels.filter(pa.array(kept))
             for vectors in self._exits.values():
                 vectors.keep(np.concatenate([kept, np.ones(len(added), bool)]))
-        labels = pa.concat_tables([self._labels, added])
+        labels = pa.concat_tables([labels, added])
         self._labels = labels.combine_chunks() if labels["id"].num_chunks > MOST_CHUNKS else labels
-        self._sequences = np.concatenate([self._sequences, sequences])
         self._columns = self._places = None
-        assert len(self._sequences) == self.count
+        assert len(self._labels) == self.count
+        return self._labels
 
-    def _read(self, columns: Sequence[str], where: str | None = None) -> Iterable[pa.RecordBatch]:
+    def _take_in(self, exits: Mapping[int, Vectors], columns: list[str], where: str | None) -> pa.Table:
+        """Read rows, append the vectors of some exits, and return the columns; all in the order of the sequences."""
+        wanted, before = [*columns, *(f"exit_{exit}" for exit in exits)], [len(v.all()) for v in exits.values()]
         if self._kept is not None:
             assert where is None
-            batches: list[pa.RecordBatch] = self._kept.select(columns).to_batches()
-            return batches
-        assert self._table is not None
-        return read(self._table, columns, where)
+            batches: Iterable[pa.RecordBatch] = self._kept.select(wanted).to_batches()
+        else:
+            assert self._table is not None
+            batches = read(self._table, wanted, where)
+        parts = []
+        for batch in batches:
+            for exit, vectors in exits.items():
+                vectors.append(self._checked(batch[f"exit_{exit}"], self._sizes[exit]))
+            parts.append(batch.select(columns))
+        rows = pa.Table.from_batches(parts, pa.schema([LABELS.field(name) for name in columns]))
+        sequences = rows["sequence"].to_numpy()
+        if _increasing(sequences):
+            return rows
+        order = np.argsort(sequences)
+        for start, vectors in zip(before, exits.values(), strict=True):
+            vectors.sort(start, order)
+        return rows.take(order)
 
-    def _append(self, vectors: Vectors, exit: int, batch: pa.RecordBatch) -> None:
-        rows = batch[f"exit_{exit}"].flatten().to_numpy().reshape(-1, self._sizes[exit])
-        squares = np.einsum("nd,nd->n", rows, rows)
+    def _checked(self, column: pa.Array, size: int) -> NDArray[np.float32]:
+        vectors: NDArray[np.float32] = column.flatten().to_numpy().reshape(-1, size)
+        squares = np.einsum("nd,nd->n", vectors, vectors)
         if not ((squares > 0) & np.isfinite(squares)).all():
             raise GalleryError(
                 f"{self._versions.parent} has a vector that is zero or not finite, so a file is damaged; "
                 "put a backup in its place or index again"
             )
-        vectors.append(rows)
-
-
-def _sort(vectors: Vectors, start: int, sequences: NDArray[np.int64]) -> None:
-    """Put the vectors from `start` on in order; nobody has seen them yet."""
-    if not _increasing(sequences):
-        vectors.sort(start, np.argsort(sequences))
+        return vectors
 
 
 def _increasing(numbers: NDArray[np.int64]) -> bool:
@@ -180,34 +161,32 @@ def _increasing(numbers: NDArray[np.int64]) -> bool:
 
 
 def open_kept(gallery: Path, table: str, sizes: Mapping[int, int]) -> tuple[list[str], pa.Table] | None:
-    """The table's versions, and its rows as it is now; None if they were not kept, or if the file is of another version
-    or damaged."""
+    """The table's versions and its rows, from their file; None if it is missing, damaged or of another version."""
     try:
-        # Listed first: what is added meanwhile is then noticed later.
-        versions = _listed(_versions(gallery, table))
+        # Listed first, so that what is added meanwhile is noticed later.
+        versions, _, digest = _newest(_versions(gallery, table))
         content = pa.memory_map(str(gallery / f"{table}{ROWS}")).read_buffer()
         rows, checksum = content[:-CHECKSUM_BYTES], content[-CHECKSUM_BYTES:].to_pybytes()
         kept = pa.ipc.open_file(pa.BufferReader(rows)).read_all()
-        if kept.schema.metadata != {DIGEST: _digest(gallery, table, versions)} or _checksum(rows) != checksum:
-            return None
-        return (versions, kept) if kept.schema.equals(schema(sizes)) else None
+        if kept.schema.equals(_kept_schema(sizes, digest), check_metadata=True) and _checksum(rows) == checksum:
+            return versions, kept
     except (OSError, pa.ArrowException, ValueError):
-        return None  # whoever reads the table itself will say what is wrong with it
+        pass  # reading the table itself will tell what is wrong
+    return None
 
 
 def keep(gallery: Path, table: "Table", sizes: Mapping[int, int]) -> None:
-    """Write the file of a table's rows: for the one who holds the lock, when nothing else changes.
+    """Write the file of a table's rows; only for the holder of the lock.
 
-    A table that is too large has none, and none is written where the newest version is another than the handle's.
+    None is written for a table that is too large, or if the newest version isn't the handle's.
     """
     count = table.count_rows()
     if count * (4 * sum(sizes.values()) + ENTRY_BYTES) > MOST_BYTES or open_kept(gallery, table.name, sizes):
         return
-    versions = _listed(_versions(gallery, table.name))
-    if _number(_newest(versions)) != table.version:
+    _, newest, digest = _newest(_versions(gallery, table.name))
+    if newest != table.version:
         return
-    plain = schema(sizes)
-    columns = plain.with_metadata({DIGEST: _digest(gallery, table.name, versions)})
+    plain, columns = schema(sizes), _kept_schema(sizes, digest)
     rows = pa.Table.from_batches(read(table, plain.names), plain).sort_by("sequence").combine_chunks()
     content = pa.BufferOutputStream()
     with pa.ipc.new_file(content, columns) as writer:
@@ -218,29 +197,28 @@ def keep(gallery: Path, table: "Table", sizes: Mapping[int, int]) -> None:
         file.write(_checksum(whole))
 
 
+def _kept_schema(sizes: Mapping[int, int], digest: str) -> pa.Schema:
+    return schema(sizes).with_metadata({"manifest": digest})
+
+
 def _versions(gallery: Path, table: str) -> Path:
     return gallery / f"{table}.lance" / "_versions"
 
 
-def _listed(folder: Path) -> list[str]:
-    return os.listdir(folder)  # noqa: PTH208 - names are enough
+def _newest(folder: Path) -> tuple[list[str], int, str]:
+    """The names of a table's versions; the newest one's number, and its digest.
+
+    A manifest names the data files, and no two of these ever have the same name.
+    """
+    names, numbers = os.listdir(folder), {}  # noqa: PTH208 - names are enough
+    for name in names:
+        if name.endswith(".manifest"):
+            number = int(name.partition(".")[0])
+            # Newer ones count down from 2^64, so that the newest is listed first.
+            numbers[2**64 - 1 - number if number > 2**63 else number] = name
+    newest = max(numbers)
+    return names, newest, hashlib.sha256((folder / numbers[newest]).read_bytes()).hexdigest()
 
 
 def _checksum(content: pa.Buffer) -> bytes:
     return zlib.crc32(content).to_bytes(CHECKSUM_BYTES, "little")
-
-
-def _digest(gallery: Path, table: str, versions: Sequence[str]) -> bytes:
-    """Of the newest manifest. It names the data files, of which no two have the same name."""
-    newest = _versions(gallery, table) / _newest(versions)
-    return hashlib.sha256(newest.read_bytes()).hexdigest().encode()
-
-
-def _newest(versions: Sequence[str]) -> str:
-    return max((name for name in versions if name.endswith(".manifest")), key=_number)
-
-
-def _number(name: str) -> int:
-    """The version in a manifest's name; newer ones count down from 2^64, so that the newest is listed first."""
-    number = int(name.partition(".")[0])
-    return 2**64 - 1 - number if number > 2**63 else number

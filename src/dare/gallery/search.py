@@ -1,30 +1,35 @@
 """Exact search in vectors in memory: a scan over coarse copies, and true distances where those leave a doubt.
 
-A row is passed over only if even its lower bound (see `copies`) is beyond the k-th smallest distance so far; so no
-row that belongs among the nearest is lost, whatever the copies are like. True distances are sums in float64, in an
-order that is the same for all rows, so that equal rows are equally far. Memory is that of the answer.
+A row is skipped only if even its lower bound (see `copies`) is beyond the k-th smallest distance so far; so no row that
+belongs among the nearest is lost, whatever the copies are like. True distances are sums in float64, in the same order
+for all rows, so that equal rows are equally far. A search needs memory in proportion to its answer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numba import njit
 from numpy.typing import NDArray
 
 from dare.gallery.copies import Matrix, copy_queries
 from dare.gallery.dots import dots
-from dare.gallery.entry import Columns, Where
+from dare.gallery.entry import Filter, Where
 from dare.gallery.store import Hits
+from dare.retrieval.labels import Labels
 
+UNKNOWN = -1
+"""The number of unknown people and cameras."""
 TOGETHER = 64
-"""Queries that share a scan; also the most masks that are held at once."""
+"""Queries that share a scan; also the largest number of masks held at once."""
 TILE = 256
-"""Rows that all queries look at while they are in the cache."""
+"""Rows that all queries are compared with while they are in the cache."""
 PIECE = 32
-"""Rows that are looked at one by one where one of them may be near."""
+"""Rows that are examined one by one if one of them may be near."""
 SAMPLE = 1024
-"""Of so many rows one has its distance computed first: many fewer of the others seem near then, in whatever order."""
+"""One row in this many has its distance computed first: far fewer of the others then seem near, in any order."""
 EVERYBODY = -1
 """In place of a mask's number."""
 ROUNDING = 2.0**-48
@@ -33,23 +38,53 @@ WIDENED = 1 + 2.0**-30
 """More than the roundings of true distances and of bounds, relatively."""
 
 
-def search_rows(
-    queries: NDArray[np.float32],
-    matrix: Matrix,
-    columns: Columns,
-    ids: Callable[[NDArray[np.int64]], Sequence[str]],
-    count: int,
-    where: Where | Sequence[Where | None] | None,
-) -> Hits:
+class Columns:
+    """What a search reads of N entries besides vectors, (N,) each: -1 for unknown people and cameras, NaN for times.
+
+    Unknown people become -2, -3 and so on, so that no two of them are the same person.
+    """
+
+    def __init__(self, ids: Any, people: Any, cameras: Any, times: Any) -> None:
+        self.ids: pa.Array | pa.ChunkedArray = ids
+        self.people = np.array(people, np.int64)
+        unknown = self.people == UNKNOWN
+        self.people[unknown] = UNKNOWN - 1 - np.arange(unknown.sum())
+        self.cameras, self.times = np.asarray(cameras, np.int64), np.asarray(times, np.float64)
+
+    def matching(self, where: Where) -> NDArray[np.bool_]:
+        """(N,), which entries a search may find."""
+        kept = np.ones(len(self.people), bool)
+        if where.cameras is not None:
+            kept &= np.isin(self.cameras, where.cameras) & (self.cameras != UNKNOWN)
+        for camera in where.not_cameras:
+            kept &= (self.cameras != camera) | (self.cameras == UNKNOWN)
+        if where.people is not None:
+            kept &= np.isin(self.people, where.people) & (self.people > UNKNOWN)
+        if where.not_seen is not None:
+            person, camera = where.not_seen
+            kept &= (self.people != person) | (self.cameras != camera)
+        if where.since is not None:
+            kept &= self.times >= where.since
+        if where.until is not None:
+            kept &= self.times <= where.until
+        for id in where.not_ids:
+            if (place := pc.index(self.ids, id).as_py()) >= 0:
+                kept[place] = False
+        return kept
+
+    def labels(self) -> Labels:
+        """As `Gallery.labels`."""
+        return Labels(np.maximum(self.people, UNKNOWN), self.cameras)
+
+
+def search_rows(queries: NDArray[np.float32], matrix: Matrix, columns: Columns, count: int, where: Filter) -> Hits:
     """`Gallery.search` over vectors in memory.
 
     Args:
         queries: (Q, D).
-        matrix: N rows in the order they were added.
-        columns: of the rows.
-        ids: of rows by their places.
-        count: how many entries per query, at most.
-        where: which rows count, for all queries or one per query.
+        matrix, columns: of N rows in the order they were added.
+        count: entries per query, at most.
+        where: which rows may be found.
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
@@ -57,35 +92,28 @@ def search_rows(
         where = [where] * len(queries)
     if len(where) != len(queries):
         raise ValueError(f"expected one filter for each of {len(queries)} queries, got {len(where)}")
-    left_out = [() if w is None else w.not_ids for w in where]
-    k = min(count + max(map(len, left_out), default=0), len(matrix.rows))
+    k = min(count, len(matrix.rows))
     places, distances = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.inf)
     allowed = np.empty(len(queries), np.int64)
     for start in range(0, len(queries), TOGETHER):
         part = slice(start, start + TOGETHER)
         masks, numbers = _masks(columns, where[part])
         allowed[part] = np.append(masks.sum(1), len(matrix.rows))[numbers]  # the last for everybody
-        own = queries[part].copy()  # a caller's may be read-only, which the scan would be compiled for once more
-        nearest = nearest_rows(own, matrix, masks, numbers, k)
-        for number, (found, away, length) in enumerate(zip(*nearest, strict=True), start):
-            kept = np.arange(length)
-            if left_out[number]:
-                kept = np.flatnonzero(~np.isin(np.asarray(ids(found[:length]), object), left_out[number]))
-            places[number, : len(kept)], distances[number, : len(kept)] = found[kept], away[kept]
-    lengths = (places >= 0).sum(1)
-    complete = (allowed <= count + np.asarray([len(others) for others in left_out], np.int64)) & (lengths <= count)
-    k = min(count, lengths.max(initial=0))
+        own = queries[part].copy()  # a caller's may be read-only, which would compile the scan once more
+        for number, (near, away, length) in enumerate(zip(*nearest_rows(own, matrix, masks, numbers, k), strict=True)):
+            places[start + number, :length], distances[start + number, :length] = near[:length], away[:length]
+    k = (places >= 0).sum(1).max(initial=0)
     places, distances = places[:, :k], distances[:, :k]
     known = places >= 0
     names = np.full(places.shape, "", object)
-    names[known] = ids(places[known])
-    people, cameras = np.full(places.shape, -1, np.int64), np.full(places.shape, -1, np.int64)
+    names[known] = [columns.ids[place].as_py() for place in places[known].tolist()]  # for a few rows faster than `take`
+    people, cameras = np.full(places.shape, UNKNOWN, np.int64), np.full(places.shape, UNKNOWN, np.int64)
     people[known], cameras[known] = columns.people[places[known]], columns.cameras[places[known]]
-    return Hits(names.astype(str), people, cameras, distances, complete)
+    return Hits(names.astype(str), people, cameras, distances, allowed <= count)
 
 
 def _masks(columns: Columns, where: Sequence[Where | None]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """(M, N), which rows count, for the different filters; and the number of each query's."""
+    """(M, N), which rows may be found by the different filters; and (Q,), each query's mask."""
     filters = [w for w in dict.fromkeys(where) if w is not None]
     masks = np.empty((len(filters), len(columns.people)), np.bool_)
     for mask, w in zip(masks, filters, strict=True):
@@ -109,9 +137,8 @@ def nearest_rows(
     Args:
         queries: (Q, D).
         matrix: of N rows, at least k.
-        masks: (M, N), which rows count.
+        masks: (M, N), which rows may be found.
         mask_numbers: (Q,), each query's mask, or `EVERYBODY`.
-        k: how many.
     """
     shape = (len(queries), k)
     nearest = Nearest(np.empty(shape, np.int64), np.empty(shape), np.zeros(len(queries), np.int64))
@@ -215,7 +242,7 @@ def _distance(query: Any, row: Any) -> Any:
 def _offer(distance: Any, place: int, query: int, nearest: Any) -> Any:
     """Keep a row that comes after all before it, if it is among the k nearest; returns the k-th smallest distance.
 
-    The rows so far are a heap with the farthest on top, the last of those equally far.
+    The rows so far are a heap with the farthest on top, the last of equally far ones.
     """
     places, distances = nearest.places[query], nearest.distances[query]
     found, k = nearest.found[query], len(places)

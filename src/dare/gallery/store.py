@@ -1,5 +1,6 @@
-"""What every gallery offers: vectors at every exit, found again by the vectors of one exit; and what it refuses."""
+"""What every gallery offers, what a search finds, and what is refused."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -7,22 +8,22 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.gallery.entry import Entry, Where
+from dare.gallery.entry import Entry, Filter
 from dare.retrieval.distances import Space, entry_exit, entry_sizes
 from dare.retrieval.labels import Labels
 
 LONGEST_SQUARE = float(np.finfo(np.float32).max) / 16
-"""Of a vector's squared length: sums of squares and products stay finite below."""
+"""Of a vector's squared length: below it, sums of squares and products are finite."""
 
 
 class MismatchError(ValueError):
-    """Vectors that cannot belong to a gallery: of another model, size or number of exits, or not numbers."""
+    """Vectors that cannot belong to a gallery: of another model, size or number of exits, or not finite."""
 
     code = "model_mismatch"
 
 
 class GalleryError(ValueError):
-    """A gallery that is not there, cannot be read, or is not free."""
+    """A gallery that is missing, unreadable or in use."""
 
     code = "gallery_unusable"
 
@@ -40,7 +41,7 @@ class GalleryLockedError(GalleryError):
 
 
 class GalleryChangedError(GalleryError):
-    """A gallery that was open is gone, unreadable, or of another network now."""
+    """A gallery that was open is now gone, unreadable, or of another network."""
 
     code = "gallery_changed"
 
@@ -49,15 +50,15 @@ class GalleryChangedError(GalleryError):
 class Hits:
     """Ranked lists, nearest first, (Q, k) each.
 
-    k is smaller than asked for where the gallery has no more. Where lists of several queries differ in length the
-    shorter ones are filled up with empty ids, people and cameras -1, at an infinite distance.
+    k is smaller than requested if the gallery has no more. Lists that are shorter than others are padded with empty
+    ids, people and cameras -1, at an infinite distance.
 
     Attributes:
         ids: of the entries.
-        people: whom they show; each unknown person has a negative number of their own, below -1.
-        cameras: -1 where there is none.
+        people: who they show; each unknown person has a number of its own, below -1.
+        cameras: -1 if unknown.
         distances: Euclidean.
-        complete: (Q,), whether the list holds all entries that the search could have found.
+        complete: (Q,), whether the list holds all entries that the filters allow.
     """
 
     ids: NDArray[np.str_]
@@ -70,7 +71,7 @@ class Hits:
         return len(self.distances)
 
     def of(self, query: int) -> "Hits":
-        """The list of one query, (1, k), without what it was filled up with."""
+        """The list of one query, (1, k), without padding."""
         row, length = slice(query, query + 1), int(np.isfinite(self.distances[query]).sum())
         return self._part(row, length, self.complete[row])
 
@@ -91,8 +92,8 @@ class Hits:
 
 
 class Gallery(Protocol):
-    """Entries with one vector per exit, which is compared with vectors of its own exit alone; or, where a network's
-    exits share a space, with one vector of the last exit, which vectors of all exits are compared with.
+    """Entries with one vector per exit, compared with vectors of that exit only; or, if a network's exits share a
+    space, with one vector of the last exit, compared with vectors of all exits.
 
     Attributes:
         model: digest of the network that the vectors came from.
@@ -110,7 +111,7 @@ class Gallery(Protocol):
         When it returns the entries are kept, whatever happens to the process.
 
         Args:
-            vectors: (N, D) per exit; in a shared space of the last exit alone. `Embeddings.entries` gives them.
+            vectors: (N, D) per exit; in a shared space of the last exit only. `Embeddings.entries` gives them.
             entries: N of them.
 
         Raises:
@@ -120,37 +121,30 @@ class Gallery(Protocol):
         ...
 
     def remove(self, ids: Iterable[str]) -> int:
-        """Remove entries; returns how many of them there were. Their bytes may stay on disk: see `forget`."""
+        """Remove entries; returns how many there were. Their bytes may stay on disk: see `forget`."""
         ...
 
     def forget(self, *, people: Iterable[int] = (), ids: Iterable[str] = ()) -> int:
         """Remove people's entries, and entries by id, with every byte of them; returns how many there were."""
         ...
 
-    def search(
-        self,
-        exit: int,
-        vectors: NDArray[np.floating],
-        count: int,
-        *,
-        where: Where | Sequence[Where | None] | None = None,
-    ) -> Hits:
+    def search(self, exit: int, vectors: NDArray[np.floating], count: int, *, where: Filter = None) -> Hits:
         """The nearest entries by one exit's vectors, exactly; equal distances in the order they were added.
 
         Args:
-            exit: that the queries' vectors are of, counted from 0.
+            exit: of the queries' vectors, counted from 0.
             vectors: (Q, D).
-            count: how many per query, at most.
-            where: which entries count, for all queries or one per query.
+            count: entries per query, at most.
+            where: which entries may be found.
 
         Raises:
-            ValueError: an exit that does not exist, or a count below 1.
+            ValueError: no such exit, or a count below 1.
             MismatchError: vectors of another size, or with NaN or infinity.
         """
         ...
 
     def get(self, ids: Iterable[str]) -> dict[str, Entry]:
-        """The entries with these ids, as far as there are any."""
+        """The entries with these ids; ids that are not there are left out."""
         ...
 
     def ids(self) -> list[str]:
@@ -158,11 +152,11 @@ class Gallery(Protocol):
         ...
 
     def pictures(self) -> list[str]:
-        """Where those of all entries are, in the order they were added."""
+        """Of all entries, in the order they were added."""
         ...
 
     def vectors(self, exit: int) -> NDArray[np.float32]:
-        """(N, D), what vectors of an exit are compared with, in the order the entries were added; read-only."""
+        """(N, D), what an exit's vectors are compared with, in the order the entries were added; read-only."""
         ...
 
     def labels(self) -> Labels:
@@ -174,10 +168,7 @@ class Gallery(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of files and locks.
-
-        After changes the rows are first written once more, so that the gallery opens fast: a second per 50,000 entries.
-        """
+        """Release files and locks. After changes this first writes a second copy, so that the gallery opens fast."""
         ...
 
 
@@ -187,26 +178,25 @@ def check_vectors(
     """What a gallery may store, exit -> (N, D) float32; raises as `Gallery.add` does."""
     exits = entry_sizes(gallery.space, gallery.dimensions)
     if len(vectors) != len(exits):
-        kept = f"{len(exits)} exits" if gallery.space == "own" else "the last exit alone, whose space all exits share"
+        kept = f"{len(exits)} exits" if gallery.space == "own" else "the last exit only, whose space all exits share"
         raise MismatchError(f"the gallery holds vectors of {kept}, got {len(vectors)}")
     arrays = {exit: check_exit(gallery, exit, rows) for exit, rows in zip(exits, vectors, strict=True)}
     for exit, rows in arrays.items():
         if len(rows) != len(entries):
             raise MismatchError(f"expected one vector per entry at exit {exit}, got {len(rows)} for {len(entries)}")
-    seen: set[str] = set()
-    for entry in entries:
-        if entry.id in seen:
-            raise ValueError(f"two entries of one call have the id {entry.id}")
-        seen.add(entry.id)
+    seen = Counter(entry.id for entry in entries)
+    if len(seen) < len(entries):
+        raise ValueError(f"two entries of one call have the id {seen.most_common(1)[0][0]}")
     return arrays
 
 
 def check_exit(gallery: Gallery, exit: int, vectors: NDArray[np.floating]) -> NDArray[np.float32]:
     """Vectors (N, D) of one exit, as the gallery compares them."""
-    kept_exit(gallery, exit)  # raises where there is no such exit
+    kept_exit(gallery, exit)  # raises if there is no such exit
     array = np.asarray(vectors)
-    if array.dtype.kind not in "fiu" or isinstance(vectors, np.ma.MaskedArray):
-        kind = "a masked array" if isinstance(vectors, np.ma.MaskedArray) else str(array.dtype)
+    masked = isinstance(vectors, np.ma.MaskedArray)
+    if masked or array.dtype.kind not in "fiu":
+        kind = "a masked array" if masked else str(array.dtype)
         raise MismatchError(f"expected vectors of real numbers at exit {exit}, got {kind}")
     if array.ndim != 2 or array.shape[1] != gallery.dimensions[exit]:
         raise MismatchError(

@@ -36,10 +36,10 @@ LABELS = pa.schema(
 BATCH_ROWS = 4096
 NOISE = r"lance error: |LanceError\(\w+\): |Generic \S+ error: |Wrapped error: "
 PANICS = ("RustPanic", "PanicException")
-"""What LanceDB raises where it trips over a damaged file; the classes have no public place."""
+"""What LanceDB raises for a damaged file; the classes aren't public."""
 MANY_COMMITS = 64
 TOO_MANY_COMMITS = 1024
-"""From the first number on a table is tidied up where that is cheap for its size, from the second on in any case."""
+"""From the first number on a table is tidied up if that is cheap for its size, from the second on in any case."""
 KEPT_FOR = timedelta(hours=1)
 """How long readers may take to read an old version."""
 
@@ -47,42 +47,32 @@ logger = logging.getLogger(__name__)
 
 
 def connect(path: Path) -> Any:
-    """LanceDB's handle on a folder. Only who reads or writes a table itself waits for LanceDB to be imported."""
+    """LanceDB's handle on a folder. LanceDB is imported only where a table itself is read or written."""
     import lancedb
 
     return lancedb.connect(path)
 
 
 def schema(sizes: Mapping[int, int]) -> pa.Schema:
-    """Columns of a table. Sequences tell in which order entries were added; none is used a second time.
+    """Columns of a table with vectors of these exits (exit -> size).
 
-    Args:
-        sizes: exit -> size of its vectors, of those exits whose vectors the table has.
+    Sequences number entries in the order in which they were added; none is used a second time.
     """
     exits = [pa.field(f"exit_{number}", pa.list_(pa.float32(), size), nullable=False) for number, size in sizes.items()]
     return pa.schema([*LABELS, *exits])
 
 
 def read(table: "Table", columns: Sequence[str], where: str | None = None) -> Iterator[pa.RecordBatch]:
-    """Columns of all rows, in no order that means anything."""
+    """Columns of all rows, in no particular order."""
     query = table.search().select(list(columns))
     if where is not None:
         query = query.where(where)
     yield from query.to_batches(BATCH_ROWS)
 
 
-def batch_of(entries: Sequence[Entry], vectors: Mapping[int, NDArray[np.float32]], first: int) -> pa.RecordBatch:
-    """Rows for a table, numbered from `first` on, with the vectors (N, D) of some exits."""
-    values = {name: [getattr(entry, name) for entry in entries] for name in LABELS.names if name != "sequence"}
-    values["sequence"] = list(range(first, first + len(entries)))
-    labels = [pa.array(values[column.name], column.type) for column in LABELS]
-    exits = [pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1]) for rows in vectors.values()]
-    return pa.record_batch(labels + exits, schema=schema({exit: rows.shape[1] for exit, rows in vectors.items()}))
-
-
 @contextlib.contextmanager
 def plain_errors(path: Path, verb: str) -> Iterator[None]:
-    """LanceDB reports whatever went wrong as one of a few errors with pages of text: tell what it was."""
+    """Turns LanceDB's few errors with pages of text into an OSError or a GalleryError of one line."""
     try:
         yield
     except GalleryError:
@@ -101,17 +91,7 @@ def plain_errors(path: Path, verb: str) -> Iterator[None]:
 
 
 class Writer:
-    """Remembers which ids there are and what is flushed to disk; of no use any more after an error.
-
-    Args:
-        path: of the gallery.
-        description: that names the table.
-        table: a handle that nobody else uses.
-
-    Attributes:
-        description, table: as given.
-        following: the sequence of the next entry.
-    """
+    """Remembers which ids there are and what is flushed to disk; not to be used after an error."""
 
     def __init__(self, path: Path, description: folder.Description, table: "Table") -> None:
         self._path, self.description, self.table = path, description, table
@@ -119,36 +99,38 @@ class Writer:
         self._sequences: dict[str, int] = {}
         for batch in read(table, ("id", "sequence")):
             self._sequences |= zip(batch["id"].to_pylist(), batch["sequence"].to_pylist(), strict=True)
-        # Above any sequence of the past, also of entries that were removed: readers tell by it what is new to them.
-        self.following = max(max(self._sequences.values(), default=-1) + 1, table.version << 32)
+        # Above any earlier sequence, also of removed entries: readers recognise new entries by it.
+        self._following = max(max(self._sequences.values(), default=-1) + 1, table.version << 32)
         self._flushed = set[str]()
         self._commits = len(os.listdir(self._folder / "_versions"))  # noqa: PTH208 - names are enough
 
-    def add(self, batch: pa.RecordBatch) -> None:
-        """Add entries, or replace those with the same id."""
-        ids = batch["id"].to_pylist()
-        if self._sequences.keys().isdisjoint(ids):
+    def add(self, entries: Sequence[Entry], vectors: Mapping[int, NDArray[np.float32]]) -> None:
+        """Add entries with their vectors (N, D) of some exits, or replace those with the same id."""
+        self._tidy_up()
+        sequences = {entry.id: self._following + place for place, entry in enumerate(entries)}
+        labels = {name: [getattr(entry, name) for entry in entries] for name in LABELS.names if name != "sequence"}
+        batch = pa.RecordBatch.from_pydict(labels | {"sequence": list(sequences.values())}, LABELS)
+        for exit, values in vectors.items():
+            column = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
+            batch = batch.append_column(pa.field(f"exit_{exit}", column.type, nullable=False), column)
+        if self._sequences.keys().isdisjoint(sequences):
             self._commit(lambda: self.table.add(batch))
         else:
             upsert = self.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
             self._commit(lambda: upsert.execute(batch))
-        self._sequences |= zip(ids, batch["sequence"].to_pylist(), strict=True)
-        self.following += len(ids)
+        self._sequences |= sequences
+        self._following += len(entries)
 
     def remove(self, ids: set[str]) -> int:
-        """Remove entries; returns how many of them there were."""
-        gone = [sequence for id in ids if (sequence := self._sequences.get(id)) is not None]
+        """Remove entries; returns how many there were."""
+        gone = [self._sequences.pop(id) for id in ids if id in self._sequences]
         if gone:
+            self._tidy_up()
             self._commit(lambda: self.table.delete(f"sequence IN ({','.join(map(str, gone))})"))
-            for id in ids:
-                self._sequences.pop(id, None)
         return len(gone)
 
     def copy(self, description: folder.Description, people: set[int], ids: set[str]) -> int:
-        """Write everything but these into a new table; returns how many were left out.
-
-        Sequences begin anew, as versions do.
-        """
+        """Write everything but these into a new table, numbered anew; returns how many were left out."""
         order = np.sort(np.fromiter(self._sequences.values(), np.int64))
         left_out = np.asarray([self._sequences[id] for id in ids if id in self._sequences], np.int64)
         whom = np.asarray([person for person in people if 0 <= person < 2**62], np.int64)
@@ -171,8 +153,8 @@ class Writer:
         sync_folder(self._path)
         return gone
 
-    def tidy_up(self) -> None:
-        """Join small pieces and drop old versions, where there are many."""
+    def _tidy_up(self) -> None:
+        """Join small pieces and drop old versions, if there are many."""
         if self._commits < MANY_COMMITS:
             return
         pieces = cast(dict[str, Any], self.table.stats())["fragment_stats"]
@@ -182,12 +164,12 @@ class Writer:
             return
         self._commits = 0
         try:
-            # Nobody but the holder of the lock has unfinished files here: those found are of one who was killed.
+            # Only the holder of the lock writes: unfinished files are those of a writer that was killed.
             with plain_errors(self._path, "tidied up"):
                 self.table.optimize(cleanup_older_than=KEPT_FOR, delete_unverified=True)
                 self._flushed = folder.sync_below(self._folder, self._flushed)
         except (GalleryError, OSError) as error:
-            logger.warning("%s; the gallery is as it was, and will be tidied up later", error)
+            logger.warning("%s; the gallery is unchanged and will be tidied up later", error)
 
     def _commit(self, change: Callable[[], object]) -> None:
         before = self.table.version
@@ -197,7 +179,7 @@ class Writer:
             self._flushed = folder.sync_below(self._folder, self._flushed)
         except BaseException:  # a panic of LanceDB may be one
             self.table.checkout_latest()  # type: ignore[no-untyped-call]
-            if self.table.version != before:  # an error is to mean that nothing was done
+            if self.table.version != before:  # an error must mean that nothing was done
                 self.table.restore(before)
             raise
         self._commits += 1

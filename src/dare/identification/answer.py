@@ -1,6 +1,13 @@
-"""What an exit gives: a query's picture, its vector, whom it shows, how sure that is, and how long it takes."""
+"""From a picture to an answer, exit by exit, until the deadline, the policy or the last exit.
 
-from collections.abc import Sequence
+To follow one query, start with `answers`: the picture is read (dare.images), the network gives a vector per exit
+(dare.runners), each vector finds the nearest entries (dare.gallery), and their distances say how sure the answer is
+(dare.anytime.confidence). `dare.identification.stream` does the same for many queries.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -10,10 +17,11 @@ from numpy.typing import NDArray
 
 from dare.anytime.confidence import margin, nearness
 from dare.anytime.costs import ExitTimes
+from dare.anytime.policies import Deadline, ExitPolicy
 from dare.anytime.records import Confidence
 from dare.gallery.entry import Where
 from dare.gallery.store import Gallery, Hits, MismatchError
-from dare.images.reading import UnreadableImageError, prepare, read_resized
+from dare.images.reading import prepare, read_resized
 from dare.retrieval.distances import another_model
 from dare.runners.runner import Runner
 from dare.runners.timing import measure
@@ -24,17 +32,17 @@ Picture = Path | str | NDArray[np.float32]
 LONGEST_DEADLINE = 86_400.0
 
 DEPTH = 16
-"""How many entries are looked at for a second person, before looking deeper."""
+"""How many entries are searched for a second person at first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Who a picture shows, as far as it was looked at.
+    """Who a picture shows, by what one exit sees.
 
     Attributes:
         exit: where the query left, counted from 0; -1 for a picture that could not be read.
         hits: (1, k), entries of the gallery, nearest first.
-        confidence: higher is surer; NaN where there is nobody to be compared with.
+        confidence: higher is surer; NaN if no entry could be compared.
         macs: multiply-adds spent, as the runner's costs count them.
         seconds: from the start of the query (in a stream: of its micro-batch) to this answer, on a monotonic clock.
         deadline_met: whether it came in time; True without a deadline.
@@ -51,11 +59,6 @@ class Answer:
     vector: NDArray[np.float32]
     problem: str = ""
 
-    @classmethod
-    def unreadable(cls, problem: UnreadableImageError, seconds: float) -> "Answer":
-        """No answer, and why."""
-        return cls(-1, Hits.nothing(), np.nan, 0, seconds, True, np.zeros(0, np.float32), str(problem))
-
 
 class DeadlineTooShortError(ValueError):
     """A deadline before the first exit can answer."""
@@ -64,15 +67,124 @@ class DeadlineTooShortError(ValueError):
 
     @classmethod
     def of(cls, verb: str, seconds: float, deadline: float) -> "DeadlineTooShortError":
-        """Told in milliseconds."""
+        """Times are told in milliseconds."""
         return cls(
             f"the first exit {verb} {1000 * seconds:.2f} ms, the deadline is {1000 * deadline:.2f} ms; "
             "give more time, or allow a late answer"
         )
 
 
+def answers(
+    image: Picture,
+    runner: Runner,
+    gallery: Gallery,
+    *,
+    deadline: float | None = None,
+    due: float | None = None,
+    times: ExitTimes | None = None,
+    count: int = 10,
+    where: Where | None = None,
+    confidence: Confidence = "margin",
+    first: int = 0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Iterator[Answer]:
+    """One answer per exit, each better than the one before; not asking for the next one is stopping.
+
+    Args:
+        image: the query.
+        runner, gallery: of one model.
+        deadline: seconds, counted from when the first answer is asked for. No exit is begun that would, by `times`, end
+            after it, and before each block of the network the clock is asked again. The first exit answers in any case.
+        due: the deadline as a time on `clock`, instead; it may be past.
+        times: from `measure_answers`, which include the search; without them only the clock stops the network.
+        count: entries per answer.
+        where: which entries of the gallery count.
+        confidence: how sure an answer is: its margin to the nearest other person, or its nearness.
+        first: the first exit to answer; before it the gallery is not searched and no deadline stops the network.
+
+    Raises:
+        UnreadableImageError: of the picture.
+        MismatchError: the gallery is of another model.
+        ValueError: a deadline that isn't positive or is longer than a day, or one beside `due`.
+    """
+    start = clock()
+    check(runner, gallery, deadline)
+    if due is not None and (deadline is not None or math.isnan(due)):
+        raise ValueError(f"give either a deadline or the time when an answer is due, got {deadline} and {due}")
+    until = due if due is not None else math.inf if deadline is None else start + deadline
+    last = len(runner.costs.macs) - 1
+    if not 0 <= first <= last or (times is not None and len(times.steps) != last + 1):
+        raise ValueError(f"the network has {last + 1} exits, got times of {times} and {first} as the first to answer")
+    picture = prepared(image, runner)[None]
+    too_late = Deadline(until, (0.0,) * (last + 1) if times is None else times.steps, clock)
+    walk = runner.walk(picture)
+    for exit, macs in enumerate(runner.costs.macs):
+        vectors = walk.exit((lambda: clock() > until) if exit > first else None)
+        if vectors is None:
+            return
+        if exit < first:
+            continue
+        hits, sure = look_up(gallery, exit, vectors, count, [where], confidence)[0]
+        seconds = clock() - start
+        yield Answer(exit, hits, sure, macs, seconds, start + seconds <= until, vectors[0])
+        if exit == last or too_late.stops(exit, sure):
+            return
+
+
+def identify(
+    image: Picture,
+    runner: Runner,
+    gallery: Gallery,
+    *,
+    deadline: float | None = None,
+    policy: ExitPolicy | None = None,
+    times: ExitTimes | None = None,
+    allow_late: bool = False,
+    count: int = 10,
+    where: Where | None = None,
+    confidence: Confidence = "margin",
+    clock: Callable[[], float] = time.perf_counter,
+) -> Answer:
+    """The deepest answer within the deadline, or the one at which the policy lets the query leave.
+
+    Args:
+        policy: asked at every exit but the last.
+        allow_late: answer from the first exit if the deadline is too short for it, instead of an error.
+
+    Other arguments and errors are those of `answers`.
+
+    Raises:
+        DeadlineTooShortError: the first exit would not be, or was not, ready by the deadline.
+    """
+    check(runner, gallery, deadline)
+    if deadline is not None and times is not None and times.median[0] > deadline and not allow_late:
+        raise DeadlineTooShortError.of("takes", times.median[0], deadline)
+    last = len(runner.costs.macs) - 1
+    found = answers(
+        image,
+        runner,
+        gallery,
+        deadline=deadline,
+        times=times,
+        count=count,
+        where=where,
+        confidence=confidence,
+        first=last if deadline is None and policy is None else 0,  # nobody asks what earlier exits say
+        clock=clock,
+    )
+    best = next(found)
+    if deadline is not None and not best.deadline_met and not allow_late:
+        raise DeadlineTooShortError.of("took", best.seconds, deadline)
+    while best.exit < last and not (policy and policy.stops(best.exit, best.confidence)):
+        later = next(found, None)
+        if later is None or not later.deadline_met:
+            break
+        best = later
+    return best
+
+
 def check(runner: Runner, gallery: Gallery, deadline: float | None = None) -> None:
-    """Refuse a gallery whose vectors came from another network, and a deadline that is no positive time.
+    """Refuse a gallery whose vectors came from another network, and a deadline that isn't a positive time.
 
     Raises:
         MismatchError: another model.
@@ -91,7 +203,7 @@ def check(runner: Runner, gallery: Gallery, deadline: float | None = None) -> No
 
 
 def prepared(image: Picture, runner: Runner) -> NDArray[np.float32]:
-    """A picture (3, H, W) as the network takes it.
+    """A picture (3, H, W) as the network's input.
 
     Raises:
         UnreadableImageError: it cannot be read.
@@ -101,7 +213,7 @@ def prepared(image: Picture, runner: Runner) -> NDArray[np.float32]:
         if image.shape != (3, size.height, size.width):
             raise ValueError(f"expected a prepared picture (3, {size.height}, {size.width}), got {image.shape}")
         if not np.isfinite(image).all():
-            raise ValueError("expected a prepared picture of finite numbers, got NaN or infinity; prepare it again")
+            raise ValueError("expected finite pixel values, got NaN or infinity; prepare the picture again")
         return image
     pixels: NDArray[np.float32] = prepare(read_resized(Path(image), size.height, size.width)[None], size)[0]
     return pixels
@@ -115,9 +227,9 @@ def look_up(
     where: Sequence[Where | None],
     confidence: Confidence,
 ) -> list[tuple[Hits, float]]:
-    """The nearest entries of each query, (1, k), and its confidence; NaN where nothing is allowed to be found.
+    """The nearest entries of each query, (1, k), and its confidence; NaN if no entry can be compared.
 
-    A list that holds one person only is searched deeper, until another one is found or it is complete.
+    A list that holds one person only is searched deeper, until it holds another one or is complete.
 
     Args:
         vectors: (Q, D).
@@ -127,25 +239,20 @@ def look_up(
         raise ValueError(f"confidence must be one of {', '.join(get_args(Confidence))}, got {confidence!r}")
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
-    depth = max(count, DEPTH) if confidence == "margin" else count
-    hits = gallery.search(exit, vectors, depth, where=list(where))
+    hits = gallery.search(exit, vectors, max(count, DEPTH if confidence == "margin" else 0), where=where)
     found = []
     for query, allowed in enumerate(where):
-        one = hits.of(query)
+        one = deeper = hits.of(query)
         if confidence == "nearness":
-            sure = float(nearness(one.distances)[0])
+            sure = nearness(one.distances)
         else:
-            sure = _margin(gallery, exit, vectors[query : query + 1], one, allowed)
-        found.append((one.first(count), sure))
+            while np.isnan(sure := margin(deeper.distances, deeper.people, complete=deeper.complete)):
+                if deeper.complete[0]:
+                    break
+                depth = 4 * max(1, deeper.distances.shape[1])
+                deeper = gallery.search(exit, vectors[query : query + 1], depth, where=allowed).of(0)
+        found.append((one.first(count), float(sure[0])))
     return found
-
-
-def _margin(gallery: Gallery, exit: int, vector: NDArray[np.float32], hits: Hits, where: Where | None) -> float:
-    while np.isnan(sure := float(margin(hits.distances, hits.people, complete=hits.complete)[0])):
-        if hits.complete[0]:
-            break
-        hits = gallery.search(exit, vector, 4 * max(1, hits.distances.shape[1]), where=where).of(0)
-    return sure
 
 
 def measure_answers(
@@ -173,13 +280,12 @@ def measure_answers(
 
 
 def warm_up(runner: Runner, gallery: Gallery, first: int = 0) -> None:
-    """Answer once for nobody, so that the first query need not wait for a gallery to be read or code to be loaded.
+    """Answer once for a black picture, so that the first query need not wait for the gallery and code to be loaded.
 
     Args:
         first: the first exit that will answer.
     """
     size = runner.preparation
-    blank = prepare(np.zeros((1, size.height, size.width, 3), np.uint8), size)
-    for exit, vectors in enumerate(runner.exits(blank)):
-        if exit >= first:
-            look_up(gallery, exit, vectors, 1, [None], "nearness")
+    black = prepare(np.zeros((1, size.height, size.width, 3), np.uint8), size)[0]
+    for _ in answers(black, runner, gallery, first=first, count=1, confidence="nearness"):
+        pass

@@ -1,9 +1,9 @@
-"""Pictures into a gallery: embedded and added part by part, what is there already is passed over."""
+"""Pictures into a gallery: embedded and added part by part; what is there already is skipped."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dare.datasets.sample import JUNK, UNKNOWN, Sample
 from dare.evaluation.embedding import embed
@@ -19,12 +19,12 @@ PART = 512
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """What became of pictures.
+    """What was done with pictures.
 
     Attributes:
         added: how many were embedded and added, or replaced.
         there: how many were in the gallery already.
-        junk: how many show nobody and were left out.
+        junk: how many were left out because they show nobody.
         failed: those that cannot be read.
         finished: False if it was stopped before the end.
     """
@@ -72,76 +72,44 @@ def index(
     """
     check(runner, gallery)
     kept = [sample for sample in samples if sample.person != JUNK]
-    failed = [problem for sample in kept if (problem := _unnameable(sample))]
-    unnameable = {problem.path for problem in failed}
-    entries = {
-        sample: _entry(sample, root, prefix, cameras_known, names or {})
-        for sample in kept
-        if sample.images[0] not in unnameable
-    }
+    entries: dict[Sample, Entry] = {}
+    failed: list[UnreadableImageError] = []
+    for sample in kept:
+        path = sample.images[0]
+        person = None if sample.person == UNKNOWN else sample.person
+        camera = sample.camera if cameras_known else None
+        id, name = prefix + path.relative_to(root).as_posix(), (names or {}).get(sample.person, "")
+        try:
+            entries[sample] = Entry(id, person, camera, sample.time, str(path.resolve()), name)
+        except ValueError as error:  # a path or a label that no entry can have
+            failed.append(UnreadableImageError(path, str(error)))
     there = gallery.get(entry.id for entry in entries.values())
     if not replace:
-        _refuse_others(entries, there)
+        _refuse_others(entries.values(), there)
     todo = [sample for sample, entry in entries.items() if replace or there.get(entry.id) != entry]
     added = done = 0
     for start in range(0, len(todo), PART):
         if should_stop():
             break
         part = todo[start : start + PART]
-        settings = {"root": root, "batch_size": batch_size, "workers": workers}
-        added += _add(gallery, runner, part, [entries[sample] for sample in part], settings, failed)
+        bad: list[UnreadableImageError] = []
+        # If none of them can be read, there is nothing to add.
+        with contextlib.suppress(UnreadableImageError):
+            found = embed(runner, part, root=root, batch_size=batch_size, workers=workers, skipped=bad)
+            unreadable = {problem.path for problem in bad}
+            readable = [entries[sample] for sample in part if not unreadable.intersection(sample.images)]
+            gallery.add(found.entries(), readable)
+            added += len(readable)
+        failed += bad
         done += len(part)
         on_progress(done, len(todo))
     return Indexed(added, len(entries) - len(todo), len(samples) - len(kept), tuple(failed), done == len(todo))
 
 
-def _unnameable(sample: Sample) -> UnreadableImageError | None:
-    try:
-        str(sample.images[0]).encode()
-    except UnicodeEncodeError:
-        return UnreadableImageError(sample.images[0], "its name is no UTF-8 text; rename it")
-    return None
-
-
-def _entry(sample: Sample, root: Path, prefix: str, cameras_known: bool, names: Mapping[int, str]) -> Entry:
-    path = sample.images[0]
-    return Entry(
-        prefix + path.relative_to(root).as_posix(),
-        None if sample.person == UNKNOWN else sample.person,
-        sample.camera if cameras_known else None,
-        sample.time,
-        str(path.resolve()),
-        names.get(sample.person, ""),
-    )
-
-
-def _refuse_others(entries: dict[Sample, Entry], there: dict[str, Entry]) -> None:
-    others = [entry for entry in entries.values() if there.get(entry.id, entry).picture != entry.picture]
+def _refuse_others(entries: Iterable[Entry], there: dict[str, Entry]) -> None:
+    others = [entry for entry in entries if there.get(entry.id, entry).picture != entry.picture]
     if others:
         raise ValueError(
             f"the gallery has {others[0].id} from {there[others[0].id].picture}, not from {others[0].picture} "
             f"({len(others)} such pictures); add these under another prefix, or replace the old ones"
         )
-
-
-def _add(
-    gallery: Gallery,
-    runner: Runner,
-    part: Sequence[Sample],
-    entries: Sequence[Entry],
-    settings: dict[str, Any],
-    failed: list[UnreadableImageError],
-) -> int:
-    bad: list[UnreadableImageError] = []
-    try:
-        found = embed(runner, part, skipped=bad, **settings)
-    except UnreadableImageError:  # not one of them can be read
-        failed += bad
-        return 0
-    failed += bad
-    unreadable = {problem.path for problem in bad}
-    readable = [
-        entry for sample, entry in zip(part, entries, strict=True) if not unreadable.intersection(sample.images)
-    ]
-    gallery.add(found.entries(), readable)
-    return len(readable)

@@ -1,12 +1,13 @@
 """Answers to a stream of queries: micro-batches go through the network together, and decide at each exit in order."""
 
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from itertools import count as count_up
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -14,16 +15,18 @@ import numpy as np
 from dare.anytime.policies import ExitPolicy
 from dare.anytime.records import Confidence
 from dare.gallery.entry import Where
-from dare.gallery.store import Gallery
+from dare.gallery.store import Gallery, Hits
 from dare.identification.answer import Answer, Picture, check, look_up, prepared
 from dare.images.reading import UnreadableImageError
 from dare.runners.runner import Runner
 
-Turn = Callable[[int], AbstractContextManager[None]]
-"""Exit -> a context that begins once all batches before have been there, or have left earlier."""
-
 Batch = list[tuple[int, Picture]]
 """Queries with their numbers in the stream."""
+
+Job = Callable[[], list[Answer]]
+
+Turn = Callable[[int], AbstractContextManager[None]]
+"""Exit -> a context that begins once all earlier batches have been there, or have left earlier."""
 
 
 def identify_stream(
@@ -37,21 +40,20 @@ def identify_stream(
     count: int = 10,
     where: Where | Callable[[int], Where | None] | None = None,
     confidence: Confidence = "margin",
-    clock: Callable[[], float] = time.monotonic,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[Answer]:
     """Answers to a stream of queries, in its order.
 
-    Those of a micro-batch that stay go on together, without those that left.
-
-    A picture that cannot be read gives an answer without hits that says why, and the stream goes on.
+    Those of a micro-batch that stay go on together, without those that left. A picture that cannot be read gives an
+    answer without hits that says why, and the stream goes on.
 
     Args:
         policy: asked exit by exit, at each exit in the stream's order.
         micro_batch: queries that run together. With 1 each query is finished before the next one starts, as in
             `replay`.
-        workers: micro-batches that are on their way at the same time; open the runner with as many. At each exit they
-            are asked about in the stream's order, as with one. Only how far those behind have come by then differs,
-            which a policy that looks at all exits, `Steered`, takes into account.
+        workers: micro-batches that run at the same time; open the runner with the same number. At each exit the policy
+            is asked in the stream's order, as with one worker. Only how far later batches have come by then differs,
+            which matters to a policy that looks at all exits, `Steered`.
         where: which entries of the gallery count: for all queries, or a function of a query's number in the stream.
 
     Other arguments and errors are those of `answers`.
@@ -67,39 +69,36 @@ def identify_stream(
         with turns.of(place) as turn:
             return _micro_batch(batch, runner, gallery, policy, turn, count, allowed, confidence, clock)
 
-    return _in_order(run, _numbered(images, micro_batch), workers)
+    def jobs() -> Iterator[Job]:
+        queue = enumerate(images)
+        try:
+            for place, batch in enumerate(iter(lambda: list(islice(queue, micro_batch)), [])):
+                turns.begin(place)
+                yield partial(run, place, batch)
+        except Exception as error:  # of whoever gives the pictures: what came before is answered first
+            yield partial(_fail, error)
+
+    return _in_order(jobs(), workers)
 
 
-def _in_order(run: Callable[[int, Batch], list[Answer]], batches: Iterator[Batch], workers: int) -> Iterator[Answer]:
-    """What `run` answers to each batch, in their order, several at a time."""
+def _fail(error: Exception) -> list[Answer]:
+    raise error
+
+
+def _in_order(jobs: Iterator[Job], workers: int) -> Iterator[Answer]:
+    """What the jobs answer, in their order, several at a time."""
     if workers == 1:
-        for place, batch in enumerate(batches):
-            yield from run(place, batch)
+        for job in jobs:
+            yield from job()
         return
     ahead: deque[Future[list[Answer]]] = deque()
-    failure: Exception | None = None
     with ThreadPoolExecutor(workers) as pool:
-        for place in count_up():
-            try:
-                batch = next(batches)
-            except StopIteration:
-                break
-            except Exception as error:  # of whoever gives the pictures: what came before is answered first
-                failure = error
-                break
-            ahead.append(pool.submit(run, place, batch))
+        for job in jobs:
+            ahead.append(pool.submit(job))
             if len(ahead) > workers:
                 yield from ahead.popleft().result()
         while ahead:
             yield from ahead.popleft().result()
-    if failure is not None:
-        raise failure
-
-
-def _numbered(images: Iterable[Picture], micro_batch: int) -> Iterator[Batch]:
-    queue = enumerate(images)
-    while batch := list(islice(queue, micro_batch)):
-        yield batch
 
 
 def _micro_batch(
@@ -116,18 +115,19 @@ def _micro_batch(
     """Answers to queries that go through the network together, as long as they stay."""
     start = clock()
     results: dict[int, Answer] = {}
-    pictures = []
+    waiting, pictures = [], []
     for number, image in batch:
         try:
-            pictures.append((number, prepared(image, runner)))
+            pictures.append(prepared(image, runner))
+            waiting.append(number)
         except UnreadableImageError as problem:
-            results[number] = Answer.unreadable(problem, clock() - start)
-    waiting = [number for number, _ in pictures]
-    walk = runner.walk(np.stack([picture for _, picture in pictures])) if pictures else None
+            nothing = np.zeros(0, np.float32)
+            results[number] = Answer(-1, Hits.nothing(), math.nan, 0, clock() - start, True, nothing, str(problem))
+    walk = runner.walk(np.stack(pictures)) if pictures else None
     last = len(runner.costs.macs) - 1
     for exit, macs in enumerate(runner.costs.macs):
         vectors = walk.exit() if walk and waiting else None
-        if vectors is None:
+        if walk is None or vectors is None:
             break
         found = look_up(gallery, exit, vectors, count, [allowed(number) for number in waiting], confidence)
         staying = []
@@ -137,7 +137,7 @@ def _micro_batch(
                     results[number] = Answer(exit, hits, sure, macs, clock() - start, True, vectors[row])
                 else:
                     staying.append(row)
-        if walk and 0 < len(staying) < len(waiting):
+        if 0 < len(staying) < len(waiting):
             walk.keep(staying)
         waiting = [waiting[row] for row in staying]
     return [results[number] for number, _ in batch]
@@ -147,47 +147,43 @@ class Turns:
     """Lets batches decide at each exit in their order, whichever comes there first.
 
     Args:
-        exits: where is decided, counted from 0.
+        exits: how many there are at which something is decided.
     """
 
     def __init__(self, exits: int) -> None:
-        self._next = [0 for _ in range(exits)]
-        self._finished: set[int] = set()
+        self._exits = exits
+        self._decided: dict[int, int] = {}  # batches on their way -> at how many exits they have decided
+        self._failed = math.inf  # the first batch that did
         self._changed = threading.Condition()
-        self._broken = False
+
+    def begin(self, place: int) -> None:
+        """Say in order which batches there are, before any of them asks."""
+        with self._changed:
+            self._decided[place] = 0
 
     @contextmanager
     def of(self, place: int) -> Iterator[Turn]:
-        """What a batch at this place of the order asks at exits; behind it the batch has left, or failed."""
+        """What a batch asks at exits; behind it the batch has left, or failed."""
         try:
             yield lambda exit: self._at(place, exit)
         except BaseException:
-            self._broken = True
+            self._failed = min(self._failed, place)
             raise
         finally:
             with self._changed:
-                self._finished.add(place)
-                for exit, following in enumerate(self._next):
-                    while following in self._finished:
-                        following += 1  # noqa: PLW2901
-                    self._next[exit] = following
-                self._finished = {number for number in self._finished if number >= min(self._next, default=place + 1)}
+                del self._decided[place]
                 self._changed.notify_all()
 
     @contextmanager
     def _at(self, place: int, exit: int) -> Iterator[None]:
-        if exit >= len(self._next):  # at the last exit nothing is decided
-            yield
-            return
-        with self._changed:
-            self._changed.wait_for(lambda: self._next[exit] == place)
-        if self._broken:
-            raise RuntimeError("a batch before this one failed, so nothing is decided any more")
-        try:
-            yield
-        finally:
+        if exit < self._exits:
             with self._changed:
-                self._next[exit] = place + 1
-                while self._next[exit] in self._finished:
-                    self._next[exit] += 1
-                self._changed.notify_all()
+                self._changed.wait_for(
+                    lambda: all(done > exit for before, done in self._decided.items() if before < place)
+                )
+            if self._failed < place:
+                raise RuntimeError("a batch before this one failed, so nothing is decided any more")
+        yield
+        with self._changed:
+            self._decided[place] = exit + 1
+            self._changed.notify_all()

@@ -3,10 +3,8 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dare.anytime.confidence import Allowed
 from dare.anytime.costs import ExitCosts
@@ -48,19 +46,15 @@ def filters(
 ) -> list[Where | None]:
     """Which entries each query of a stream is compared with.
 
-    `paper`: all but its own person's at its own camera, which takes its label to know; `other-cameras`: those of other
-    cameras; `all`. Where cameras are not known, all but the very same picture.
-
     Args:
+        cameras_known: False compares with all but the very same picture.
         own: from `themselves`.
 
     Raises:
-        ValueError: what is needed is not known of the queries, or another rule.
+        ValueError: the queries lack labels that the rule needs.
     """
-    if allowed not in get_args(Allowed):
-        raise ValueError(f"queries are compared with {', '.join(get_args(Allowed))}, got {allowed!r}")
     if not cameras_known and allowed != "all":
-        raise ValueError(f"the cameras of the queries are not known, so {allowed} cannot be told; compare with all")
+        raise ValueError(f"the cameras of the queries are unknown, so {allowed} can't be applied; compare with all")
     if not cameras_known:
         return [None if id is None else Where(not_ids=(id,)) for id in own]
     if allowed == "all":
@@ -69,7 +63,7 @@ def filters(
         return [Where(not_cameras=(sample.camera,)) for sample in samples]
     unknown = [sample for sample in samples if sample.person < 0]
     if unknown:
-        raise ValueError(f"the paper's protocol needs to know whom {unknown[0].images[0]} shows; compare with all")
+        raise ValueError(f"the paper's protocol needs to know who is in {unknown[0].images[0]}; compare with all")
     return [Where(not_seen=(sample.person, sample.camera)) for sample in samples]
 
 
@@ -95,9 +89,21 @@ def summarise(
         own: from `themselves`, where cameras are not known: then only the very same picture does not count.
     """
     exits = np.asarray([answer.exit for answer in answers], np.int64)
-    answered = exits[exits >= 0]
-    precision, first = _scores(exits, answers, samples, gallery, own)
-    matched = first >= 0
+    people = np.asarray([sample.person for sample in samples], np.int64)
+    cameras = np.asarray([sample.camera for sample in samples], np.int64)
+    entries: Labelled = gallery.labels()
+    if own is not None:  # each picture is a camera of its own
+        rows_of = {id: row for row, id in enumerate(gallery.ids())}
+        cameras = np.asarray([NO_CAMERA if id is None else rows_of[id] for id in own], np.int64)
+        entries = Labels(entries.people, np.arange(len(rows_of)))
+    precision, first = np.full(len(exits), np.nan), np.full(len(exits), -1, np.int64)
+    for exit in set(exits.tolist()) - {-1}:
+        rows = np.flatnonzero((exits == exit) & (people >= 0))
+        if len(rows) and gallery.count():
+            vectors = np.stack([answers[int(row)].vector for row in rows])
+            scores = score_vectors(vectors, gallery.vectors(exit), Labels(people[rows], cameras[rows]), entries)
+            precision[rows], first[rows] = scores.average_precision, scores.first_match
+    answered, matched = exits[exits >= 0], first >= 0
     return StreamSummary(
         len(answered),
         int((exits < 0).sum()),
@@ -107,29 +113,3 @@ def summarise(
         float((first[matched] == 0).mean()) if matched.any() else math.nan,
         float(precision[matched].mean()) if matched.any() else math.nan,
     )
-
-
-def _scores(
-    exits: NDArray[np.int64],
-    answers: Sequence[Answer],
-    samples: Sequence[Sample],
-    gallery: Gallery,
-    own: Sequence[str | None] | None,
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Average precision and place of the first match of each query; NaN and -1 where there is none."""
-    people = np.asarray([sample.person for sample in samples], np.int64)
-    cameras = np.asarray([sample.camera for sample in samples], np.int64)
-    entries: Labelled = gallery.labels()
-    if own is not None:
-        rows_of = {id: row for row, id in enumerate(gallery.ids())}
-        cameras = np.asarray([NO_CAMERA if id is None else rows_of[id] for id in own], np.int64)
-        entries = Labels(entries.people, np.arange(len(rows_of)))  # each picture is a camera of its own
-    precision, first = np.full(len(exits), np.nan), np.full(len(exits), -1, np.int64)
-    for exit in set(exits.tolist()) - {-1}:
-        rows = np.flatnonzero((exits == exit) & (people >= 0))
-        if not len(rows) or not gallery.count():
-            continue
-        vectors = np.stack([answers[int(row)].vector for row in rows])
-        scores = score_vectors(vectors, gallery.vectors(exit), Labels(people[rows], cameras[rows]), entries)
-        precision[rows], first[rows] = scores.average_precision, scores.first_match
-    return precision, first

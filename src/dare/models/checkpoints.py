@@ -18,14 +18,13 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from dare.anytime.costs import ExitCosts
-from dare.files import replacing
+from dare.files import replacing, said
 from dare.images.reading import Preparation
 from dare.models.backbones import build_backbone
 from dare.models.baselines import BASELINES, HEADED, TRACKLETS
 from dare.models.dare import DaRe
 from dare.models.weights import load_strictly
 from dare.retrieval.distances import Space, check_space
-from dare.schema import said
 from dare.shipped.network import located
 
 FORMAT = 1

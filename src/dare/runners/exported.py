@@ -13,11 +13,11 @@ from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from dare.anytime.costs import ExitCosts
+from dare.files import said
 from dare.images.reading import Preparation
 from dare.retrieval.distances import Space, check_space
 from dare.runners.channels_last import handed_over
 from dare.runners.runner import SLICES, Runner, Steps, StepWalk, Vectors, as_input
-from dare.schema import said
 
 MANIFEST = "manifest.json"
 """What a folder of exported steps holds, and says which engine they are for."""

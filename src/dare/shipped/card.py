@@ -1,4 +1,4 @@
-"""What a shipped network says of itself: what it was made from, how good and how fast it is, which files belong to it.
+"""What is known of a shipped network: what it was made from, its accuracy and speed, and which files belong to it.
 
 One JSON file, `shipped.json`, which holds the SHA-256 of every other file of the folder, and of itself (taken with the
 digest's own 64 characters set to zero).
@@ -14,12 +14,11 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from dare.files import replacing
-from dare.schema import said
+from dare.files import replacing, said
 
 CARD = "shipped.json"
 MODEL, THRESHOLDS, PLAN = "model.safetensors", "thresholds.json", "plan.json"
-"""The checkpoint; what `dare threshold` and `dare choose-exits` wrote for it, where they did."""
+"""The checkpoint; what `dare threshold` and `dare choose-exits` wrote for it, if they did."""
 
 BLANK = "0" * 64
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -30,12 +29,12 @@ Interval = tuple[Share, Share, Share]
 
 
 class ShippedError(ValueError):
-    """A shipped network that can't be used; says which one, why, and what to do."""
+    """A shipped network that can't be used."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class Accuracy:
-    """How right every exit is on one benchmark.
+    """The accuracy of every exit on one benchmark.
 
     Attributes:
         benchmark: name, and the number of queries and gallery entries.
@@ -59,9 +58,9 @@ class Engine:
     Attributes:
         runner, precision: as of `open_runner`.
         place: the checkpoint, or the folder of exported steps, below the network's folder.
-        milliseconds: of CPU until each exit, where the card was made; medians.
-        losses: of mAP at each exit against the checkpoint in fp32, from -1 to 1; the greater one of two: with a gallery
-            of this engine, and with one of the checkpoint's.
+        milliseconds: of CPU time until each exit, on `Card.measured_on`; medians.
+        losses: of mAP at each exit against the checkpoint in fp32, from -1 to 1; the greater of two: with a gallery
+            embedded by this engine, and with one embedded by the checkpoint.
     """
 
     runner: str
@@ -78,12 +77,12 @@ class Card:
     Attributes:
         name: of the network.
         digest: of its checkpoint, which is that of all its engines too.
-        summary: data and terms, in a few words.
+        summary: data and terms, briefly.
         words: title -> paragraph, in order: data and terms, teacher, start, recipe, limits.
         exits, macs: names and multiply-adds of the exits.
-        accuracy: on one or more benchmarks, the first one for the table of `dare models`.
+        accuracy: on one or more benchmarks; `dare models` lists the first.
         engines: the fastest first, by the time of the last exit.
-        measured_on: the machine of the times, in words.
+        measured_on: the machine that the times were measured on.
         files: path below the folder -> SHA-256.
         format, sha256: of `shipped.json` itself.
     """
@@ -128,13 +127,13 @@ _SCHEMA = TypeAdapter(Card)
 
 
 def file_digests(folder: Path) -> dict[str, str]:
-    """What `Card.files` is to be: every file of a folder but `shipped.json`."""
+    """For `Card.files`: every file of a folder but `shipped.json`."""
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     return {name: sha256(folder / name) for name in files if name != CARD}
 
 
 def write_card(folder: Path, card: Card) -> None:
-    """Write `shipped.json`, in one piece."""
+    """Write `shipped.json`."""
     content = _SCHEMA.dump_json(replace(card, sha256=BLANK), indent=1) + b"\n"
     digest = hashlib.sha256(content).hexdigest().encode()
     with replacing(folder / CARD) as file:
@@ -162,7 +161,7 @@ def read_card(folder: Path) -> Card:
 
 
 _OWN = rb'("sha256": ")[0-9a-f]{64}'
-"""The file's own digest; quotes within values are written with a backslash."""
+"""The file's own digest; quotes within values have a backslash before them, so they can't match."""
 
 AGAIN = "install dare-reid again, or ship it again"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from dare.shipped.card import CARD, Card, damaged, read_card, sha256
 
 NETWORKS = Path(__file__).parent
-"""Where the folders of the shipped networks are, each called by the network's name."""
+"""The folder of each shipped network is in here, under the network's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class ShippedNetwork:
         return bool(self.card.files_of(place))
 
     def checked(self, place: str) -> Path:
-        """A file, or a folder with all that is in it, as it was shipped.
+        """The path of a file, or of a folder, whose content is as it was shipped.
 
         Raises:
             ShippedError: a file is missing or damaged.
@@ -42,18 +42,18 @@ class ShippedNetwork:
 
 
 def shipped_names() -> list[str]:
-    """What `located` finds, in order."""
+    """The names of all shipped networks, sorted."""
     return sorted(path.parent.name for path in NETWORKS.glob(f"*/{CARD}"))
 
 
 def is_name(model: str | Path) -> bool:
-    """Whether a shipped network is called so."""
+    """Whether a shipped network has this name."""
     path = Path(model)
     return str(path) == path.name and (NETWORKS / path / CARD).is_file()
 
 
 def located(model: str | Path) -> Path:
-    """Where a network is: what is at this path, otherwise the folder of the shipped network of this name."""
+    """Where a network is: this path if it exists, otherwise the folder of the shipped network of this name."""
     return NETWORKS / model if is_name(model) and not Path(model).exists() else Path(model)
 
 

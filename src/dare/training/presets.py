@@ -11,12 +11,11 @@ from typing import Any
 import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
-from dare.files import replacing
+from dare.files import replacing, said
 from dare.images.reading import Preparation
 from dare.models.backbones import normalisation
 from dare.models.baselines import HEADED
 from dare.models.checkpoints import DARE, Architecture, load_checkpoint
-from dare.schema import said
 from dare.training.config import MOST, Sizes, TrainConfig
 from dare.training.pictures import Augmentation
 

@@ -18,9 +18,10 @@ from dare.models.baselines import BASELINES
 from dare.models.checkpoints import Architecture, Checkpoint, load_checkpoint, read_tensors, save_checkpoint
 from dare.runners.eager import open_eager
 from dare.runners.opening import open_runner
+from dare.training.batches import Batch
 from dare.training.config import TrainConfig
+from dare.training.losses import build_objective
 from dare.training.monitor import Progress
-from dare.training.objectives import Batch, build_objective
 from dare.training.presets import PRESETS, configure
 from dare.training.state import STATE_FILE
 from dare.training.train import train

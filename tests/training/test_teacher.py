@@ -97,7 +97,7 @@ def test_teachers_that_cannot_be_followed_are_refused(paths: list[Path], tmp_pat
     ):
         teach(short, paths[:3], 6, 3, tmp_path)
     empty: Any = Other(lambda count: np.full((count, 6), np.nan, np.float32))
-    with pytest.raises(ValueError, match=r"makes NaN or infinity of .*0\.jpg"):
+    with pytest.raises(ValueError, match=r"gives NaN or infinity for .*0\.jpg"):
         teach(empty, paths[:3], 6, 3, tmp_path)
     assert not (tmp_path / TEACHER_FILE).exists()
 

@@ -7,7 +7,6 @@ whose batch norms are folded into its convolutions; so they have none, and are n
 
 import math
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -181,9 +180,6 @@ def omni(weights: Weights = None, *, width: float = 1.0) -> list[Stage]:
     return [Stage(*parts) for parts in zip(bodies, taps, sizes, strict=True)]
 
 
-omni75, omni50, omni25 = (partial(omni, width=width) for width in (0.75, 0.5, 0.25))
-
-
 def _look(channels: int, halvings: int) -> nn.Module:
     """How an early stage is seen: by light convolutions of its own on a smaller map, beside the trunk's way."""
     deeper = [Refinement(channels), Refinement(channels)]
@@ -246,7 +242,7 @@ def _constants(path: Path) -> list[NDArray[np.float32]]:
                     values = _values(layers[source], content)
                     found.setdefault(values.tobytes(), values)  # gates' biases come once for each stream
     except (OSError, ElementTree.ParseError, LookupError, ValueError) as error:
-        raise ValueError(f"{path} is no network of OpenVINO, or its .bin file is not beside it ({error})") from error
+        raise ValueError(f"{path} isn't an OpenVINO network with its .bin file beside it ({error})") from error
     return list(found.values())[1:]  # the first is the pictures' scale
 
 

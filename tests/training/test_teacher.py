@@ -82,6 +82,14 @@ def test_longer_vectors_are_projected_and_keep_what_they_can_of_their_cosines(
     np.testing.assert_allclose(projected @ projected.T, wanted @ wanted.T, atol=1e-4)
 
 
+def test_fewer_labelled_pictures_than_dimensions_keep_their_cosines(
+    teacher: Runner, paths: list[Path], tmp_path: Path
+) -> None:
+    whole, projected = teach(teacher, paths[:6], 12, 3, tmp_path / "a"), teach(teacher, paths[:6], 5, 3, tmp_path / "b")
+    assert projected.shape == (6, 5)
+    np.testing.assert_allclose(projected[:3] @ projected[:3].T, whole[:3] @ whole[:3].T, atol=1e-4)
+
+
 def test_vectors_are_kept_for_the_same_pictures_and_teacher(teacher: Runner, paths: list[Path], tmp_path: Path) -> None:
     first = teach(teacher, paths[:5], 12, 5, tmp_path)
     other: Any = Other(lambda count: np.ones((count, 12), np.float32))

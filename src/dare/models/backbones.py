@@ -30,11 +30,11 @@ TIMM = "timm/"
 Channels = tuple[float, float, float]
 
 HALVES: dict[str, Channels] = dict.fromkeys(("lite0", "lite1", "lite2"), (0.5, 0.5, 0.5))
-"""The mean, and the standard deviation too, that pictures had in a training other than torchvision's."""
+"""Backbone -> the mean, and the standard deviation too, of a training other than torchvision's."""
 
 
 def normalisation(name: str) -> tuple[Channels, Channels]:
-    """Mean and standard deviation of pictures, as of a `Preparation`, that a backbone's weights were trained with."""
+    """Mean and standard deviation, as in `Preparation`, that a backbone's weights were trained with."""
     return HALVES.get(name, IMAGENET_MEAN), HALVES.get(name, IMAGENET_STD)
 
 

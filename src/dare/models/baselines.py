@@ -58,7 +58,7 @@ def svdnet(stages: Sequence[Stage], embedding_dim: int = 1024) -> DaRe:
     all distances. The network is then trained around the fixed layer (restraint), and with it (relaxation).
 
     Args:
-        embedding_dim: units of the eigenlayer, at most as many as the last stage has channels.
+        embedding_dim: units of the eigenlayer, at most the number of the last stage's channels.
 
     Source: Sun et al., "SVDNet for Pedestrian Retrieval", ICCV 2017, algorithm 1, and the code released with it for
     the length of each phase and the order of the singular vectors. Simplified: the learning rate falls once over the
@@ -78,7 +78,7 @@ def svdnet(stages: Sequence[Stage], embedding_dim: int = 1024) -> DaRe:
 
 
 def phases(rounds: int) -> int:
-    """How many equal parts a training with this many rounds of restraint and relaxation has."""
+    """Number of equal parts of a training with rounds of restraint and relaxation."""
     return FIRST_PHASE + 2 * rounds
 
 
@@ -224,10 +224,10 @@ BASELINES: dict[str, Callable[..., DaRe]] = {
 """Name -> builder, which takes the stages of a backbone and `embedding_dim`."""
 
 HEADED = ("trinet", "st-rnn")
-"""Those whose vector comes from a head as DaRe's; their builders take `hidden_dim`."""
+"""Those whose vector comes from a head like DaRe's; their builders take `hidden_dim`."""
 
 TRACKLETS = ("st-rnn",)
-"""Those that make one vector of several pictures; their builders take `frames`, how many."""
+"""Those that make one vector from several pictures; their builders take `frames`, the number of them."""
 
 CLASSIFIED: dict[str, tuple[str, ...]] = {
     "ide": ("identity",),

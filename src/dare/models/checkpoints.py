@@ -76,7 +76,7 @@ class Architecture:
 
         Args:
             weights: of the trunk; None: random.
-            frames: as of `Preparation`.
+            frames: as in `Preparation`.
         """
         if frames != 1 and self.network not in TRACKLETS:
             raise ValueError(f"{self.network} takes pictures one by one, got frames={frames}; set frames to 1")

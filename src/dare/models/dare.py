@@ -230,7 +230,7 @@ def count_macs(model: DaRe, height: int = 256, width: int = 128) -> ExitCosts:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Within, a network is in evaluation mode, without gradients; every module then returns to its own mode."""
+    """Inside, a network is in evaluation mode, without gradients; every module then returns to its own mode."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

@@ -44,7 +44,7 @@ class LightConvolution(nn.Sequential):
 
 
 class ChannelGate(nn.Module):
-    """How much of each channel passes, by what all of them hold on average (Hu et al. 2018)."""
+    """How much of each channel passes, given the averages of all channels (Hu et al. 2018)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -52,13 +52,13 @@ class ChannelGate(nn.Module):
         self.excite = nn.Conv2d(channels // REDUCTION, channels, 1)
 
     def forward(self, means: Tensor) -> Tensor:
-        """(B, C, S, 1), the means of S streams -> as many gates from 0 to 1."""
+        """(B, C, S, 1), the means of S streams -> gates from 0 to 1 of the same shape."""
         gates: Tensor = self.excite(F.relu(self.squeeze(means))).sigmoid()
         return gates
 
 
 class ContextGate(nn.Module):
-    """How much of each channel passes, by what it holds on average beside the others of its group.
+    """How much of each channel passes, given its average beside those of the other channels in its group.
 
     Source: Ruan et al., "Linear Context Transform Block", AAAI 2020.
     """
@@ -70,7 +70,7 @@ class ContextGate(nn.Module):
         self.bias = nn.Parameter(torch.ones(channels))
 
     def forward(self, means: Tensor) -> Tensor:
-        """As of `ChannelGate`."""
+        """As in `ChannelGate`."""
         grouped = means.float().reshape(-1, self.groups, len(self.weight) // self.groups, means.shape[2])
         centred = grouped - grouped.mean(2, keepdim=True)
         context = centred * (centred.square().mean(2, keepdim=True) + 1e-5).rsqrt()
@@ -130,7 +130,7 @@ class Parts(nn.Module):
 
 
 class Refinement(nn.Module):
-    """A light convolution added to what it is made of."""
+    """A light convolution, added to its input."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

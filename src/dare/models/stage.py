@@ -30,8 +30,10 @@ def map_channels(stage: Stage) -> int:
     Raises:
         ValueError: the tap does more than pooling, so the map alone isn't what the stage means.
     """
-    if isinstance(stage.tap, GlobalAveragePool | StripePool):
-        return stage.channels // (stage.tap.parts if isinstance(stage.tap, StripePool) else 1)
+    if isinstance(stage.tap, StripePool):
+        return stage.channels // stage.tap.parts
+    if isinstance(stage.tap, GlobalAveragePool):
+        return stage.channels
     raise ValueError(
         f"expected a stage that is pooled by its average, got {type(stage.tap).__name__}; "
         "choose a trunk such as resnet50, mscan or slim"
@@ -108,6 +110,6 @@ class StripePool(nn.Module):
 
 
 def striped(blocks: Sequence[nn.Module], channels: int) -> Stage:
-    """A stage whose map of so many channels is tapped by four stripes and the maximum."""
+    """A stage whose map is tapped by four stripes and the maximum over the map."""
     tap = StripePool(4, peak=True)
     return Stage(nn.Sequential(*blocks), tap, tap.parts * channels)

@@ -176,7 +176,7 @@ class TrainConfig:
 
 
 def parse_sizes(text: str) -> Sizes:
-    """`128x64:2500,256x128:700` as height, width and iterations; "none" is no sizes."""
+    """`128x64:2500,256x128:700` as height, width and iterations; "none" means no sizes."""
     if text == "none":
         return ()
     found = [re.fullmatch(r"(\d+)x(\d+):(\d+)", part.strip()) for part in text.split(",")]

@@ -1,7 +1,6 @@
 """What a training minimises: losses, and the objectives that stand beside a network and turn its batches into them.
 
-What an objective learns of its own, such as classifiers, is saved with the state of the training and is no part of the
-network.
+What an objective learns itself, such as classifiers, is saved with the training's state, not with the network.
 """
 
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from dare.datasets.sample import UNKNOWN
 from dare.models.aligned import misplaced
-from dare.models.baselines import CLASSIFIED, restrain
+from dare.models.baselines import CLASSIFIED
 from dare.models.dare import DaRe, evaluating
 from dare.training.batches import Batch
 from dare.training.config import TrainConfig
@@ -71,7 +70,7 @@ def triplet_losses(distances: Tensor, people: Tensor, margin: float = 0.0, hardn
     stranger = distances.masked_fill(same, torch.inf).amin(2)
     if hardness < 1:
         friends = same.sum(1)
-        mean_friend = (distances * same).sum(2) / (friends - 1).clamp_min(1)  # oneself, at 0, is no friend
+        mean_friend = (distances * same).sum(2) / (friends - 1).clamp_min(1)  # one's own distance, 0, doesn't count
         mean_stranger = (distances * ~same).sum(2) / (len(people) - friends)
         friend = torch.lerp(mean_friend, friend, hardness)
         stranger = torch.lerp(mean_stranger, stranger, hardness)
@@ -162,7 +161,7 @@ class Terms(nn.Module):
     """The weighted sum of the configured terms, each on every embedding.
 
     Attributes:
-        names: one per loss; those of triplets are called as their embeddings.
+        names: one per loss; those of triplets are named after their embeddings.
     """
 
     def __init__(self, config: TrainConfig, model: DaRe, dimensions: int, people: NDArray[np.int64]) -> None:
@@ -171,9 +170,6 @@ class Terms(nn.Module):
         self.names = tuple(name if term == "triplet" else f"{term} {name}" for term in self._weights for name in names)
         own = {"identity": Classifiers(len(names), dimensions, people)} if "identity" in self._weights else {}
         self.terms = nn.ModuleDict(own)
-
-    def before(self, model: DaRe, iteration: int) -> None:
-        """Asked before each iteration, counted from 0: what changes in the network by itself. Here nothing does."""
 
     def forward(self, model: DaRe, batch: Batch, iteration: int) -> Losses:
         """Losses of a batch; of tracklets, all frames stand one behind the other."""
@@ -204,7 +200,7 @@ class Terms(nn.Module):
 
 
 class Classification(nn.Module):
-    """Softmax classification of K training people by a baseline's vector; methods and attributes as of `Terms`."""
+    """Softmax classification of K training people by a baseline's vector; attributes as in `Terms`."""
 
     def __init__(self, config: TrainConfig, dimensions: int, people: NDArray[np.int64]) -> None:
         super().__init__()
@@ -214,13 +210,8 @@ class Classification(nn.Module):
         self.classifiers = nn.ModuleList(nn.Linear(dimensions // len(parts), len(people)) for _ in parts)
         self.register_buffer("people", torch.from_numpy(people))
 
-    def before(self, model: DaRe, iteration: int) -> None:
-        """SVDNet's eigenlayer is decorrelated, held still or let go."""
-        if self._config.rounds:
-            restrain(model, iteration, self._config.iterations, self._config.rounds)
-
     def forward(self, model: DaRe, batch: Batch, iteration: int) -> Losses:
-        """As of `Terms`."""
+        """As in `Terms`."""
         ((features, embedding),) = model.tapped(batch.images)  # of the only exit
         # PAN's vectors have length 1: by these a softmax over many people would stay nearly even.
         vectors = features.flatten(1) if self._network == "pan" else embedding
@@ -239,7 +230,7 @@ Objective = Terms | Classification
 
 
 def build_objective(config: TrainConfig, model: DaRe, people: NDArray[np.int64]) -> Objective:
-    """What the configured network is trained for; what it learns of its own starts with the configured seed.
+    """What the configured network is trained for; what it learns itself starts from the configured seed.
 
     Args:
         people: of the training pictures.

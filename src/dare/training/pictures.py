@@ -239,9 +239,9 @@ def _erase(images: Tensor, chance: float, generator: torch.Generator) -> Tensor:
     top = (_uniform((batch, 1), 0, 1, generator) * (height - high + 1)).floor()
     left = (_uniform((batch, 1), 0, 1, generator) * (width - wide + 1)).floor()
     noise = torch.randn(images.shape, generator=generator, device=images.device)
-    boxes = torch.cat([top, left, high, wide], 1).int()
+    boxes = torch.cat([top, left, high, wide], 1).int().tolist()
     for number in erased[:, 0].nonzero()[:, 0].tolist():
-        y, x, tall, broad = boxes[number].tolist()
+        y, x, tall, broad = boxes[number]
         box = number, slice(None), slice(y, y + tall), slice(x, x + broad)
         images[box] = noise[box]
     return images

@@ -43,7 +43,7 @@ class TrainingState:
         pictures: what it is trained on.
         data_name: what the checkpoint says of them.
         model: what is trained, before the first iteration.
-        objective: what it is trained for, with what that learns of its own.
+        objective: what it is trained for, and what that learns itself.
 
     Attributes:
         average: running average of the model's weights; the model itself where none is asked for.
@@ -101,7 +101,7 @@ class TrainingState:
             yield
 
     def save(self) -> Checkpoint:
-        """Write the state to resume from, and the model to use; never one that is no longer made of numbers."""
+        """Write the state to resume from, and the model to use; never one with NaN or infinity in its weights."""
         weights = [*self.model.state_dict().values(), *self.objective.state_dict().values()]
         if not all(bool(tensor.isfinite().all()) for tensor in weights):
             raise self.stopped("the weights are no longer finite")
@@ -149,7 +149,7 @@ class TrainingState:
         }
 
     def stopped(self, reason: str) -> TrainingStoppedError:
-        """The error for a run that cannot go on; what was saved last stays, as it was still sound."""
+        """The error for a run that cannot go on; what was saved last is still sound, and stays."""
         last = f"the last sound weights are in {self.folder / MODEL_FILE}, which --init can start from"
         kept = last if (self.folder / MODEL_FILE).exists() else "nothing had been saved yet"
         eased = "" if self.config.architecture.network in CLASSIFIED else ", or with mining eased in (ease_in=0.3)"

@@ -14,6 +14,7 @@ import torch
 from dare.datasets.sample import Sample
 from dare.files import check_writable
 from dare.images.reading import UnreadableImageError
+from dare.models.baselines import restrain
 from dare.models.checkpoints import MODEL_FILE, Checkpoint, load_checkpoint
 from dare.models.dare import DaRe, choose_device, count_macs
 from dare.models.weights import load_strictly
@@ -133,7 +134,8 @@ def _loop(
         for group in state.optimizer.param_groups:
             group["lr"] = config.rate(state.iteration) * group["share"]
             group["betas"] = (config.momentum(state.iteration), config.beta2)
-        state.objective.before(state.model, state.iteration)
+        if config.rounds:  # of SVDNet: its eigenlayer is decorrelated, held still or let go
+            restrain(state.model, state.iteration, config.iterations, config.rounds)
         with state.draws(), computing(state.precision, device):
             losses = state.objective(state.model, shown, state.iteration)
         scales, total = losses.scales.cpu().double().numpy(), losses.total.item()

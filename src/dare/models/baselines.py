@@ -1,7 +1,7 @@
 """What the paper compares with (its table 1): other networks behind the interface of `DaRe`, with one exit each.
 
 PAN and MSCAN, which cut regions out of their maps, have a file of their own (`dare.models.aligned`). Classifiers belong
-to training (`dare.training.objectives`), so neither checkpoints nor costs have them.
+to training (`dare.training.losses`), so neither checkpoints nor costs have them.
 """
 
 from collections.abc import Callable, Sequence

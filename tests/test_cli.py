@@ -283,7 +283,7 @@ def test_one_camera_alone_cannot_be_scored_and_the_reason_is_said(
         (["evaluate", "ROOT", "--model", "MODEL", "--device", "abacus"], "device 'abacus' cannot be used"),
         (["evaluate", "ROOT", "--model", "MODEL", "--batch-size", "0"], "batch_size must be at least 1"),
         (["train", "ROOT", "OUT", "--set", "hidden_dim=0"], "hidden_dim: expected at least 1, got 0"),
-        (["train", "ROOT", "OUT", "--backbone", "timm/swin_tiny_patch4_window7_224"], "takes no pictures of"),
+        (["train", "ROOT", "OUT", "--backbone", "timm/swin_tiny_patch4_window7_224"], "cannot take pictures of"),
         (["train", "ROOT", "OUT", "--preset", "lite"], "starts from the teacher's weights (--weights teacher); give"),
         (["train", "ROOT", "OUT", "--set", "taps=[2, 7]"], "taps must name stages from 1 to 4"),
         (

@@ -99,14 +99,16 @@ def test_a_stage_runs_only_when_its_exit_is_asked_for(build: Callable[[], list[S
 @torch.no_grad()
 def test_a_batch_may_shrink_on_the_way(build: Callable[[], list[Stage]]) -> None:
     model = seeded(build)
-    images = torch.randn(4, 3, 64, 32)
-    full = list(model.exits(images))
-    walk, rows = model.walk(images), [0, 1, 2, 3]
-    for expected, kept in zip(full, ([0, 2, 3], [2, 1], [0], []), strict=True):
-        torch.testing.assert_close(walk.exit(), expected[rows])
-        rows = [rows[row] for row in kept]
-        walk.keep(kept)
-    assert walk.exit() is None
+    features = images = torch.randn(4, 3, 64, 32)
+    full = model(images)
+    vectors, rows = torch.empty(0, 4, 128), [0, 1, 2, 3]
+    for step, expected, kept in zip(model.steps, full.stages, ([0, 2, 3], [2, 1], [0], [0]), strict=True):
+        features = step(features)
+        vectors = torch.cat([vectors, step.embed(features)[None]])  # type: ignore[operator]
+        torch.testing.assert_close(vectors[-1], expected[rows])
+        rows, features = [rows[row] for row in kept], features[kept]
+        vectors = vectors[:, kept]
+    torch.testing.assert_close(model.fusion(vectors), full.fused[rows])  # type: ignore[index, misc]
 
 
 @every_backbone

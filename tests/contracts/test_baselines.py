@@ -18,9 +18,10 @@ from dare.models.baselines import BASELINES
 from dare.models.checkpoints import Architecture, Checkpoint, load_checkpoint, read_tensors, save_checkpoint
 from dare.runners.eager import open_eager
 from dare.runners.opening import open_runner
+from dare.training.batches import Batch
 from dare.training.config import TrainConfig
+from dare.training.losses import build_objective
 from dare.training.monitor import Progress
-from dare.training.objectives import Batch, build_objective
 from dare.training.presets import PRESETS, configure
 from dare.training.state import STATE_FILE
 from dare.training.train import train
@@ -155,7 +156,6 @@ def test_it_goes_to_disk_and_back_and_runs_there_as_here(name: str, tmp_path: Pa
 def test_every_weight_learns(name: str) -> None:
     model, people = seeded(name).train(), np.repeat(np.arange(3), 4)
     objective = build_objective(settings(name, 20), model, people)
-    objective.before(model, 0)
     with torch.no_grad():  # a layer that starts at 0 lets nothing through to those before it at the first step
         for weight in model.parameters():
             weight.add_(0.0 if weight.any() else 0.01 * torch.randn_like(weight))

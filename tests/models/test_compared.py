@@ -9,9 +9,21 @@ from torch import nn
 from dare.exporting.writing import export
 from dare.models import BACKBONES, count_macs
 from dare.models.aligned import PACE, box_loss, misplaced, mscan, pan, sample_region
-from dare.models.baselines import BASELINES, decorrelated, ide, restrain, svdnet, trinet
+from dare.models.baselines import (
+    BASELINES,
+    STATE,
+    SWEPT,
+    SpatialSweeps,
+    Sweep,
+    TemporalAttention,
+    decorrelated,
+    ide,
+    restrain,
+    st_rnn,
+    svdnet,
+    trinet,
+)
 from dare.models.checkpoints import Architecture
-from dare.models.st_rnn import STATE, SWEPT, SpatialSweeps, Sweep, TemporalAttention, st_rnn
 from dare.models.stage import WindowMaxPool, map_channels
 
 FIGURE_6 = [
@@ -123,7 +135,7 @@ def test_an_eigenlayer_is_fixed_in_restraints_and_decorrelated_when_one_begins()
 
 
 def test_an_eigenlayer_has_no_more_units_than_there_are_channels() -> None:
-    with pytest.raises(ValueError, match="of 128 channels an eigenlayer has 1 to 128 units, got 1024"):
+    with pytest.raises(ValueError, match="an eigenlayer on 128 channels has 1 to 128 units, got 1024"):
         svdnet(BACKBONES["tiny"]())
 
 
@@ -165,9 +177,8 @@ def test_pans_base_branch_learns_as_if_it_were_alone() -> None:
     torch.manual_seed(0)
     model, images = pan(BACKBONES["tiny"]()), torch.randn(4, 3, 64, 32)
     branches = model.steps[1].body
-    walk = model.walk(images)
-    walk.finish()
-    walk.features[:, 128:].square().sum().backward()  # the aligned half
+    ((features, _),) = model.tapped(images)
+    features[:, 128:].square().sum().backward()  # the aligned half
     pulled = {name for name, weight in branches.named_parameters() if weight.grad is not None and weight.grad.any()}
     assert {name.split(".")[0] for name in pulled} == {"grid", "aligned"}
     assert not any(weight.grad.any() for weight in model.steps[0].parameters())
@@ -210,13 +221,12 @@ def test_the_loss_of_boxes_is_that_of_the_papers_three_limits() -> None:
 def test_boxes_start_as_three_thirds_of_the_body_which_cost_nothing() -> None:
     torch.manual_seed(0)
     model = mscan(BACKBONES["mscan"](), 16).eval()
-    walk = model.walk(torch.randn(2, 3, 160, 64))
-    walk.finish()
-    assert walk.features.shape == (2, 96, 10, 4)
-    boxes = model.steps[-1].tap.boxes(walk.features)
+    ((features, _),) = model.tapped(torch.randn(2, 3, 160, 64))
+    assert features.shape == (2, 96, 10, 4)
+    boxes = model.steps[-1].tap.boxes(features)
     thirds = [[1, 1 / 3, 0, -2 / 3], [1, 1 / 3, 0, 0], [1, 1 / 3, 0, 2 / 3]]
     torch.testing.assert_close(boxes, torch.tensor([thirds] * 2))
-    assert misplaced(model, walk.features).item() == pytest.approx(0, abs=1e-6)
+    assert misplaced(model, features).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_boxes_that_have_strayed_are_pulled_back() -> None:

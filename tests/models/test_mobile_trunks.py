@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v2
 
-from dare.models import BACKBONES, DaRe, count_macs, mobile
+from dare.models import BACKBONES, DaRe, count_macs
+from dare.models import timm as trunks
 from dare.models.backbones import build_backbone
 from dare.models.stage import StripePool, map_channels
 from dare.models.weights import under_own_names
@@ -115,7 +116,7 @@ def test_files_with_the_names_that_trackers_ship_are_read(tmp_path: Path) -> Non
 
 def package(monkeypatch: pytest.MonkeyPatch, folder: Path, *names: str) -> None:
     files = [SimpleNamespace(suffix=Path(name).suffix, locate=lambda name=name: folder / name) for name in names]
-    monkeypatch.setattr(mobile, "distribution", lambda _: SimpleNamespace(files=files))
+    monkeypatch.setattr(trunks, "distribution", lambda _: SimpleNamespace(files=files))
 
 
 def renamed(network: nn.Module) -> dict[str, Tensor]:
@@ -144,7 +145,7 @@ def test_packages_that_are_missing_or_other_than_expected_are_told(
     def missing(name: str) -> None:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(mobile, "distribution", missing)
+    monkeypatch.setattr(trunks, "distribution", missing)
     with pytest.raises(ConnectionError, match=r"lite1-pytorch-model, which isn't installed.*reid\[imagenet\]"):
         build_backbone("lite1", "imagenet")
     package(monkeypatch, tmp_path, "__init__.py")

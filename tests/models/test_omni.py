@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dare.models import BACKBONES
-from dare.models.omni import omni25, omni50
+from dare.models.omni import omni
 from dare.models.weights import Weights
 
 openvino = pytest.importorskip("openvino")
@@ -126,7 +126,7 @@ def published(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 def test_a_trunk_computes_what_the_published_network_does(published: tuple[float, Path]) -> None:
     width, path = published
-    trunk = {0.25: omni25, 0.5: omni50}[width](path)
+    trunk = omni(path, width=width)
     pictures = np.random.default_rng(1).uniform(0, 1, (1, 3, 64, 32)).astype(np.float32)
     compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     wanted = compiled({0: pictures})[0]
@@ -146,5 +146,5 @@ def test_weights_of_another_width_and_other_files_are_refused(published: tuple[f
         BACKBONES["omni25" if width == 0.5 else "omni50"](other)
     text = tmp_path / "network.xml"
     text.write_text("<html>not found</html>")
-    with pytest.raises(ValueError, match=r"no network of OpenVINO, or its \.bin file is not beside it"):
-        omni25(text)
+    with pytest.raises(ValueError, match=r"isn't an OpenVINO network with its \.bin file beside it"):
+        omni(text)

@@ -5,13 +5,15 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from dare.training.batches import IdentityBatches, MixedBatches, TrackletBatches
+from dare.datasets import UNKNOWN
+from dare.training.batches import IdentityBatches
 
 PEOPLE = np.repeat(np.arange(100, 110), 6)
 
 
 def test_a_batch_has_k_images_of_p_people() -> None:
-    for batch in IdentityBatches(PEOPLE, 3, 4, seed=0):
+    batches = IdentityBatches(PEOPLE, 3, 4, seed=0)
+    for batch in (batches[number] for number in range(batches.per_epoch)):
         people = PEOPLE[batch]
         assert len(batch) == len(set(batch)) == 12
         assert sorted(Counter(people).values()) == [4, 4, 4]
@@ -72,29 +74,27 @@ def test_one_person_or_none_cannot_be_told_apart() -> None:
     for people in ([], [3, 3, 3, 3]):
         with pytest.raises(ValueError, match="at least 2 people to tell apart"):
             IdentityBatches(people, 18, 4, seed=0)
-    with pytest.raises(ValueError, match="a batch needs at least 2 people and 1 image"):
-        IdentityBatches(PEOPLE, 1, 4, seed=0)
 
 
 def test_pictures_of_nobody_follow_the_people_of_a_batch() -> None:
     people = IdentityBatches(PEOPLE, 3, 4, seed=0)
-    others = np.arange(60, 70)
-    mixed = MixedBatches(people, others, 7, seed=0)
+    labels = np.append(PEOPLE, np.full(10, UNKNOWN))
+    mixed = IdentityBatches(labels, 3, 4, seed=0, others=7)
     for number in range(5):
         batch = mixed[number]
         assert batch[:12].tolist() == people[number].tolist()
         assert len(set(batch[12:])) == 7
-        assert set(batch[12:]) <= set(others)
+        assert set(batch[12:]) <= set(range(60, 70))
         assert batch.tolist() == mixed[number].tolist()
-    assert len(MixedBatches(people, others, 25, seed=0)[0]) == 37
+    assert len(IdentityBatches(labels, 3, 4, seed=0, others=25)[0]) == 37
     with pytest.raises(ValueError, match="none of the generated pictures can be read"):
-        MixedBatches(people, others[:0], 7, seed=0)
+        IdentityBatches(PEOPLE, 3, 4, seed=0, others=7)
 
 
 def test_a_batch_of_tracklets_has_frames_in_order_of_time() -> None:
     tracklets = np.repeat(np.arange(20), [3, 7] * 10)  # two of each person, one of three frames and one of seven
     people = np.repeat(np.arange(10), 10)
-    batches = TrackletBatches(people, tracklets, 4, 2, 5, seed=0)
+    batches = IdentityBatches(people, 4, 2, seed=0, tracklets=tracklets, frames=5)
     seen = set()
     for number in range(6):
         batch = batches[number].reshape(4, 2, 5)
@@ -112,5 +112,5 @@ def test_a_batch_of_tracklets_has_frames_in_order_of_time() -> None:
 
 def test_tracklets_that_have_lost_their_frames_are_not_drawn() -> None:
     people, tracklets = np.repeat([5, 6], 4), np.repeat([2, 9, 11, 40], 2)
-    batches = TrackletBatches(people, tracklets, 2, 2, 2, seed=0)
+    batches = IdentityBatches(people, 2, 2, seed=0, tracklets=tracklets, frames=2)
     assert sorted(batches[0]) == list(range(8))

@@ -11,21 +11,19 @@ from torch import Tensor
 from dare.datasets import UNKNOWN
 from dare.images.reading import Preparation
 from dare.models.checkpoints import Architecture
-from dare.training.config import TrainConfig
+from dare.training.batches import Batch
+from dare.training.config import TrainConfig, parse_terms
 from dare.training.losses import (
-    Embedded,
-    Identity,
-    Space,
-    Teacher,
-    Triplet,
+    Classifiers,
     batch_hard,
+    build_objective,
     identity_loss,
     median_distance,
     pairwise_distances,
+    space_losses,
+    teacher_losses,
     triplet_losses,
 )
-from dare.training.objectives import Batch, build_objective
-from dare.training.presets import parse_terms
 
 
 def slow_batch_hard(embeddings: Tensor, people: list[int], margin: float = 0.0) -> float:
@@ -115,31 +113,28 @@ CONFIG = TrainConfig(
 )
 
 
-def embedded(seed: int = 0, targets: Tensor | None = None) -> Embedded:
-    torch.manual_seed(seed)
-    vectors = torch.nn.functional.normalize(torch.randn(3, 8, 6), dim=2)
-    return Embedded(vectors, pairwise_distances(vectors), PEOPLE, targets, 0)
-
-
-def unit_targets() -> Tensor:
-    return torch.nn.functional.normalize(torch.randn(8, 6, generator=torch.Generator().manual_seed(5)), dim=1)
+def unit_vectors(*shape: int, seed: int = 5) -> Tensor:
+    return torch.nn.functional.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
 
 
 def test_triplets_are_of_labelled_pictures_at_their_scale() -> None:
-    batch = embedded()
-    found = Triplet(8.0, 0.5, lambda iteration: 1.0)(batch)
-    wanted = [batch_hard(8 * vectors[:6], PEOPLE[:6], 0.5) for vectors in batch.vectors]
-    torch.testing.assert_close(found, torch.stack(wanted), rtol=1e-4, atol=1e-5)
+    torch.manual_seed(0)
+    config = replace(CONFIG, margin=0.5)
+    model = config.architecture.build().eval()
+    images = torch.randn(8, 3, 32, 16)
+    found = build_objective(config, model, PEOPLE.numpy())(model, Batch(images, PEOPLE), 0)
+    wanted = [batch_hard(8 * vectors[:6], PEOPLE[:6], 0.5) for vectors in model(images).all()]
+    torch.testing.assert_close(found.each, torch.stack(wanted), rtol=1e-4, atol=1e-5)
 
 
 def test_identities_are_smoothed_and_behind_a_batch_norm_of_their_own() -> None:
     torch.manual_seed(1)
-    term, batch = Identity(3, 6, np.array([2, 4, 9])), embedded()
-    found = term(batch)
+    term, vectors = Classifiers(3, 6, np.array([2, 4, 9])), unit_vectors(3, 6, 6)
+    found = term(vectors, PEOPLE[:6])
     for number in range(3):
-        shown = batch.vectors[number, :6]
+        shown = vectors[number]
         norm = (shown - shown.mean(0)) / (shown.var(0, unbiased=False) + 1e-5).sqrt()
-        scores = norm @ term.classifiers[number][1].weight.T
+        scores = norm @ term.classifiers[number][1].weight.T  # type: ignore[index]
         total = 0.0
         for row, label in zip(scores.log_softmax(1), (1, 1, 2, 2, 0, 0), strict=True):
             wanted = [0.1 / 3 + (0.9 if place == label else 0.0) for place in range(3)]
@@ -148,21 +143,18 @@ def test_identities_are_smoothed_and_behind_a_batch_norm_of_their_own() -> None:
 
 
 def test_the_teacher_is_followed_by_every_picture_and_by_their_similarities() -> None:
-    targets = unit_targets()
-    batch = embedded(targets=targets)
-    for number, found in enumerate(Teacher()(batch).tolist()):
-        own = batch.vectors[number]
+    targets, vectors = unit_vectors(8, 6), unit_vectors(3, 8, 6, seed=0)
+    for own, found in zip(vectors, teacher_losses(vectors, targets).tolist(), strict=True):
         away = sum(1 - float(own[i] @ targets[i]) for i in range(8)) / 8
         pairs = sum((float(own[i] @ own[j]) - float(targets[i] @ targets[j])) ** 2 for i in range(8) for j in range(8))
         assert found == pytest.approx(away + 2 * pairs / 64, rel=1e-4)
 
 
 def test_a_space_pulls_early_vectors_to_the_last_and_not_the_last_to_them() -> None:
-    batch = embedded()
-    vectors = batch.vectors.clone().requires_grad_()
-    found = Space()(replace(batch, vectors=vectors))
-    wanted = [1 - (batch.vectors[n] * batch.vectors[2]).sum(1).mean() for n in range(3)]
-    torch.testing.assert_close(found.detach(), torch.stack(wanted), atol=1e-6, rtol=0)
+    vectors = unit_vectors(3, 8, 6).requires_grad_()
+    found = space_losses(vectors)
+    wanted = [1 - (vectors[n] * vectors[2]).sum(1).mean() for n in range(3)]
+    torch.testing.assert_close(found, torch.stack(wanted), atol=1e-6, rtol=0)
     found.sum().backward()
     assert vectors.grad is not None
     assert vectors.grad[:2].abs().amin(0).amax() > 1e-3
@@ -177,7 +169,7 @@ def test_an_objective_is_the_weighted_sum_of_its_terms(deep: bool) -> None:
     objective = build_objective(config, model, np.array([2, 4, 9, UNKNOWN]))
     assert objective.names[0] == "stage 1"
     assert objective.names[-1] == "teacher fusion"
-    losses = objective(model.eval(), Batch(torch.randn(8, 3, 32, 16), PEOPLE, unit_targets()), 0)
+    losses = objective(model.eval(), Batch(torch.randn(8, 3, 32, 16), PEOPLE, unit_vectors(8, 6)), 0)
     triplet, teacher = losses.each[:5], losses.each[5:]
     wanted = 0.5 * triplet.sum() + 6 * teacher.sum() if deep else 0.5 * triplet[-1] + 6 * teacher[-1]
     torch.testing.assert_close(losses.total, wanted)

@@ -13,9 +13,9 @@ from conftest import save_picture
 from dare.datasets import UNKNOWN, Benchmark, Sample, market1501
 from dare.images.reading import Preparation, prepare, read_resized
 from dare.models.checkpoints import Architecture, load_checkpoint, read_tensors
+from dare.training.batches import Batch
 from dare.training.config import TrainConfig
-from dare.training.losses import identity_loss
-from dare.training.objectives import Batch, build_objective
+from dare.training.losses import build_objective, identity_loss
 from dare.training.pictures import Augmentation
 from dare.training.presets import PRESETS, configure
 from dare.training.state import STATE_FILE
@@ -177,13 +177,12 @@ def test_pan_classifies_what_its_branches_pool_and_not_the_vector() -> None:
     torch.manual_seed(0)
     people = np.repeat(np.arange(3), 2)
     config = replace(CLASSIFYING, architecture=Architecture("tiny", network="pan", embedding_dim=0))
-    model = config.architecture.build().eval()
+    model = config.architecture.build()
     objective = build_objective(config, model, people)
     assert objective.names == ("base", "aligned")
     images, shown = torch.randn(6, 3, 32, 16), torch.from_numpy(people)
-    walk = model.walk(images)
-    walk.finish()
-    pooled = walk.features.flatten(1)
+    ((features, _),) = model.tapped(images)
+    pooled = features.flatten(1)
     assert pooled.norm(dim=1).min() > 1.5  # two halves of length 1 would have the root of 2
     losses = objective(model, Batch(images, shown), 0)
     expected = [

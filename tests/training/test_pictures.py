@@ -125,7 +125,7 @@ def test_what_is_compiled_for_the_cpu_is_what_torch_composes(enlarge: bool, jitt
     compiled = augment(pictures, preparation, settings, generator(1))
     drawn = generator(1)
     windows = _windows(preparation, picture_size(preparation, settings), 30, drawn)
-    composed = _composed(pictures, preparation, *windows, _jitter(30, jitter, drawn) if jitter else None)
+    composed = _composed(pictures, preparation, windows, _jitter(30, jitter, drawn) if jitter else None)
     if jitter:  # the mean is summed in another order
         torch.testing.assert_close(compiled, composed, atol=1e-5, rtol=0)
     else:

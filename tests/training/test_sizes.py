@@ -11,7 +11,8 @@ import dare.training.train
 from dare.datasets import Sample, market1501
 from dare.images.reading import Preparation
 from dare.models.checkpoints import Architecture, load_checkpoint
-from dare.training.presets import PRESETS, configure, parse_sizes, rescaled
+from dare.training.config import parse_sizes, rescaled
+from dare.training.presets import PRESETS, configure
 from dare.training.train import train
 
 GROWING = replace(SMALL, preparation=Preparation(48, 24), sizes=((32, 16, 3), (40, 16, 2), (48, 24, 3)))
@@ -79,7 +80,7 @@ def test_pictures_that_vanish_before_they_grow_stop_the_run(tmp_path: Path) -> N
         found[5].images[0].unlink(missing_ok=True)
         return False
 
-    with pytest.raises(ValueError, match="24 training pictures could be read at first, and 23 when they were to grow"):
+    with pytest.raises(ValueError, match="24 training pictures could be read at the start, and 23 at 40x16; restore"):
         train(found, tmp_path / "run", GROWING, should_stop=vanish)
     assert load_checkpoint(tmp_path / "run").training["iterations"] == 3
 
@@ -91,7 +92,7 @@ def test_sizes_follow_from_settings() -> None:
     shorter = configure(config, {"iterations": 10})
     assert shorter.sizes == ((64, 32, 3), (128, 64, 7))
     assert configure(config, {"sizes": "none", "height": 96}).sizes == ()
-    assert [stretch.stop for stretch in configure(PRESETS["slim"], {}).stretches] == [18_000]
+    assert [stop for _, stop in configure(PRESETS["slim"], {}).stretches] == [18_000]
 
 
 @pytest.mark.parametrize("iterations", [3, 4, 7, 100, 6001])
@@ -125,7 +126,7 @@ def test_a_network_for_one_size_is_refused_before_any_picture_is_read(
         GROWING,
         architecture=Architecture("timm/mixer_s32_224", fusion=False, taps=None),
     )
-    with pytest.raises(ValueError, match=r"takes no pictures of 32x16|cannot be cut into stages"):
+    with pytest.raises(ValueError, match=r"cannot take pictures of 32x16|cannot be cut into stages"):
         train(samples, tmp_path / "run", config)
     assert not (tmp_path / "run").exists()
 

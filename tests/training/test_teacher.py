@@ -82,6 +82,14 @@ def test_longer_vectors_are_projected_and_keep_what_they_can_of_their_cosines(
     np.testing.assert_allclose(projected @ projected.T, wanted @ wanted.T, atol=1e-4)
 
 
+def test_fewer_labelled_pictures_than_dimensions_keep_their_cosines(
+    teacher: Runner, paths: list[Path], tmp_path: Path
+) -> None:
+    whole, projected = teach(teacher, paths[:6], 12, 3, tmp_path / "a"), teach(teacher, paths[:6], 5, 3, tmp_path / "b")
+    assert projected.shape == (6, 5)
+    np.testing.assert_allclose(projected[:3] @ projected[:3].T, whole[:3] @ whole[:3].T, atol=1e-4)
+
+
 def test_vectors_are_kept_for_the_same_pictures_and_teacher(teacher: Runner, paths: list[Path], tmp_path: Path) -> None:
     first = teach(teacher, paths[:5], 12, 5, tmp_path)
     other: Any = Other(lambda count: np.ones((count, 12), np.float32))
@@ -97,7 +105,7 @@ def test_teachers_that_cannot_be_followed_are_refused(paths: list[Path], tmp_pat
     ):
         teach(short, paths[:3], 6, 3, tmp_path)
     empty: Any = Other(lambda count: np.full((count, 6), np.nan, np.float32))
-    with pytest.raises(ValueError, match=r"makes NaN or infinity of .*0\.jpg"):
+    with pytest.raises(ValueError, match=r"gives NaN or infinity for .*0\.jpg"):
         teach(empty, paths[:3], 6, 3, tmp_path)
     assert not (tmp_path / TEACHER_FILE).exists()
 

@@ -67,7 +67,7 @@ def assert_same_weights(a: Checkpoint, b: Checkpoint) -> None:
 
 
 class StopAfter:
-    """Asks for a stop once so many iterations are done."""
+    """Asks for a stop after n iterations."""
 
     def __init__(self, iterations: int) -> None:
         self.left = iterations

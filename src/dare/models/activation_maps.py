@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dare.images.reading import prepare, read_resized
 from dare.models.checkpoints import Checkpoint
-from dare.models.dare import DaRe, Step, blocks_of
+from dare.models.dare import DaRe, Step, blocks_of, evaluating
 from dare.models.stage import MapPool
 
 
@@ -33,19 +33,13 @@ def activation_maps(model: DaRe, images: Tensor) -> list[Tensor]:
     Source: Zagoruyko & Komodakis, "Paying More Attention to Attention", 2017, section 3.1, the sum of squares; the
     same sums that torchreid draws.
     """
-    modes = [(module, module.training) for module in model.modules()]
     maps, features = [], images
-    try:
-        model.eval()
-        with torch.no_grad():
-            for step in model.steps:
-                assert isinstance(step, Step)
-                features = step(features)
-                if step.tap is not None:
-                    maps.append(_strength(step.tap, features))
-    finally:
-        for module, training in modes:
-            module.training = training
+    with evaluating(model):
+        for step in model.steps:
+            assert isinstance(step, Step)
+            features = step(features)
+            if step.tap is not None:
+                maps.append(_strength(step.tap, features))
     return maps
 
 

@@ -117,7 +117,7 @@ def mscan(stages: Sequence[Stage], embedding_dim: int = 128) -> DaRe:
 
     Args:
         stages: the last of them pooled by its average; the paper's are `BACKBONES["mscan"]`.
-        embedding_dim: values of body and of parts: the vector has twice as many.
+        embedding_dim: values of body and of parts; the vector has twice that number.
     """
     if embedding_dim < 1:
         raise ValueError(f"embedding_dim must be at least 1, got {embedding_dim}")

@@ -1,45 +1,27 @@
 """Every backbone by name."""
 
 from collections.abc import Callable
+from functools import partial
 
 from dare.images.reading import IMAGENET_MEAN, IMAGENET_STD
-from dare.models.mobile import lite0, lite1, lite2, mobilenetv2
-from dare.models.omni import omni, omni25, omni50, omni75
+from dare.models.omni import omni
 from dare.models.plain import mscan, slim, tiny
 from dare.models.stage import Stage
-from dare.models.timm import timm_stages
-from dare.models.torchvision import (
-    alexnet,
-    densenet121,
-    densenet161,
-    densenet169,
-    densenet201,
-    resnet18,
-    resnet34,
-    resnet50,
-)
+from dare.models.timm import lite, timm_stages
+from dare.models.torchvision import alexnet, densenet, mobilenetv2, resnet
 from dare.models.weights import Weights
 
 BACKBONES: dict[str, Callable[..., list[Stage]]] = {
-    "resnet18": resnet18,
-    "resnet34": resnet34,
-    "resnet50": resnet50,
-    "densenet121": densenet121,
-    "densenet161": densenet161,
-    "densenet169": densenet169,
-    "densenet201": densenet201,
-    "lite0": lite0,
-    "lite1": lite1,
-    "lite2": lite2,
+    **{f"resnet{depth}": partial(resnet, f"resnet{depth}") for depth in (18, 34, 50)},
+    **{f"densenet{depth}": partial(densenet, f"densenet{depth}") for depth in (121, 161, 169, 201)},
+    **{f"lite{size}": partial(lite, size) for size in (0, 1, 2)},
     "mobilenetv2": mobilenetv2,
     "alexnet": alexnet,
     "mscan": mscan,
     "slim": slim,
     "tiny": tiny,
     "omni": omni,
-    "omni75": omni75,
-    "omni50": omni50,
-    "omni25": omni25,
+    **{f"omni{percent}": partial(omni, width=percent / 100) for percent in (75, 50, 25)},
 }
 """Name -> builder. Without arguments: random weights, no network access."""
 
@@ -48,11 +30,11 @@ TIMM = "timm/"
 Channels = tuple[float, float, float]
 
 HALVES: dict[str, Channels] = dict.fromkeys(("lite0", "lite1", "lite2"), (0.5, 0.5, 0.5))
-"""The mean, and the standard deviation too, that pictures had in a training other than torchvision's."""
+"""Backbone -> the mean, and the standard deviation too, of a training other than torchvision's."""
 
 
 def normalisation(name: str) -> tuple[Channels, Channels]:
-    """Mean and standard deviation of pictures, as of a `Preparation`, that a backbone's weights were trained with."""
+    """Mean and standard deviation, as in `Preparation`, that a backbone's weights were trained with."""
     return HALVES.get(name, IMAGENET_MEAN), HALVES.get(name, IMAGENET_STD)
 
 

@@ -1,22 +1,28 @@
 """What the paper compares with (its table 1): other networks behind the interface of `DaRe`, with one exit each.
 
-TriNet, IDE and SVDNet are a trunk with one layer more or less, and stand here; PAN, MSCAN and ST-RNN have files of
-their own. Classifiers belong to training (`dare.training.objectives`), so neither checkpoints nor costs have them.
+PAN and MSCAN, which cut regions out of their maps, have a file of their own (`dare.models.aligned`). Classifiers belong
+to training (`dare.training.losses`), so neither checkpoints nor costs have them.
 """
 
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from dare.models.aligned import mscan, pan
 from dare.models.dare import DaRe
-from dare.models.st_rnn import st_rnn
-from dare.models.stage import Stage
+from dare.models.stage import Stage, map_channels
 
 FIRST_PHASE = 3
 """How many times longer SVDNet trains before the first restraint than in each later phase: 25,000 against 8,000."""
+
+STATE = 256
+"""Units of ST-RNN's LSTM, and of its attention."""
+
+SWEPT = 64
+"""Channels of the map that ST-RNN sweeps over."""
 
 
 def trinet(stages: Sequence[Stage], embedding_dim: int = 128, hidden_dim: int = 1024) -> DaRe:
@@ -52,7 +58,7 @@ def svdnet(stages: Sequence[Stage], embedding_dim: int = 1024) -> DaRe:
     all distances. The network is then trained around the fixed layer (restraint), and with it (relaxation).
 
     Args:
-        embedding_dim: units of the eigenlayer, at most as many as the last stage has channels.
+        embedding_dim: units of the eigenlayer, at most the number of the last stage's channels.
 
     Source: Sun et al., "SVDNet for Pedestrian Retrieval", ICCV 2017, algorithm 1, and the code released with it for
     the length of each phase and the order of the singular vectors. Simplified: the learning rate falls once over the
@@ -63,7 +69,7 @@ def svdnet(stages: Sequence[Stage], embedding_dim: int = 1024) -> DaRe:
     def eigenlayer(channels: int) -> nn.Module:
         if not 1 <= embedding_dim <= channels:
             raise ValueError(
-                f"of {channels} channels an eigenlayer has 1 to {channels} units, got {embedding_dim}; "
+                f"an eigenlayer on {channels} channels has 1 to {channels} units, got {embedding_dim}; "
                 "choose another embedding_dim"
             )
         return nn.Linear(channels, embedding_dim, bias=False)
@@ -72,7 +78,7 @@ def svdnet(stages: Sequence[Stage], embedding_dim: int = 1024) -> DaRe:
 
 
 def phases(rounds: int) -> int:
-    """How many equal parts a training with this many rounds of restraint and relaxation has."""
+    """Number of equal parts of a training with rounds of restraint and relaxation."""
     return FIRST_PHASE + 2 * rounds
 
 
@@ -103,10 +109,108 @@ def decorrelated(weight: Tensor) -> Tensor:
     old = weight.cpu().double()  # in this order: not every device has doubles
     _, values, vectors = torch.linalg.svd(old, full_matrices=False)
     new = values[:, None] * vectors
-    cosines = nn.functional.normalize(old, dim=1) @ vectors.T
+    cosines = F.normalize(old, dim=1) @ vectors.T
     rows, columns = linear_sum_assignment(cosines.abs().numpy(), maximize=True)
     placed: Tensor = new[columns] * cosines[rows, columns].sign()[:, None]
     return placed.to(weight)
+
+
+def st_rnn(stages: Sequence[Stage], embedding_dim: int = 128, frames: int = 8, hidden_dim: int = 1024) -> DaRe:
+    """A vector for a tracklet, by attention over its frames and recurrence across its map; one exit.
+
+    The temporal attention model reads all frames at every step of an LSTM and weighs them by what it has seen so far.
+    The spatial recurrent model sweeps over the map from four sides, so that every place knows of its surroundings.
+
+    Args:
+        stages: the last of them pooled by its average.
+        frames: T, pictures of a tracklet that come one behind the other: (B * T, 3, H, W) become (B, D).
+
+    Source: Zhou et al., "See the Forest for the Trees: Joint Spatial and Temporal Recurrent Neural Networks for
+    Video-based Person Re-identification", CVPR 2017. Simplified: the paper's spatial model takes the difference of two
+    tracklets' maps, so that every pair must go through it. Ours takes one tracklet's map, weighed over time by the
+    attention, and its result joins the temporal model's in one vector, which learns by the triplet loss. Sweeps along
+    diagonals are left out. Written without its authors' code; sizes are ours.
+    """
+    last = stages[-1]
+    joined = Stage(last.body, Tracklets(map_channels(last), frames), STATE + 4 * SWEPT)
+    return DaRe([*stages[:-1], joined], embedding_dim, hidden_dim, taps=[len(stages)], fusion=False, frames=frames)
+
+
+class Tracklets(nn.Module):
+    """Maps of frames (B * T, C, H, W) -> (B, 512)."""
+
+    def __init__(self, channels: int, frames: int) -> None:
+        super().__init__()
+        self.frames = frames
+        self.attention = TemporalAttention(channels)
+        self.sweeps = SpatialSweeps(channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        if len(features) % self.frames:
+            raise ValueError(
+                f"expected tracklets of {self.frames} pictures each, got {len(features)} in all; "
+                "dare embed and dare evaluate make them of any sample"
+            )
+        features = features.reshape(-1, self.frames, *features.shape[1:])
+        temporal, shares = self.attention(features.mean((3, 4)))
+        spatial = self.sweeps((shares[:, :, None, None, None] * features).sum(1))
+        return torch.cat([temporal, spatial], 1)
+
+
+class TemporalAttention(nn.Module):
+    """Vectors of frames (B, T, C) -> the LSTM's mean state (B, 256), and each frame's mean share (B, T)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.frame = nn.Linear(channels, STATE)
+        self.state = nn.Linear(STATE, STATE, bias=False)
+        self.score = nn.Linear(STATE, 1, bias=False)
+        self.cell = nn.LSTMCell(channels, STATE)
+
+    def forward(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        frames = self.frame(vectors)
+        state = cell = vectors.new_zeros(len(vectors), STATE)
+        states, shares = [], []
+        for _ in range(vectors.shape[1]):
+            shares.append(self.score(torch.tanh(frames + self.state(state)[:, None])).squeeze(2).softmax(1))
+            state, cell = self.cell((shares[-1][:, :, None] * vectors).sum(1), (state, cell))
+            states.append(state)
+        return torch.stack(states).mean(0), torch.stack(shares).mean(0)
+
+
+class SpatialSweeps(nn.Module):
+    """Map (B, C, H, W) -> (B, 256): recurrent sweeps from left, right, top and bottom, averaged over all places."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.reduced = nn.Conv2d(channels, SWEPT, 1)
+        self.sweeps = nn.ModuleList(Sweep() for _ in range(4))
+
+    def forward(self, features: Tensor) -> Tensor:
+        across = self.reduced(features).permute(0, 2, 3, 1)  # (B, H, W, C)
+        down = across.transpose(1, 2)
+        lines = [across, across.flip(2), down, down.flip(2)]
+        return torch.cat([sweep(line).mean((1, 2)) for sweep, line in zip(self.sweeps, lines, strict=True)], 1)
+
+
+class Sweep(nn.Module):
+    """Along the third axis of (B, M, N, C), a rectified recurrent unit that starts as a running sum.
+
+    Source: Le et al., "A Simple Way to Initialize Recurrent Networks of Rectified Linear Units", 2015.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.input = nn.Linear(SWEPT, SWEPT)
+        self.recurrent = nn.Linear(SWEPT, SWEPT, bias=False)
+        nn.init.eye_(self.recurrent.weight)
+
+    def forward(self, line: Tensor) -> Tensor:
+        inputs = self.input(line).unbind(2)
+        states = [F.relu(inputs[0])]
+        for place in inputs[1:]:
+            states.append(F.relu(place + self.recurrent(states[-1])))
+        return torch.stack(states, 2)
 
 
 BASELINES: dict[str, Callable[..., DaRe]] = {
@@ -120,10 +224,10 @@ BASELINES: dict[str, Callable[..., DaRe]] = {
 """Name -> builder, which takes the stages of a backbone and `embedding_dim`."""
 
 HEADED = ("trinet", "st-rnn")
-"""Those whose vector comes from a head as DaRe's; their builders take `hidden_dim`."""
+"""Those whose vector comes from a head like DaRe's; their builders take `hidden_dim`."""
 
 TRACKLETS = ("st-rnn",)
-"""Those that make one vector of several pictures; their builders take `frames`, how many."""
+"""Those that make one vector from several pictures; their builders take `frames`, the number of them."""
 
 CLASSIFIED: dict[str, tuple[str, ...]] = {
     "ide": ("identity",),

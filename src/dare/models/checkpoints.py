@@ -69,15 +69,13 @@ class Architecture:
             raise ValueError(f"{self.network} has one exit, behind its last stage; leave taps out")
         if self.network != DARE and self.unit:
             raise ValueError(f"vectors of {self.network} are not scaled to length 1; leave unit out")
-        if self.embedding_dim < 0:
-            raise ValueError(f"embedding_dim must be at least 0, got {self.embedding_dim}")
 
     def build(self, weights: str | Path | None = None, frames: int = 1) -> DaRe:
         """The network.
 
         Args:
             weights: of the trunk; None: random.
-            frames: as of `Preparation`.
+            frames: as in `Preparation`.
         """
         if frames != 1 and self.network not in TRACKLETS:
             raise ValueError(f"{self.network} takes pictures one by one, got frames={frames}; set frames to 1")

@@ -1,6 +1,8 @@
-"""DaRe: a backbone's stages, a head on each, and a learnt fusion (paper, section 3.1); what its exits cost."""
+"""DaRe: a backbone's stages, a head on each, and a learnt fusion (paper, section 3.1); what its exits cost, and where
+torch computes them."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -58,27 +60,26 @@ class Step(nn.Module):
 
     def embed(self, features: Tensor) -> Tensor:
         """This stage's feature map -> (B, D)."""
-        if self.tap is None or self.head is None:
-            raise ValueError("this stage is not tapped, it has no embedding; name it in taps")
+        assert self.tap is not None
+        assert self.head is not None
         # Heads stay in float32 under autocast: bfloat16 would blur the distances that the loss compares.
         with torch.autocast(features.device.type, enabled=False):
-            vectors: Tensor = self.head(self.tap(_tapped(features)))
+            vectors: Tensor = self.head(self.tap(_in_float32(features)))
         return vectors
 
 
-def _tapped(features: Tensor) -> Tensor:
-    """The map in float32."""
+def _in_float32(features: Tensor) -> Tensor:
     if features.requires_grad and features.is_contiguous(memory_format=torch.channels_last):
-        tapped: Tensor = _Tapped.apply(features)
-        return tapped
+        converted: Tensor = _InFloat32.apply(features)
+        return converted
     return features.float()
 
 
-class _Tapped(torch.autograd.Function):
+class _InFloat32(torch.autograd.Function):
     """A map that keeps channels last, in float32; its gradient comes back in the map's own type and order.
 
-    A pooling's gradient comes channel by channel. Added as it is to the gradient of the stage behind, it made every
-    kernel that follows take the slow way.
+    A pooling's gradient comes channel by channel. Added to the next stage's gradient as it is, it would make every
+    kernel that follows slow.
     """
 
     @staticmethod
@@ -171,7 +172,8 @@ class DaRe(nn.Module):
 
     def forward(self, images: Tensor) -> StageEmbeddings:
         """All embeddings of (B, 3, H, W) images."""
-        return self.walk(images).finish()
+        stages = torch.stack([vectors for _, vectors in self.tapped(images)])
+        return StageEmbeddings(stages, None if self.fusion is None else self.fusion(stages))
 
     def exits(self, images: Tensor, stop: Callable[[], bool] | None = None) -> Iterator[Tensor]:
         """(B, D) per exit, each computed when it is asked for: not asking for the next one is stopping.
@@ -179,13 +181,25 @@ class DaRe(nn.Module):
         Args:
             stop: asked before every block of every stage; when it says True no further exit comes.
         """
-        walk = self.walk(images)
-        while (vector := walk.exit(stop)) is not None:
-            yield vector
+        passed = []
+        for _, vectors in self.tapped(images, stop):
+            passed.append(vectors)
+            if self.fusion is None or len(passed) < len(self.taps):
+                yield vectors
+            else:
+                yield self.fusion(torch.stack(passed))
 
-    def walk(self, images: Tensor) -> "Walk":
-        """Go through the network with (B, 3, H, W) images, exit by exit; rows can be dropped on the way."""
-        return Walk(self, images)
+    def tapped(self, images: Tensor, stop: Callable[[], bool] | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Feature map and (B, D) vectors of every tapped stage, each computed when it is asked for."""
+        features = images
+        for step in self.steps:
+            assert isinstance(step, Step)
+            result: Tensor | None = step(features) if stop is None else step.until(features, stop)
+            if result is None:
+                return
+            features = result
+            if step.head is not None:
+                yield features, step.embed(features)
 
     @property
     def embedding_names(self) -> tuple[str, ...]:
@@ -206,69 +220,50 @@ def count_macs(model: DaRe, height: int = 256, width: int = 128) -> ExitCosts:
     """
     parameter = next(model.parameters())
     image = torch.zeros(model.frames, 3, height, width, device=parameter.device, dtype=parameter.dtype)
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     totals = []
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with evaluating(model), FlopCounterMode(display=False) as counter:
         for _ in model.exits(image):
             totals.append(counter.get_total_flops() // 2)
-    for module, training in modes:
-        module.training = training
     frames = f" for {model.frames} frames" if model.frames > 1 else ""
     return ExitCosts(tuple(totals), f"counted at {height}x{width}{frames}, convolutions and matrix products")
 
 
-class Walk:
-    """A batch on its way through a network.
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Inside, a network is in evaluation mode, without gradients; every module then returns to its own mode."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
-    Attributes:
-        features: the images, then the feature map of the stage that it has come to.
-        vectors: (B, D) of every tapped stage behind it.
+
+def choose_device(name: str) -> torch.device:
+    """A device by its name: cpu, cuda, cuda:1, mps.
+
+    Raises:
+        ValueError: torch does not know the name, or this machine has no such device.
     """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except Exception as error:  # torch raises a kind of its own for every back end
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"device {name!r} cannot be used ({reason}); choose cpu, or one that this machine has"
+        ) from error
+    return device
 
-    def __init__(self, model: DaRe, images: Tensor) -> None:
-        self._model, self.features, self._stage = model, images, 0
-        self._finished = False
-        self.vectors: list[Tensor] = []
 
-    def step(self, stop: Callable[[], bool] | None = None) -> bool:
-        """Go to the next tapped stage; False at the end, or if `stop` said True before one of the blocks."""
-        while self._stage < len(self._model.steps):
-            step = self._model.steps[self._stage]
-            assert isinstance(step, Step)
-            result: Tensor | None = step(self.features) if stop is None else step.until(self.features, stop)
-            if result is None:
-                self._stage = len(self._model.steps)
-                return False
-            self.features, self._stage = result, self._stage + 1
-            if self._stage in self._model.taps:
-                self.vectors.append(step.embed(result))
-                return True
-        return False
-
-    def exit(self, stop: Callable[[], bool] | None = None) -> Tensor | None:
-        """(B, D) of the next exit; None behind the last one, or if `stop` said True."""
-        fusion, taps = self._model.fusion, self._model.taps
-        if self._finished or not self.step(stop):
-            return None
-        if fusion is None or len(self.vectors) < len(taps):
-            return self.vectors[-1]
-        self._finished = True
-        fused: Tensor = fusion(torch.stack(self.vectors))
-        return fused
-
-    def finish(self) -> StageEmbeddings:
-        """Go to the end: all embeddings."""
-        while self.step():
-            pass
-        stages, fusion = torch.stack(self.vectors), self._model.fusion
-        return StageEmbeddings(stages, None if fusion is None else fusion(stages))
-
-    def keep(self, rows: Sequence[int]) -> None:
-        """Go on with some rows of the batch only, in the order given."""
-        chosen = torch.as_tensor(rows, dtype=torch.long, device=self.features.device)
-        self.features = self.features[chosen]
-        self.vectors = [vectors[chosen] for vectors in self.vectors]
+def describe_device(device: torch.device) -> str:
+    """What computes: the GPU's name, or the processor's and the number of torch's threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"{device.type}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def blocks_of(body: nn.Module) -> Iterator[nn.Module]:

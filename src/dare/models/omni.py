@@ -7,7 +7,6 @@ whose batch norms are folded into its convolutions; so they have none, and are n
 
 import math
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -45,7 +44,7 @@ class LightConvolution(nn.Sequential):
 
 
 class ChannelGate(nn.Module):
-    """How much of each channel passes, by what all of them hold on average (Hu et al. 2018)."""
+    """How much of each channel passes, given the averages of all channels (Hu et al. 2018)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -53,13 +52,13 @@ class ChannelGate(nn.Module):
         self.excite = nn.Conv2d(channels // REDUCTION, channels, 1)
 
     def forward(self, means: Tensor) -> Tensor:
-        """(B, C, S, 1), the means of S streams -> as many gates from 0 to 1."""
+        """(B, C, S, 1), the means of S streams -> gates from 0 to 1 of the same shape."""
         gates: Tensor = self.excite(F.relu(self.squeeze(means))).sigmoid()
         return gates
 
 
 class ContextGate(nn.Module):
-    """How much of each channel passes, by what it holds on average beside the others of its group.
+    """How much of each channel passes, given its average beside those of the other channels in its group.
 
     Source: Ruan et al., "Linear Context Transform Block", AAAI 2020.
     """
@@ -71,7 +70,7 @@ class ContextGate(nn.Module):
         self.bias = nn.Parameter(torch.ones(channels))
 
     def forward(self, means: Tensor) -> Tensor:
-        """As of `ChannelGate`."""
+        """As in `ChannelGate`."""
         grouped = means.float().reshape(-1, self.groups, len(self.weight) // self.groups, means.shape[2])
         centred = grouped - grouped.mean(2, keepdim=True)
         context = centred * (centred.square().mean(2, keepdim=True) + 1e-5).rsqrt()
@@ -131,7 +130,7 @@ class Parts(nn.Module):
 
 
 class Refinement(nn.Module):
-    """A light convolution added to what it is made of."""
+    """A light convolution, added to its input."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -179,9 +178,6 @@ def omni(weights: Weights = None, *, width: float = 1.0) -> list[Stage]:
     taps = [_look(widths[0], 2), _look(widths[0], 1), Parts(widths[1]), Parts(widths[2])]
     sizes = [(STRIPES + 1) * min(channels, NARROWED) for channels in (widths[0], *widths)]
     return [Stage(*parts) for parts in zip(bodies, taps, sizes, strict=True)]
-
-
-omni75, omni50, omni25 = (partial(omni, width=width) for width in (0.75, 0.5, 0.25))
 
 
 def _look(channels: int, halvings: int) -> nn.Module:
@@ -246,7 +242,7 @@ def _constants(path: Path) -> list[NDArray[np.float32]]:
                     values = _values(layers[source], content)
                     found.setdefault(values.tobytes(), values)  # gates' biases come once for each stream
     except (OSError, ElementTree.ParseError, LookupError, ValueError) as error:
-        raise ValueError(f"{path} is no network of OpenVINO, or its .bin file is not beside it ({error})") from error
+        raise ValueError(f"{path} isn't an OpenVINO network with its .bin file beside it ({error})") from error
     return list(found.values())[1:]  # the first is the pictures' scale
 
 

@@ -7,9 +7,6 @@ Source: github.com/mileyan/DARENet at ce037bc: main.py, models/dare_resnet.py, m
 """
 
 import hashlib
-import re
-import warnings
-import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,7 @@ from torch import Tensor
 from dare.images.reading import Preparation
 from dare.models.checkpoints import MOST_UNITS, Architecture, Checkpoint, CheckpointError
 from dare.models.dare import DaRe, count_macs
-from dare.models.weights import OLD_DENSE_NAME, refuse_differences
+from dare.models.weights import OLD_DENSE_NAME, refuse_differences, unpickled
 
 STAGES = 4
 
@@ -78,7 +75,7 @@ def load_released(path: str | Path, backbone: str) -> DaRe:
         FileNotFoundError: there is no such file.
         ValueError: another backbone; as `CheckpointError`, a file that is damaged, holds code or another network.
     """
-    return _load(Path(path), backbone)[0]
+    return released_checkpoint(path, backbone).model
 
 
 def released_checkpoint(path: str | Path, backbone: str) -> Checkpoint:
@@ -87,14 +84,21 @@ def released_checkpoint(path: str | Path, backbone: str) -> Checkpoint:
     Its `training` says which file it was made from, and how long that network had been trained.
     """
     path = Path(path)
-    model, architecture, content = _load(path, backbone)
+    if backbone not in NAMES:
+        raise ValueError(f"released checkpoints are of {' and '.join(NAMES)}, got backbone {backbone!r}")
+    if not path.is_file():
+        raise FileNotFoundError(f"no released checkpoint at {path}; give its checkpoint.pth.tar")
+    try:
+        model, architecture, about = _load(path, backbone)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     training = {
         "origin": "released weights of the paper's authors (Wang et al., CVPR 2018), or of a training with their code",
         "file": path.name,
         "sha256": digest,
-        **{name: content[name] for name in ("arch", "iterations") if isinstance(content.get(name), str | int)},
+        **{name: about[name] for name in ("arch", "iterations") if isinstance(about.get(name), str | int)},
     }
     preparation = Preparation()
     costs = count_macs(model, preparation.height, preparation.width)
@@ -103,9 +107,11 @@ def released_checkpoint(path: str | Path, backbone: str) -> Checkpoint:
 
 def _load(path: Path, backbone: str) -> tuple[DaRe, Architecture, dict[str, Any]]:
     """The network, how it is built, and all that is in the file."""
-    if backbone not in NAMES:
-        raise ValueError(f"released checkpoints are of {' and '.join(NAMES)}, got backbone {backbone!r}")
-    content = _read(path)
+    content = unpickled(path)
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{path} holds a {type(content).__name__}, expected the dictionary that the released training script saves"
+        )
     state = _state(path, content)
     _recognise(path, state, backbone)
     names = NAMES[backbone]
@@ -113,48 +119,11 @@ def _load(path: Path, backbone: str) -> tuple[DaRe, Architecture, dict[str, Any]
     architecture = Architecture(backbone, hidden_dim=hidden_dim, embedding_dim=embedding_dim)
     model = architecture.build().eval()
     own = {_released_name(name, names): (name, tensor) for name, tensor in model.state_dict().items()}
-    try:
-        refuse_differences({name: _released_shape(name, tensor) for name, (_, tensor) in own.items()}, state, str(path))
-    except ValueError as error:
-        raise CheckpointError(str(error)) from None
+    refuse_differences({name: _released_shape(name, tensor) for name, (_, tensor) in own.items()}, state, str(path))
     _refuse_unusable(path, state)
     fitting = {own[name][0]: tensor.reshape(own[name][1].shape) for name, tensor in state.items()}
     model.load_state_dict(fitting, strict=False)
     return model, architecture, content
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"no released checkpoint at {path}; give its checkpoint.pth.tar")
-    try:
-        if zipfile.is_zipfile(path):  # of which torch does not look at the checksums
-            with zipfile.ZipFile(path) as file:
-                if (bad := file.testzip()) is not None:
-                    raise CheckpointError(f"{path} is damaged in {bad}; take another copy")
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # what is wrong with it is said below
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except CheckpointError:
-        raise
-    except Exception as error:  # torch raises many kinds; all mean an unusable file
-        if "Unsupported operand 149" in str(error):  # with which pickles of protocol 4 and newer begin
-            raise CheckpointError(
-                f"{path} is a pickle of protocol 4 or newer, expected 2, which torch.save writes by itself; nothing in "
-                "it was run; load it where it comes from if you trust that, and save it without pickle_protocol"
-            ) from error
-        if asked := re.search(r"GLOBAL ([\w.]+)", str(error)):
-            raise CheckpointError(
-                f"{path} is a pickle that asks for {asked[1]}, expected tensors, numbers and texts alone; nothing in "
-                "it was run; save the network's state_dict() where the file comes from"
-            ) from error
-        raise CheckpointError(
-            f"{path} is not a file that torch.save has written, or it is damaged; take another copy"
-        ) from error
-    if not isinstance(content, dict):
-        raise CheckpointError(
-            f"{path} holds a {type(content).__name__}, expected the dictionary that the released training script saves"
-        )
-    return content
 
 
 def _state(path: Path, content: dict[str, Any]) -> dict[str, Tensor]:
@@ -162,10 +131,10 @@ def _state(path: Path, content: dict[str, Any]) -> dict[str, Tensor]:
     state = content.get("state_dict", content)
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         found = ", ".join(map(str, list(content)[:8])) or "nothing"
-        raise CheckpointError(f"{path} holds no dictionary of tensors, alone or as state_dict; found {found}")
+        raise ValueError(f"{path} holds no dictionary of tensors, alone or as state_dict; found {found}")
     names = {name: OLD_DENSE_NAME.sub(r"\1\2.", str(name).removeprefix("module.")) for name in state}
     if twins := [name for name, count in Counter(names.values()).items() if count > 1]:
-        raise CheckpointError(f"{path} has {twins[0]} twice, in two spellings; take another copy")
+        raise ValueError(f"{path} has {twins[0]} twice, in two spellings; take another copy")
     return {names[name]: state[name] for name in state}
 
 
@@ -173,9 +142,9 @@ def _recognise(path: Path, state: dict[str, Tensor], backbone: str) -> None:
     looks = next((name for name, mark in MARKS.items() if mark in state), None)
     if looks is None:
         some = ", ".join(list(state)[:3]) or "nothing"
-        raise CheckpointError(f"{path} holds neither of the released code's networks, {' and '.join(NAMES)}: {some}...")
+        raise ValueError(f"{path} holds neither of the released code's networks, {' and '.join(NAMES)}: {some}...")
     if looks != backbone:
-        raise CheckpointError(f"{path} looks like {looks}, expected {backbone}; give {looks} as its backbone")
+        raise ValueError(f"{path} looks like {looks}, expected {backbone}; give {looks} as its backbone")
 
 
 def _sizes(path: Path, state: dict[str, Tensor], names: dict[str, str]) -> tuple[int, int]:
@@ -184,17 +153,17 @@ def _sizes(path: Path, state: dict[str, Tensor], names: dict[str, str]) -> tuple
     last = _released_name("steps.0.head.3.weight", names)
     missing = [name for name in first if name not in state]
     if len(missing) == STAGES:
-        raise CheckpointError(
+        raise ValueError(
             f"{path} has no heads ({', '.join(missing)}): a trunk alone; train heads on it with dare train --weights"
         )
     if missing:
         stage = first.index(missing[0]) + 1
-        raise CheckpointError(f"{path} lacks the head of stage {stage} ({missing[0]}); take another copy")
+        raise ValueError(f"{path} lacks the head of stage {stage} ({missing[0]}); take another copy")
     if last not in state or state[first[0]].ndim != 2 or state[last].ndim != 2:
-        raise CheckpointError(f"{path} has no linear layers {first[0]} and {last}, so its heads' sizes are unknown")
+        raise ValueError(f"{path} has no linear layers {first[0]} and {last}, so its heads' sizes are unknown")
     units, values = len(state[first[0]]), len(state[last])
     if not 1 <= min(units, values) <= max(units, values) <= MOST_UNITS:
-        raise CheckpointError(
+        raise ValueError(
             f"{path} has heads of {units} units and vectors of {values}, expected 1 to {MOST_UNITS} of each; "
             "take another copy"
         )
@@ -205,11 +174,11 @@ def _refuse_unusable(path: Path, state: dict[str, Tensor]) -> None:
     for name, tensor in state.items():
         if tensor.dtype not in NUMBERS or tensor.layout != torch.strided or tensor.device.type != "cpu":
             kind = f"{tensor.dtype}, {tensor.layout}, on {tensor.device}"
-            raise CheckpointError(f"{path} has {name} as {kind}, expected a plain tensor of real numbers")
+            raise ValueError(f"{path} has {name} as {kind}, expected a plain tensor of real numbers")
         if not tensor.isfinite().all():
-            raise CheckpointError(f"{path} has NaN or infinity in {name}; take another copy")
+            raise ValueError(f"{path} has NaN or infinity in {name}; take another copy")
         if name.endswith("running_var") and not (tensor >= 0).all():
-            raise CheckpointError(f"{path} has a negative variance in {name}; take another copy")
+            raise ValueError(f"{path} has a negative variance in {name}; take another copy")
 
 
 def _released_name(own: str, names: dict[str, str]) -> str:

@@ -1,6 +1,7 @@
 """A stage: one part of a backbone, and how its feature map becomes a vector."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,8 +30,10 @@ def map_channels(stage: Stage) -> int:
     Raises:
         ValueError: the tap does more than pooling, so the map alone isn't what the stage means.
     """
-    if isinstance(stage.tap, GlobalAveragePool | StripePool):
-        return stage.channels // (stage.tap.parts if isinstance(stage.tap, StripePool) else 1)
+    if isinstance(stage.tap, StripePool):
+        return stage.channels // stage.tap.parts
+    if isinstance(stage.tap, GlobalAveragePool):
+        return stage.channels
     raise ValueError(
         f"expected a stage that is pooled by its average, got {type(stage.tap).__name__}; "
         "choose a trunk such as resnet50, mscan or slim"
@@ -38,10 +41,7 @@ def map_channels(stage: Stage) -> int:
 
 
 def average(features: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """The mean over axes of a map; where it is learnt from, as a sum that is divided.
-
-    That is the same number, but the gradient of a mean divides the whole map, one by one.
-    """
+    """The mean over axes of a map; with gradients, as a divided sum: a mean's gradient divides the whole map."""
     if not features.requires_grad:
         return features.mean(axes)
     return features.sum(axes) / math.prod(features.shape[axis] for axis in axes)
@@ -87,8 +87,8 @@ class StripePool(nn.Module):
     A standing person's stripes are head, torso, legs: the pooling keeps what is worn where.
 
     Args:
-        stripes: how many.
-        peak: whether each channel's maximum over the map is joined to them, which keeps small things such as a bag.
+        stripes: number of them.
+        peak: join each channel's maximum over the map to them, which keeps small things such as a bag.
 
     Attributes:
         parts: vectors of C channels that are joined.
@@ -107,3 +107,9 @@ class StripePool(nn.Module):
             rows = F.adaptive_avg_pool2d(features, (self.stripes, 1)).squeeze(3)
         stripes = rows.flatten(1)
         return torch.cat([stripes, features.amax((2, 3))], 1) if self.peak else stripes
+
+
+def striped(blocks: Sequence[nn.Module], channels: int) -> Stage:
+    """A stage whose map is tapped by four stripes and the maximum over the map."""
+    tap = StripePool(4, peak=True)
+    return Stage(nn.Sequential(*blocks), tap, tap.parts * channels)

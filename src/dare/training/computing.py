@@ -10,8 +10,9 @@ from contextlib import contextmanager, nullcontext
 import torch
 
 from dare.models.dare import DaRe
+from dare.training.batches import Batch
 from dare.training.convolutions import FastConvolutions
-from dare.training.objectives import Batch, Objective
+from dare.training.losses import Objective
 
 ROUNDS = 2
 GAIN = 1.1
@@ -20,7 +21,7 @@ GAIN = 1.1
 
 @contextmanager
 def computing(precision: str, device: torch.device) -> Iterator[None]:
-    """Within, convolutions and products compute as the precision says, "fp32" or "bf16"."""
+    """Inside, convolutions and products compute in a precision, "fp32" or "bf16"."""
     bf16 = precision == "bf16"
     fast = FastConvolutions(bf16) if device.type == "cpu" else nullcontext()
     with torch.autocast(device.type, torch.bfloat16, enabled=bf16), fast:
@@ -35,10 +36,10 @@ def choose_precision(
     batch: Callable[[int], Batch],
     iteration: int,
 ) -> str:
-    """ "fp32" or "bf16": what was asked for, or by "auto" what the device is made for; on a CPU, what is faster.
+    """ "fp32" or "bf16": what was asked for, or for "auto" what the device is made for; on a CPU, what is faster.
 
-    Timed on copies of the model and of what it is trained for, so that no trace is left but in torch's random numbers;
-    by the processor's time, which other programs change less than the clock's.
+    It is timed on copies of the model and the objective, which leaves traces in torch's random numbers alone; in CPU
+    time, which other programs disturb less than wall time.
     """
     if asked != "auto":
         return asked
@@ -78,10 +79,10 @@ USUAL = {M_MMAP_MAX: 65536, M_MMAP_THRESHOLD: 32 << 20, M_TRIM_THRESHOLD: 64 << 
 
 @contextmanager
 def memory_kept() -> Iterator[None]:
-    """Within, freed memory stays with the process; behind it, what is free goes back to the system.
+    """Inside, freed memory stays with the process; afterwards it goes back to the system.
 
     glibc returns large blocks at once and asks for them again at the next step, and the system clears every page of
-    them: of a training step on a CPU that is up to half of the time. Where there is no glibc nothing happens.
+    them: up to half the time of a training step on a CPU. Without glibc nothing happens.
     """
     libc = _glibc()
     if libc is None:

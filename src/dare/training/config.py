@@ -1,8 +1,12 @@
 """Every setting of a training, with its bounds."""
 
-from dataclasses import dataclass, field, replace
+import re
+from collections.abc import Sequence
+from dataclasses import field, replace
+from itertools import accumulate
 from typing import Annotated, Literal
 
+import numpy as np
 import pydantic
 from pydantic import Field
 
@@ -23,19 +27,6 @@ Factor = Annotated[float, Field(ge=0)]
 Term = Literal["triplet", "identity", "teacher", "space"]
 Sizes = tuple[tuple[Count, Count, Count], ...]
 """Height, width and number of iterations, one after the other."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """Iterations on pictures of one size.
-
-    Attributes:
-        preparation: with the size.
-        stop: the iteration before which it ends, counted from 0.
-    """
-
-    preparation: Preparation
-    stop: int
 
 
 @pydantic.dataclasses.dataclass(
@@ -154,15 +145,19 @@ class TrainConfig:
         assert self.stretches  # every size is one that a network can take
 
     @property
-    def stretches(self) -> tuple[Stretch, ...]:
-        """The parts of the training, one per size of pictures; without sizes, one at the network's own."""
+    def stretches(self) -> tuple[tuple[Preparation, int], ...]:
+        """The parts of the training: of what size its pictures are, and the iteration before which it ends."""
         if not self.sizes:
-            return (Stretch(self.preparation, self.iterations),)
-        parts, stop = [], 0
-        for height, width, count in self.sizes:
-            stop += count
-            parts.append(Stretch(replace(self.preparation, height=height, width=width), stop))
-        return tuple(parts)
+            return ((self.preparation, self.iterations),)
+        stops = accumulate(count for *_, count in self.sizes)
+        return tuple(
+            (replace(self.preparation, height=height, width=width), stop)
+            for (height, width, _), stop in zip(self.sizes, stops, strict=True)
+        )
+
+    def seed_of(self, *numbers: int) -> int:
+        """What torch draws from at a place of the training, such as an iteration."""
+        return int(np.random.SeedSequence([self.seed, *numbers]).generate_state(1, np.uint64)[0])
 
     def rate(self, iteration: int) -> float:
         """Learning rate at an iteration, counted from 0 (equation 4 of the paper, after the warm-up)."""
@@ -178,3 +173,37 @@ class TrainConfig:
         """How hard mining is at an iteration, from 0 to 1."""
         easing = self.ease_in * self.iterations
         return min(1.0, iteration / easing) if easing else 1.0
+
+
+def parse_sizes(text: str) -> Sizes:
+    """`128x64:2500,256x128:700` as height, width and iterations; "none" means no sizes."""
+    if text == "none":
+        return ()
+    found = [re.fullmatch(r"(\d+)x(\d+):(\d+)", part.strip()) for part in text.split(",")]
+    if not all(found):
+        raise ValueError(
+            f"expected sizes as height x width : iterations, such as 128x64:2500,256x128:700, or none; got {text!r}"
+        )
+    return tuple((int(match[1]), int(match[2]), int(match[3])) for match in found if match)
+
+
+def rescaled(sizes: Sequence[tuple[int, int, int]], iterations: int) -> Sizes:
+    """The same sizes in proportion over other iterations, at least one each."""
+    if iterations < len(sizes):
+        raise ValueError(f"{len(sizes)} sizes need at least as many iterations, got {iterations}; give other sizes")
+    total, done, stop, parts = sum(count for *_, count in sizes), 0, 0, []
+    for number, (height, width, count) in enumerate(sizes, start=1):
+        stop += count
+        until = max(done + 1, min(round(stop * iterations / total), iterations - (len(sizes) - number)))
+        parts.append((height, width, until - done))
+        done = until
+    return tuple(parts)
+
+
+def parse_terms(text: str) -> tuple[tuple[str, float], ...]:
+    """`triplet=1,teacher=6` as names and weights; a name alone weighs 1."""
+    parts = [part.strip().partition("=") for part in text.split(",")]
+    try:
+        return tuple((name, float(weight) if sign else 1.0) for name, sign, weight in parts)
+    except ValueError:
+        raise ValueError(f"expected terms and their weights, such as triplet=1,teacher=6, got {text!r}") from None

@@ -1,5 +1,6 @@
 """Convolutions that train fast on a CPU: what oneDNN is slow at, done otherwise."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,12 +15,15 @@ from torch.overrides import TorchFunctionMode
 
 LAST = torch.channels_last
 
+Pair = tuple[int, int]
+"""Of rows and of columns."""
+
 
 class FastConvolutions(TorchFunctionMode):
-    """Within, some convolutions of images that keep channels last go other ways than torch's.
+    """Inside, some convolutions of images that keep channels last are computed in other ways than torch's.
 
-    Depthwise ones compute their gradients here. In bfloat16, those of single pixels are matrix products, and so are
-    the weights' gradients of those that see few pixels.
+    Depthwise ones compute their gradients here. In bfloat16, 1x1 convolutions are matrix products, and so are the
+    weights' gradients of those that see few pixels.
 
     Args:
         bf16: whether the convolutions compute in bfloat16.
@@ -66,15 +70,15 @@ def _conv2d(
     return F.conv2d(images, weight, bias, stride, padding, dilation, groups)
 
 
-def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+def _pair(value: int | Sequence[int]) -> Pair:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
 class FewPixels(torch.autograd.Function):
     """A convolution in bfloat16 whose weights' gradients are one matrix product.
 
-    oneDNN's take two to five times as long where pixels are fewer than a filter's weights; where they are many, what
-    each filter sees of them takes longer to lay out than the product saves.
+    oneDNN's take two to five times as long where pixels are fewer than a filter's weights; where they are many,
+    laying out what each filter sees takes longer than the product saves.
 
     Arguments are images, weight, and (stride, padding, dilation, groups = 1).
     """
@@ -97,20 +101,13 @@ class FewPixels(torch.autograd.Function):
             gradient, low, filters, None, stride, padding, dilation, False, [0, 0], groups, [True, False, False]
         )
         (_, _, height, width), (_, _, *size) = gradient.shape, filters.shape
-        seen = _windows(low, (height, width), (size[0], size[1]), stride, padding, dilation)
+        seen = _windows(low, (height, width), _pair(size), stride, padding, dilation)
         weights = gradient.permute(0, 2, 3, 1).flatten(0, 2).T @ seen
         weights = weights.view(len(filters), *size, -1).permute(0, 3, 1, 2)
         return images.to(ctx.dtypes[0]), weights.to(ctx.dtypes[1]), None
 
 
-def _windows(
-    images: Tensor,
-    places: tuple[int, int],
-    size: tuple[int, int],
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
-) -> Tensor:
+def _windows(images: Tensor, places: Pair, size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
     """What each place of a convolution sees: (B, C, H, W) -> (B * places, K * L * C)."""
     (above, left), (down, right), (step, pace) = padding, stride, dilation
     last = F.pad(images.permute(0, 2, 3, 1), (0, 0, left, left, above, above))
@@ -157,27 +154,21 @@ class Depthwise(torch.autograd.Function):
             )  # fmt: skip
             images = images.to(ctx.dtype)
         if ctx.needs_input_grad[1]:
-            weights = weight_gradients(low, gradient, tuple(weight.shape[2:]), stride, padding, dilation)
+            weights = weight_gradients(low, gradient, _pair(weight.shape[2:]), stride, padding, dilation)
         if ctx.biased and ctx.needs_input_grad[2]:
             bias = gradient.sum((0, 2, 3), dtype=torch.float32)
         return images, weights, bias, None, None
 
 
 def weight_gradients(
-    images: Tensor,
-    gradient: Tensor,
-    size: tuple[int, int],
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
+    images: Tensor, gradient: Tensor, size: Pair, stride: Pair, padding: Pair, dilation: Pair
 ) -> Tensor:
-    """Gradient of a depthwise convolution's weights, (C, 1, K, L), by as many threads as torch has.
+    """Gradient of a depthwise convolution's weights, (C, 1, K, L), with torch's number of threads.
 
     Args:
         images: (B, C, H, W), channels last in memory, float32 or bfloat16.
-        gradient: of what was made of them, (B, C, H', W'), alike.
+        gradient: of the result, (B, C, H', W'), channels last too.
         size: K and L.
-        stride, padding, dilation: of rows and of columns.
     """
     if images.dtype == torch.float32 and max(size) <= 3:  # what oneDNN is good at
         weight = images.new_empty(images.shape[1], 1, *size)

@@ -1,6 +1,8 @@
-"""Losses and the terms made of them, which an objective is a sum of; each term is on every embedding."""
+"""What a training minimises: losses, and the objectives that stand beside a network and turn its batches into them.
 
-from collections.abc import Callable
+What an objective learns itself, such as classifiers, is saved with the training's state, not with the network.
+"""
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dare.datasets.sample import UNKNOWN
+from dare.models.aligned import misplaced
+from dare.models.baselines import CLASSIFIED
+from dare.models.dare import DaRe, evaluating
+from dare.training.batches import Batch
+from dare.training.config import TrainConfig
 
 EPSILON = 1e-8
 """Added to squared distances under the root, as in the released code: the root's slope stays finite."""
@@ -49,16 +56,12 @@ def pairwise_distances(embeddings: Tensor) -> Tensor:
 
 
 def triplet_losses(distances: Tensor, people: Tensor, margin: float = 0.0, hardness: float = 1.0) -> Tensor:
-    """The loss of each exit, the mean over its anchors.
+    """The loss of each exit, the mean over its anchors: (E, B, B) -> (E,).
 
     Args:
-        distances: (E, B, B).
         people: (B,).
         hardness: 1 takes the farthest friend and the nearest stranger, 0 the mean friend and stranger, values
             between mix the two distances: a way to ease mining in when training starts from random weights.
-
-    Returns:
-        (E,).
     """
     same = people[:, None] == people
     if bool(same.all()):
@@ -67,7 +70,7 @@ def triplet_losses(distances: Tensor, people: Tensor, margin: float = 0.0, hardn
     stranger = distances.masked_fill(same, torch.inf).amin(2)
     if hardness < 1:
         friends = same.sum(1)
-        mean_friend = (distances * same).sum(2) / (friends - 1).clamp_min(1)  # oneself, at 0, is no friend
+        mean_friend = (distances * same).sum(2) / (friends - 1).clamp_min(1)  # one's own distance, 0, doesn't count
         mean_stranger = (distances * ~same).sum(2) / (len(people) - friends)
         friend = torch.lerp(mean_friend, friend, hardness)
         stranger = torch.lerp(mean_stranger, stranger, hardness)
@@ -96,57 +99,29 @@ def identity_loss(scores: Tensor, classes: Tensor) -> Tensor:
     return -torch.where(classes >= 0, own, log_shares.mean(1)).mean()
 
 
-@dataclass(frozen=True, slots=True)
-class Embedded:
-    """A batch as the terms see it; pictures without labels come last.
+def teacher_losses(vectors: Tensor, targets: Tensor) -> Tensor:
+    """How far vectors (E, B, D) are from the teacher's (B, D), and the batch's cosines from the teacher's: (E,).
 
-    Attributes:
-        vectors: (E, B, D), the network's embeddings in float32.
-        distances: (E, B, B), Euclidean.
-        people: (B,); `UNKNOWN` in pictures without labels.
-        targets: (B, D), a teacher's vectors of length 1, or None without one.
-        iteration: counted from 0.
+    Source: Romero et al., "FitNets", 2015 (vectors); Tung and Mori, "Similarity-Preserving Knowledge Distillation",
+    ICCV 2019 (similarities).
     """
-
-    vectors: Tensor
-    distances: Tensor
-    people: Tensor
-    targets: Tensor | None
-    iteration: int
-
-    @property
-    def labelled(self) -> int:
-        """How many of the pictures have labels."""
-        return int((self.people != UNKNOWN).sum())
+    vectors = F.normalize(vectors, dim=2)
+    away = 1 - (vectors * targets).sum(2).mean(1)
+    wanted = targets @ targets.T
+    return away + SIMILARITIES * (vectors @ vectors.transpose(1, 2) - wanted).square().mean((1, 2))
 
 
-class Triplet(nn.Module):
-    """The paper's: batch-hard with a soft margin, equation 2.
+def space_losses(vectors: Tensor) -> Tensor:
+    """How far each vector is from the same picture's last one, which is not pulled: (E, B, D) -> (E,)."""
+    vectors = F.normalize(vectors, dim=2)
+    return 1 - (vectors * vectors[-1].detach()).sum(2).mean(1)
+
+
+class Classifiers(nn.Module):
+    """Cross-entropy of telling K training people apart, with label smoothing, behind a batch norm.
 
     Args:
-        scale: what distances are multiplied by.
-        margin, hardness: as in `TrainConfig`.
-    """
-
-    def __init__(self, scale: float, margin: float, hardness: Callable[[int], float]) -> None:
-        super().__init__()
-        self._scale, self._margin, self._hardness = scale, margin, hardness
-
-    def forward(self, batch: Embedded) -> Tensor:
-        """(E,), the mean over pictures with labels."""
-        known = batch.labelled
-        distances = batch.distances[:, :known, :known]
-        if self._scale != 1:
-            distances = self._scale * distances
-        return triplet_losses(distances, batch.people[:known], self._margin, self._hardness(batch.iteration))
-
-
-class Identity(nn.Module):
-    """Cross-entropy of telling the training people apart, with label smoothing, behind a batch norm.
-
-    Args:
-        embeddings: E.
-        dimensions: D.
+        embeddings, dimensions: E and D.
         people: (K,), sorted.
 
     Source: Luo et al., "Bag of Tricks and a Strong Baseline for Deep Person Re-Identification", 2019.
@@ -160,34 +135,111 @@ class Identity(nn.Module):
         )
         self.register_buffer("people", torch.from_numpy(people))
 
-    def forward(self, batch: Embedded) -> Tensor:
-        """(E,), the mean over pictures with labels."""
-        known = batch.labelled
-        classes = torch.searchsorted(self.get_buffer("people"), batch.people[:known])
-        scored = zip(self.classifiers, batch.vectors[:, :known], strict=True)
+    def forward(self, vectors: Tensor, people: Tensor) -> Tensor:
+        """(E, B, D) of (B,) people -> (E,)."""
+        classes = torch.searchsorted(self.get_buffer("people"), people)
+        scored = zip(self.classifiers, vectors, strict=True)
         return torch.stack([F.cross_entropy(c(v), classes, label_smoothing=SMOOTHING) for c, v in scored])
 
 
-class Teacher(nn.Module):
-    """How far each vector is from the teacher's, and the batch's cosines from the teacher's.
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """What a batch costs.
 
-    Source: Romero et al., "FitNets", 2015 (vectors); Tung and Mori, "Similarity-Preserving Knowledge Distillation",
-    ICCV 2019 (similarities).
+    Attributes:
+        total: what is minimised.
+        each: (L,), one for each of the objective's names; `total` need not have all of them.
+        scales: (E,), the median distance of two pictures in the batch, for each of the network's embeddings.
     """
 
-    def forward(self, batch: Embedded) -> Tensor:
-        """(E,), over all pictures."""
-        assert batch.targets is not None
-        vectors = F.normalize(batch.vectors, dim=2)
-        away = 1 - (vectors * batch.targets).sum(2).mean(1)
-        wanted = batch.targets @ batch.targets.T
-        return away + SIMILARITIES * (vectors @ vectors.transpose(1, 2) - wanted).square().mean((1, 2))
+    total: Tensor
+    each: Tensor
+    scales: Tensor
 
 
-class Space(nn.Module):
-    """How far each vector is from the same picture's last one, which is not pulled."""
+class Terms(nn.Module):
+    """The weighted sum of the configured terms, each on every embedding.
 
-    def forward(self, batch: Embedded) -> Tensor:
-        """(E,), over all pictures; 0 at the last."""
-        vectors = F.normalize(batch.vectors, dim=2)
-        return 1 - (vectors * vectors[-1].detach()).sum(2).mean(1)
+    Attributes:
+        names: one per loss; those of triplets are named after their embeddings.
+    """
+
+    def __init__(self, config: TrainConfig, model: DaRe, dimensions: int, people: NDArray[np.int64]) -> None:
+        super().__init__()
+        self._config, self._weights, names = config, dict(config.terms), model.embedding_names
+        self.names = tuple(name if term == "triplet" else f"{term} {name}" for term in self._weights for name in names)
+        own = {"identity": Classifiers(len(names), dimensions, people)} if "identity" in self._weights else {}
+        self.terms = nn.ModuleDict(own)
+
+    def forward(self, model: DaRe, batch: Batch, iteration: int) -> Losses:
+        """Losses of a batch; of tracklets, all frames stand one behind the other."""
+        embeddings = model(batch.images).all()
+        with torch.autocast(batch.images.device.type, enabled=False):
+            vectors = embeddings.float()
+            distances = pairwise_distances(vectors)
+            each = {name: self._term(name, vectors, distances, batch, iteration) for name in self._weights}
+            supervised = slice(None) if self._config.deep_supervision else slice(-1, None)
+            weighed = [weight * each[name][supervised].sum() for name, weight in self._weights.items()]
+            return Losses(torch.stack(weighed).sum(), torch.cat([*each.values()]), median_distance(distances.detach()))
+
+    def _term(self, name: str, vectors: Tensor, distances: Tensor, batch: Batch, iteration: int) -> Tensor:
+        """(E,); triplets and identities are of the pictures with labels, which come first."""
+        if name == "teacher":
+            assert batch.targets is not None
+            return teacher_losses(vectors, batch.targets)
+        if name == "space":
+            return space_losses(vectors)
+        people = batch.people[batch.people != UNKNOWN]
+        if name == "identity":
+            found: Tensor = self.terms[name](vectors[:, : len(people)], people)
+            return found
+        distances = distances[:, : len(people), : len(people)]
+        if self._config.architecture.unit:
+            distances = UNIT_SCALE * distances
+        return triplet_losses(distances, people, self._config.margin, self._config.hardness(iteration))
+
+
+class Classification(nn.Module):
+    """Softmax classification of K training people by a baseline's vector; attributes as in `Terms`."""
+
+    def __init__(self, config: TrainConfig, dimensions: int, people: NDArray[np.int64]) -> None:
+        super().__init__()
+        self._config, self._network = config, config.architecture.network
+        parts = CLASSIFIED[self._network]
+        self.names = (*parts, "boxes") if self._network == "mscan" else parts
+        self.classifiers = nn.ModuleList(nn.Linear(dimensions // len(parts), len(people)) for _ in parts)
+        self.register_buffer("people", torch.from_numpy(people))
+
+    def forward(self, model: DaRe, batch: Batch, iteration: int) -> Losses:
+        """As in `Terms`."""
+        ((features, embedding),) = model.tapped(batch.images)  # of the only exit
+        # PAN's vectors have length 1: by these a softmax over many people would stay nearly even.
+        vectors = features.flatten(1) if self._network == "pan" else embedding
+        with torch.autocast(batch.images.device.type, enabled=False):
+            parts = F.dropout(vectors.float(), self._config.dropout).chunk(len(self.classifiers), 1)
+            labels = torch.searchsorted(self.get_buffer("people"), batch.people)
+            classes = torch.where(batch.people == UNKNOWN, -1, labels)
+            each = [identity_loss(score(part), classes) for score, part in zip(self.classifiers, parts, strict=True)]
+            if self._network == "mscan":
+                each.append(misplaced(model, features))
+            losses = torch.stack(each)
+            return Losses(losses.sum(), losses, median_distance(pairwise_distances(embedding.detach()[None])))
+
+
+Objective = Terms | Classification
+
+
+def build_objective(config: TrainConfig, model: DaRe, people: NDArray[np.int64]) -> Objective:
+    """What the configured network is trained for; what it learns itself starts from the configured seed.
+
+    Args:
+        people: of the training pictures.
+    """
+    known, size = np.unique(people[people != UNKNOWN]), config.preparation
+    with evaluating(model):  # a black picture shows how long the last vector is
+        *_, vectors = model.exits(torch.zeros(model.frames, 3, size.height, size.width))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        if config.architecture.network in CLASSIFIED:
+            return Classification(config, vectors.shape[1], known)
+        return Terms(config, model, vectors.shape[1], known)

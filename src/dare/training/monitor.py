@@ -3,9 +3,8 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -34,13 +33,8 @@ class ScaleAlarm:
         low: (E,), for how many iterations in a row each scale has been under 5 % of its start.
     """
 
-    start: NDArray[np.float64]
-    low: NDArray[np.int64]
-
-    @classmethod
-    def new(cls) -> "ScaleAlarm":
-        """One that has seen nothing yet."""
-        return cls(np.zeros(0), np.zeros(0, np.int64))
+    start: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    low: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def collapsed(self, scales: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Take in a batch's scales; True for exits that have been low for 200 iterations."""
@@ -56,10 +50,10 @@ class Progress:
     """Where a training stands.
 
     Attributes:
-        phase: "pictures" while they are decoded, then "training".
+        phase: "pictures" while they are decoded, "teacher" while it is asked, then "training".
         done, total: pictures or iterations.
-        losses: name -> loss, empty while pictures are decoded.
-        loss: what the training minimises; None while pictures are decoded.
+        losses: name -> loss; empty before the training.
+        loss: what the training minimises; None before it.
     """
 
     phase: str
@@ -110,12 +104,8 @@ class MetricsLog:
             for name, value in zip(self._columns[1:], values, strict=True):
                 self._writer.add_scalar(name.replace(" ", "_"), value, iteration)
 
-    def __enter__(self) -> "MetricsLog":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """No more rows."""
         self._file.close()
         if self._writer:
             self._writer.close()

@@ -72,17 +72,16 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _map(file: Path, shape: tuple[int, ...]) -> "np.memmap[Any, np.dtype[np.uint8]]":
+def _map(file: Path, shape: tuple[int, ...]) -> Any:
     """A mapped file with all its space taken: a disk that fills up later would kill the process without a word."""
     try:
-        mapped: Any = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
+        mapped = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
         if hasattr(os, "posix_fallocate"):
             with file.open("r+b") as opened:
                 os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
     except OSError as error:
         raise OSError(error.errno, f"{error.strerror} for the decoded pictures", str(file)) from error
-    whole: np.memmap[Any, np.dtype[np.uint8]] = mapped
-    return whole
+    return mapped
 
 
 def _fill(
@@ -150,15 +149,11 @@ def augment(
     Returns:
         (B, 3, H, W) float32; their memory may be in the order (B, H, W, 3).
     """
-    expected = picture_size(preparation, augmentation)
-    if pictures.ndim != 4 or pictures.shape[1:] != (*expected, 3):
-        raise ValueError(f"expected pictures (B, {expected[0]}, {expected[1]}, 3), got shape {tuple(pictures.shape)}")
-    top, left, mirrored = _windows(preparation, expected, len(pictures), generator)
+    windows = _windows(preparation, picture_size(preparation, augmentation), len(pictures), generator)
     jitter = _jitter(len(pictures), augmentation.jitter, generator) if augmentation.jitter else None
     # What the CPU does in one pass over the pixels; torch needs ten.
-    images = (_compiled if pictures.device.type == "cpu" else _composed)(
-        pictures, preparation, top, left, mirrored, jitter
-    )
+    cropped = _compiled if pictures.device.type == "cpu" else _composed
+    images = cropped(pictures, preparation, windows, jitter)
     return _erase(images, augmentation.erasing, generator) if augmentation.erasing else images
 
 
@@ -166,13 +161,11 @@ def _uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.G
     return torch.rand(shape, generator=generator, device=generator.device) * (high - low) + low
 
 
-def _windows(
-    preparation: Preparation, full: tuple[int, int], batch: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """First row and column of each crop, negative where it begins outside of its picture, and whether it is mirrored.
+Windows = tuple[Tensor, Tensor, Tensor]
+"""First row and column of each crop, negative outside of its picture, and whether it is mirrored; all (B,)."""
 
-    All (B,).
-    """
+
+def _windows(preparation: Preparation, full: tuple[int, int], batch: int, generator: torch.Generator) -> Windows:
     device = generator.device
     corners = []
     for size, uncropped, side in zip((preparation.height, preparation.width), preparation.uncropped, full, strict=True):
@@ -192,13 +185,11 @@ def _jitter(batch: int, strength: float, generator: torch.Generator) -> tuple[Te
 def _composed(
     pictures: Tensor,
     preparation: Preparation,
-    top: Tensor,
-    left: Tensor,
-    mirrored: Tensor,
+    windows: Windows,
     jitter: tuple[Tensor, Tensor] | None,
 ) -> Tensor:
     """Windows of the pictures, their edges repeated, jittered and normalised: (B, 3, H, W)."""
-    device = pictures.device
+    (top, left, mirrored), device = windows, pictures.device
     rows = top[:, None] + torch.arange(preparation.height, device=device)
     columns = left[:, None] + torch.arange(preparation.width, device=device)
     columns = torch.where(mirrored[:, None], columns.flip(1), columns)
@@ -218,9 +209,7 @@ def _composed(
 def _compiled(
     pictures: Tensor,
     preparation: Preparation,
-    top: Tensor,
-    left: Tensor,
-    mirrored: Tensor,
+    windows: Windows,
     jitter: tuple[Tensor, Tensor] | None,
 ) -> Tensor:
     """As `_composed`, for pictures in the CPU's memory."""
@@ -228,8 +217,8 @@ def _compiled(
     mean, std = (torch.tensor(values)[:, None] for values in (preparation.mean, preparation.std))
     table = shades.repeat(3, 1) if jitter else (shades - mean) / std
     size = preparation.height, preparation.width
-    windows = top.numpy(), left.numpy(), mirrored.numpy()
-    images = cut(pictures.numpy(), *windows, *size, table.contiguous().numpy())
+    top, left, mirrored = (part.numpy() for part in windows)
+    images = cut(pictures.numpy(), top, left, mirrored, *size, table.contiguous().numpy())
     if jitter:
         gain, contrast = (part.contiguous().numpy() for part in jitter)
         recolour(images, gain, contrast, mean[:, 0].numpy(), std[:, 0].numpy())
@@ -250,15 +239,9 @@ def _erase(images: Tensor, chance: float, generator: torch.Generator) -> Tensor:
     top = (_uniform((batch, 1), 0, 1, generator) * (height - high + 1)).floor()
     left = (_uniform((batch, 1), 0, 1, generator) * (width - wide + 1)).floor()
     noise = torch.randn(images.shape, generator=generator, device=images.device)
-    if images.device.type == "cpu":
-        boxes = torch.cat([top, left, high, wide], 1).int()
-        for number in erased[:, 0].nonzero()[:, 0].tolist():
-            y, x, tall, broad = boxes[number].tolist()
-            box = number, slice(None), slice(y, y + tall), slice(x, x + broad)
-            images[box] = noise[box]
-        return images
-    rows, columns = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
-    inside_rows = (rows >= top) & (rows < top + high) & erased
-    inside_columns = (columns >= left) & (columns < left + wide)
-    inside = inside_rows[:, None, :, None] & inside_columns[:, None, None, :]
-    return torch.where(inside, noise, images)
+    boxes = torch.cat([top, left, high, wide], 1).int().tolist()
+    for number in erased[:, 0].nonzero()[:, 0].tolist():
+        y, x, tall, broad = boxes[number]
+        box = number, slice(None), slice(y, y + tall), slice(x, x + broad)
+        images[box] = noise[box]
+    return images

@@ -1,9 +1,8 @@
 """Named sets of settings, and how single settings are changed, read and kept."""
 
 import json
-import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,23 @@ from dare.images.reading import Preparation
 from dare.models.backbones import normalisation
 from dare.models.baselines import HEADED
 from dare.models.checkpoints import DARE, Architecture, load_checkpoint
+<<<<<<< HEAD
 from dare.training.config import MOST, Sizes, TrainConfig
+=======
+from dare.schema import said
+from dare.training.config import MOST, TrainConfig, parse_sizes, parse_terms, rescaled
+>>>>>>> g-d
 from dare.training.pictures import Augmentation
 
 CONFIG_FILE = "config.toml"
 PARTS = ("architecture", "preparation", "augmentation")
+
+PARSERS: dict[str, Callable[[str], Any]] = {
+    "terms": parse_terms,
+    "sizes": parse_sizes,
+    **dict.fromkeys(("weights", "taps"), lambda text: None if text == "none" else text),
+}
+"""Setting -> what its text stands for."""
 
 _IDE = TrainConfig(
     architecture=Architecture(network="ide", embedding_dim=0),
@@ -34,6 +45,14 @@ _IDE = TrainConfig(
     beta1_late=0.9,
     weight_decay=5e-4,
     dropout=0.5,
+)
+
+_TRINET = TrainConfig(
+    architecture=Architecture(network="trinet"),
+    augmentation=Augmentation(erasing=0.0),
+    iterations=25_000,
+    decay_start=15_000,
+    weight_decay=0.0,
 )
 
 PRESETS = {
@@ -88,13 +107,7 @@ PRESETS = {
         weight_decay=0.0,
         ease_in=0.3,
     ),
-    "trinet": TrainConfig(
-        architecture=Architecture(network="trinet"),
-        augmentation=Augmentation(erasing=0.0),
-        iterations=25_000,
-        decay_start=15_000,
-        weight_decay=0.0,
-    ),
+    "trinet": _TRINET,
     "ide": _IDE,
     "lsro": replace(
         _IDE,
@@ -131,15 +144,12 @@ PRESETS = {
         decay_start=20_000,
         final_rate=0.01,
     ),
-    "st-rnn": TrainConfig(
+    "st-rnn": replace(
+        _TRINET,
         architecture=Architecture(network="st-rnn"),
         preparation=Preparation(height=224, width=224, frames=8),
-        augmentation=Augmentation(erasing=0.0),
         people=8,
         images=2,
-        iterations=25_000,
-        decay_start=15_000,
-        weight_decay=0.0,
     ),
 }
 """Name -> settings. `paper`: DaRe(R) with random erasing from ImageNet weights. `slim`: our trunk for CPUs,
@@ -158,8 +168,8 @@ def configure(preset: TrainConfig, settings: Mapping[str, Any], init: str | Path
         init: a checkpoint whose network and input are taken over.
 
     Raises:
-        ValueError: an unknown setting, a value that cannot be, a setting that the network has no use for, or svdnet on
-            a preset that is not made for it without a word on its rounds.
+        ValueError: an unknown setting, a wrong value, a setting that the network doesn't use, or svdnet without
+            `rounds` on another network's preset.
     """
     own_network = preset.architecture.network
     if init is not None:
@@ -172,8 +182,8 @@ def configure(preset: TrainConfig, settings: Mapping[str, Any], init: str | Path
         raise ValueError(f"{network} has no use for {', '.join(unused)}; leave that out")
     if network == "svdnet" != own_network and "rounds" not in settings:
         raise ValueError(
-            "svdnet needs rounds of restraint and relaxation, and this preset is made for none; set rounds to how many "
-            f"(preset svdnet has {PRESETS['svdnet'].rounds}) and average to 0, or rounds to 0 for its plain layer"
+            "svdnet needs rounds of restraint and relaxation, and this preset has none; set rounds (preset svdnet has "
+            f"{PRESETS['svdnet'].rounds}) and set average to 0, or set rounds to 0 for its plain layer"
         )
     return _replaced(preset, settings, "settings", normalised=init is None)
 
@@ -223,40 +233,6 @@ def parse_setting(text: str) -> tuple[str, Any]:
     return name.strip().replace("-", "_"), read["value"] if read.keys() == {"value"} else value
 
 
-def parse_sizes(text: str) -> Sizes:
-    """`128x64:2500,256x128:700` as height, width and iterations; "none" is no sizes."""
-    if text == "none":
-        return ()
-    found = [re.fullmatch(r"(\d+)x(\d+):(\d+)", part.strip()) for part in text.split(",")]
-    if not all(found):
-        raise ValueError(
-            f"expected sizes as height x width : iterations, such as 128x64:2500,256x128:700, or none; got {text!r}"
-        )
-    return tuple((int(match[1]), int(match[2]), int(match[3])) for match in found if match)
-
-
-def rescaled(sizes: Sequence[tuple[int, int, int]], iterations: int) -> Sizes:
-    """The same sizes in proportion over other iterations, at least one each."""
-    if iterations < len(sizes):
-        raise ValueError(f"{len(sizes)} sizes need at least as many iterations, got {iterations}; give other sizes")
-    total, done, stop, parts = sum(count for *_, count in sizes), 0, 0, []
-    for number, (height, width, count) in enumerate(sizes, start=1):
-        stop += count
-        until = max(done + 1, min(round(stop * iterations / total), iterations - (len(sizes) - number)))
-        parts.append((height, width, until - done))
-        done = until
-    return tuple(parts)
-
-
-def parse_terms(text: str) -> tuple[tuple[str, float], ...]:
-    """`triplet=1,teacher=6` as names and weights; a name alone weighs 1."""
-    parts = [part.strip().partition("=") for part in text.split(",")]
-    try:
-        return tuple((name, float(weight) if sign else 1.0) for name, sign, weight in parts)
-    except ValueError:
-        raise ValueError(f"expected terms and their weights, such as triplet=1,teacher=6, got {text!r}") from None
-
-
 def _replaced(
     preset: TrainConfig, settings: Mapping[str, Any], source: str | Path, *, normalised: bool = True
 ) -> TrainConfig:
@@ -267,7 +243,10 @@ def _replaced(
         normalised: pictures as for a given backbone's weights.
     """
     try:
-        given = _parsed(settings)
+        given = {
+            name: PARSERS[name](value) if name in PARSERS and isinstance(value, str) else value
+            for name, value in settings.items()
+        }
         if normalised and isinstance(backbone := given.get("backbone"), str):
             mean, std = normalisation(backbone)
             given = {"mean": mean, "std": std, **given}
@@ -281,16 +260,6 @@ def _replaced(
         raise ValueError(said(error, source)) from error
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
-
-
-def _parsed(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Texts as what they stand for."""
-    parsers: dict[str, Callable[[str], Any]] = {"terms": parse_terms, "sizes": parse_sizes}
-    parsers |= dict.fromkeys(("weights", "taps"), lambda text: None if text == "none" else text)
-    return {
-        name: parsers[name](value) if name in parsers and isinstance(value, str) else value
-        for name, value in settings.items()
-    }
 
 
 def _scheduled(preset: TrainConfig, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -308,7 +277,7 @@ def _scheduled(preset: TrainConfig, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unused(network: str) -> tuple[str, ...]:
-    """Settings that change nothing in a network; a preset may have them for others, to give them would mislead."""
+    """Settings that change nothing in a network: a preset may have them for others, but giving them would mislead."""
     if network == DARE:
         return ()
     one_exit = ("fusion", "fusion_rate", "deep_supervision")

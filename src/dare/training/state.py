@@ -1,8 +1,10 @@
-"""All that changes while a network trains, saved so that a resumed run goes on bit for bit."""
+"""A network in training, saved so that a resumed run goes on bit for bit."""
 
 import copy
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dare.models.checkpoints import CheckpointError, read_tensors, write_tensors
-from dare.models.dare import DaRe
+from dare.datasets.sample import UNKNOWN
+from dare.models.baselines import CLASSIFIED
+from dare.models.checkpoints import (
+    MODEL_FILE,
+    Checkpoint,
+    CheckpointError,
+    read_tensors,
+    save_checkpoint,
+    write_tensors,
+)
+from dare.models.dare import DaRe, count_macs, describe_device
 from dare.models.weights import load_strictly
+from dare.training.batches import TrainingSet
 from dare.training.config import TrainConfig
-from dare.training.monitor import ScaleAlarm
-from dare.training.objectives import Objective
+from dare.training.losses import Objective
+from dare.training.monitor import ScaleAlarm, TrainingStoppedError
 
 STATE_FILE = "resume.safetensors"
 
@@ -23,65 +35,56 @@ STATE_FILE = "resume.safetensors"
 FREE = ("workers", "save_every", "log_every")
 
 
-@dataclass(slots=True)
 class TrainingState:
     """A network in training.
 
+    Args:
+        folder: where it is saved.
+        pictures: what it is trained on.
+        data_name: what the checkpoint says of them.
+        model: what is trained, before the first iteration.
+        objective: what it is trained for, and what that learns itself.
+
     Attributes:
-        model: what is trained.
         average: running average of the model's weights; the model itself where none is asked for.
-        objective: what it is trained for, with what that learns of its own.
-        optimizer: Adam.
         alarm: watches for collapse.
         iteration: batches done.
         seconds: time spent, over all resumptions.
         precision: what the trunk computes in, "fp32" or "bf16"; empty until it is chosen.
     """
 
-    model: DaRe
-    average: DaRe
-    objective: Objective
-    optimizer: torch.optim.Adam
-    alarm: ScaleAlarm
-    iteration: int = 0
-    seconds: float = 0.0
-    precision: str = ""
-
-    @classmethod
-    def new(cls, model: DaRe, objective: Objective, config: TrainConfig, device: torch.device) -> "TrainingState":
-        """Before the first iteration."""
-        model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    def __init__(
+        self,
+        folder: Path,
+        config: TrainConfig,
+        device: torch.device,
+        pictures: TrainingSet,
+        data_name: str,
+        model: DaRe,
+        objective: Objective,
+    ) -> None:
+        self.folder, self.config, self.device = folder, config, device
+        self.pictures, self.data_name = pictures, data_name
+        self.model: DaRe = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         for module in model.modules():
             if isinstance(module, nn.Hardtanh):
                 module.inplace = False  # in place, torch copies the values before for the gradient
-        objective.to(device)
-        average = copy.deepcopy(model).requires_grad_(False) if config.average else model
-        fusion = list(model.fusion.parameters()) if model.fusion else []
-        bodies = [step.get_submodule("body") for step in model.steps] if config.trunk_rate != 1 else []
-        trunk = [weight for body in bodies for weight in body.parameters()]
-        apart = {id(weight) for weight in (*fusion, *trunk)}
-        others = [weight for weight in model.parameters() if id(weight) not in apart]
-        groups: list[dict[str, Any]] = [{"params": others, "share": 1.0}]
-        if trunk:
-            groups.append({"params": trunk, "share": config.trunk_rate})
-        if fusion:
-            groups.append({"params": fusion, "share": config.fusion_rate})
-        if own := list(objective.parameters()):
-            groups.append({"params": own, "share": 1.0})
-        optimizer = torch.optim.Adam(
-            groups,
+        self.objective = objective.to(device)
+        self.average = copy.deepcopy(model).requires_grad_(False) if config.average else model
+        self.optimizer = torch.optim.Adam(
+            _groups(model, objective, config),
             lr=config.learning_rate,
             betas=(config.beta1, config.beta2),
             weight_decay=config.weight_decay,
             fused=True,
         )
-        return cls(model, average, objective, optimizer, ScaleAlarm.new())
+        self.alarm, self.iteration, self.seconds, self.precision = ScaleAlarm(), 0, 0.0, ""
 
-    def follow(self, momentum: float) -> None:
+    def follow(self) -> None:
         """Move the average towards the model; early on it follows faster, or it would remember the start."""
         if self.average is self.model:
             return
-        momentum = min(momentum, (1 + self.iteration) / (10 + self.iteration))
+        momentum = min(self.config.average, (1 + self.iteration) / (10 + self.iteration))
         with torch.no_grad():
             pairs = zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True)
             for mean, current in pairs:
@@ -90,12 +93,18 @@ class TrainingState:
                 else:
                     mean.copy_(current)
 
-    def save(self, path: Path, config: TrainConfig, data: str) -> None:
-        """Write everything in one piece.
+    @contextmanager
+    def draws(self) -> Iterator[None]:
+        """What torch draws within, for dropout say, is a function of the seed and the iteration alone."""
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(self.config.seed_of(self.iteration, 1))
+            yield
 
-        Args:
-            data: fingerprint of the training pictures; a run resumes only on the same ones.
-        """
+    def save(self) -> Checkpoint:
+        """Write the state to resume from, and the model to use; never one with NaN or infinity in its weights."""
+        weights = [*self.model.state_dict().values(), *self.objective.state_dict().values()]
+        if not all(bool(tensor.isfinite().all()) for tensor in weights):
+            raise self.stopped("the weights are no longer finite")
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         if self.average is not self.model:
             tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
@@ -104,21 +113,57 @@ class TrainingState:
             tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
         info = {
             "kind": "training state",
-            "config": asdict(config),
-            "data": data,
+            "config": asdict(self.config),
+            "data": self.pictures.fingerprint,
             "iteration": self.iteration,
             "seconds": self.seconds,
             "precision": self.precision,
             "scale_start": self.alarm.start.tolist(),
             "scale_low": self.alarm.low.tolist(),
         }
-        write_tensors(path, tensors, info)
+        write_tensors(self.folder / STATE_FILE, tensors, info)
+        size = self.config.preparation
+        costs = count_macs(self.average, size.height, size.width)
+        checkpoint = Checkpoint(
+            self.average, self.config.architecture, size, costs, self._described(), space=self.config.space
+        )
+        return replace(checkpoint, digest=save_checkpoint(self.folder / MODEL_FILE, checkpoint))
 
-    def restore(self, path: Path, config: TrainConfig, data: str) -> None:
-        """Go back to a saved state of the same settings and pictures."""
+    def _described(self) -> dict[str, Any]:
+        """How the network was trained, for its checkpoint."""
+        people = self.pictures.people[self.pictures.kept]
+        labelled = people[people != UNKNOWN]
+        return {
+            "config": asdict(self.config),
+            "data": self.data_name,
+            "people": len(np.unique(labelled)),
+            "pictures": len(labelled),
+            "generated": len(people) - len(labelled),
+            "teacher": self.pictures.teacher,
+            "unreadable": len(self.pictures.paths) - len(people),
+            "iterations": self.iteration,
+            "seconds": round(self.seconds, 1),
+            "precision": self.precision,
+            "device": describe_device(self.device),
+            "torch": torch.__version__,
+        }
+
+    def stopped(self, reason: str) -> TrainingStoppedError:
+        """The error for a run that cannot go on; what was saved last is still sound, and stays."""
+        last = f"the last sound weights are in {self.folder / MODEL_FILE}, which --init can start from"
+        kept = last if (self.folder / MODEL_FILE).exists() else "nothing had been saved yet"
+        eased = "" if self.config.architecture.network in CLASSIFIED else ", or with mining eased in (ease_in=0.3)"
+        return TrainingStoppedError(
+            f"{reason}, iteration {self.iteration}; start anew with a lower learning rate{eased}; {kept}. "
+            f"The batch: {self.pictures.names(self.iteration)}"
+        )
+
+    def restore(self) -> None:
+        """Go back to what was saved, by a run of the same settings and pictures."""
+        path = self.folder / STATE_FILE
         tensors, info, _ = read_tensors(path, "training state")
-        _same_settings(path, info["config"], config)
-        if info["data"] != data:
+        _same_settings(path, info["config"], self.config)
+        if info["data"] != self.pictures.fingerprint:
             raise CheckpointError(f"{path} was trained on other pictures; resume on the same ones, or start anew")
         load_strictly(self.model, _under("model.", tensors), str(path))
         if self.average is not self.model:
@@ -140,24 +185,30 @@ class TrainingState:
         self.alarm = ScaleAlarm(np.asarray(info["scale_start"]), np.asarray(info["scale_low"], np.int64))
 
 
+def _groups(model: DaRe, objective: Objective, config: TrainConfig) -> list[dict[str, Any]]:
+    """The weights that learn, and at what share of the learning rate."""
+    fusion = list(model.fusion.parameters()) if model.fusion else []
+    bodies = [step.get_submodule("body") for step in model.steps] if config.trunk_rate != 1 else []
+    trunk = [weight for body in bodies for weight in body.parameters()]
+    apart = {id(weight) for weight in (*fusion, *trunk)}
+    others = [weight for weight in model.parameters() if id(weight) not in apart]
+    own = list(objective.parameters())
+    shares = ((others, 1.0), (trunk, config.trunk_rate), (fusion, config.fusion_rate), (own, 1.0))
+    return [{"params": weights, "share": share} for weights, share in shares if weights]
+
+
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
 def _same_settings(path: Path, saved: dict[str, Any], config: TrainConfig) -> None:
-    now = json.loads(json.dumps(asdict(config)))
-    saved = _completed(saved, json.loads(json.dumps(asdict(TrainConfig()))))
-    changed = [name for name in now if name not in FREE and now[name] != saved[name]]
-    if changed:
-        name = changed[0]
-        raise CheckpointError(
-            f"{path} was trained with {name}={saved[name]}, now it is {now[name]}; "
-            "resume with the same settings, or start anew with --init"
-        )
-
-
-def _completed(saved: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """With settings that were not there yet when it was saved: by default they change nothing."""
-    filled = {name: saved.get(name, value) for name, value in defaults.items()}
-    parts = {name: defaults[name] | value for name, value in filled.items() if isinstance(value, dict)}
-    return filled | parts
+    now, defaults = (json.loads(json.dumps(asdict(settings))) for settings in (config, TrainConfig()))
+    for name, value in now.items():
+        # Settings that were not there yet when it was saved change nothing by default.
+        before = saved.get(name, defaults[name])
+        before = defaults[name] | before if isinstance(before, dict) else before
+        if name not in FREE and value != before:
+            raise CheckpointError(
+                f"{path} was trained with {name}={before}, now it is {value}; "
+                "resume with the same settings, or start anew with --init"
+            )

@@ -19,8 +19,8 @@ BATCH = 32
 READING_THREADS = 2
 
 VIEWS = ((0, 0, False), (1, 1, True))
-"""How a picture is shown to the teacher: shifted down and right by so many 32nds of its sides, mirrored or not.
-Its vector is the mean over these, which is steadier than that of a single view."""
+"""How a picture is shown to the teacher: 32nds of its sides that it is shifted down and right, and whether it is
+mirrored. Its vector is the mean over these, which is steadier than that of a single view."""
 
 
 def teach(
@@ -36,9 +36,9 @@ def teach(
     Args:
         runner: the teacher; its last exit is followed.
         paths: N readable pictures.
-        dimensions: D, of the network that is trained. Where the teacher has more, its vectors are projected on the
-            directions that hold most of those of the labelled pictures (an uncentred principal component analysis).
-        labelled: the pictures that the projection is found on come first; how many they are.
+        dimensions: D, of the network that is trained. Longer vectors of the teacher are projected on the directions
+            that hold most of those of the labelled pictures (an uncentred principal component analysis).
+        labelled: number of labelled pictures, which come first.
         on_progress: called with the number of pictures done.
 
     Returns:
@@ -53,19 +53,17 @@ def teach(
         if str(kept["source"]) == source:
             on_progress(len(paths))
             return np.asarray(kept["vectors"], np.float32)
-    found = np.concatenate(list(_vectors(runner, paths, on_progress)))
+    found = _vectors(runner, paths, on_progress)
     if not np.isfinite(found).all():
         row = int(np.argmin(np.isfinite(found).all(1)))
-        raise ValueError(
-            f"the teacher makes NaN or infinity of {paths[row]}; take another teacher, or another precision"
-        )
+        raise ValueError(f"the teacher gives NaN or infinity for {paths[row]}; use another one, or another precision")
     if found.shape[1] < dimensions:
         raise ValueError(
             f"the teacher's vectors have {found.shape[1]} dimensions, the network's {dimensions}; "
             f"train with an embedding_dim of at most {found.shape[1]}"
         )
     if found.shape[1] > dimensions:
-        _, _, directions = np.linalg.svd(found[:labelled], full_matrices=False)
+        _, _, directions = np.linalg.svd(found[:labelled], full_matrices=labelled < dimensions)
         found = _unit(found @ directions[:dimensions].T)
     vectors = found.astype(np.float32)
     folder.mkdir(parents=True, exist_ok=True)
@@ -74,8 +72,8 @@ def teach(
     return vectors
 
 
-def _vectors(runner: Runner, paths: Sequence[Path], on_progress: Callable[[int], None]) -> "list[NDArray[np.float64]]":
-    """Of all views of each picture, their mean, of length 1; batch by batch."""
+def _vectors(runner: Runner, paths: Sequence[Path], on_progress: Callable[[int], None]) -> NDArray[np.float64]:
+    """The mean over all views of each picture, of length 1."""
     height, width = runner.preparation.height, runner.preparation.width
     batches = []
     with ThreadPoolExecutor(READING_THREADS) as pool:
@@ -91,7 +89,7 @@ def _vectors(runner: Runner, paths: Sequence[Path], on_progress: Callable[[int],
                 each.append(_unit((stages[-1] if fused is None else fused).astype(np.float64)))
             batches.append(_unit(np.mean(each, axis=0)))
             on_progress(start + len(part))
-    return batches
+    return np.concatenate(batches)
 
 
 def _shifted(pictures: NDArray[np.uint8], down: int, right: int) -> NDArray[np.uint8]:
@@ -107,7 +105,6 @@ def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _fingerprint(runner: Runner, paths: Sequence[Path], dimensions: int, labelled: int) -> str:
-    """Names the teacher and what it looked at."""
     files = [[str(path), path.stat().st_mtime_ns, path.stat().st_size] for path in paths]
     work = [runner.digest, runner.precision, VIEWS, dimensions, labelled, files]
     return hashlib.sha256(json.dumps(work).encode()).hexdigest()

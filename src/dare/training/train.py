@@ -4,34 +4,28 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
-from functools import partial
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from dare.datasets.sample import UNKNOWN, Sample
+from dare.datasets.sample import Sample
 from dare.files import check_writable
-from dare.images.reading import Preparation, UnreadableImageError
+from dare.images.reading import UnreadableImageError
+from dare.models.baselines import restrain
 from dare.models.checkpoints import MODEL_FILE, Checkpoint, load_checkpoint
-from dare.models.dare import DaRe, count_macs
-from dare.models.devices import choose_device
+from dare.models.dare import DaRe, choose_device, count_macs
 from dare.models.weights import load_strictly
 from dare.runners.runner import Runner
-from dare.training.batches import Batches, IdentityBatches, MixedBatches, TrackletBatches
+from dare.training.batches import Batch, TrainingSet
 from dare.training.computing import choose_precision, computing, memory_kept
 from dare.training.config import TrainConfig
+from dare.training.losses import build_objective
 from dare.training.monitor import MetricsLog, Progress
-from dare.training.objectives import Batch, build_objective
 from dare.training.presets import CONFIG_FILE, write_settings
-from dare.training.run import Run, read_pictures
 from dare.training.state import STATE_FILE, TrainingState
-from dare.training.teacher import teach
 
 
 def train(
@@ -60,9 +54,9 @@ def train(
         init: a checkpoint to start from (fine-tuning); its network must be the configured one.
         resume: go on with the run in the folder, from its first iteration if there is none yet.
         device: "cpu", "cuda", "cuda:1", "mps".
-        generated: pictures without a person, of which `config.generated_images` come into each batch: those that show
-            nobody, for a classifier, or any others, for the term `teacher`.
-        teacher: a network whose vectors the term `teacher` follows; its vectors are kept in the folder.
+        generated: unlabelled pictures, of which `config.generated_images` go into each batch: some that show nobody,
+            for a classifier, or any, for the term `teacher`.
+        teacher: a network whose vectors the term `teacher` follows; they are kept in the folder.
         memory_map: keep decoded pictures in a file of the run's folder instead of in memory.
         skipped: unreadable pictures are left out and reported here; without it they are errors.
         tensorboard: also write TensorBoard events.
@@ -78,50 +72,43 @@ def train(
     if (folder / STATE_FILE).exists() and not resume:
         raise FileExistsError(f"{folder} holds a training already; resume it, or choose another folder")
     _check_given(config, generated, teacher)
-    paths, people, tracklets = _labelled(samples, generated)
     check_writable(folder / MODEL_FILE)
     writer = _summary_writer() if tensorboard else None
     place = choose_device(device)
     network = _network(config, init)  # before the pictures: what cannot be built is said at once
-    load = partial(read_pictures, paths, config.augmentation, folder if memory_map else None, on_progress)
-    first = config.stretches[0].preparation
-    store, kept = load(first, skipped)
-    batches = _batches(people[kept], tracklets[kept], config)
-    run = Run(folder, config, place, first, store, paths, people, kept, batches, data_name, memory_map)
-    del store  # the run alone holds the pictures, until they grow
+    mapped = folder if memory_map else None
+    pictures = TrainingSet(samples, generated, config, place, mapped, skipped, on_progress)
     if teacher is not None:
-        run.targets, run.teacher = _targets(teacher, run, on_progress), f"{teacher.description} {teacher.digest}"
-    objective = build_objective(config, network, people[kept])
-    state = TrainingState.new(network, objective, config, run.device)
+        pictures.follow(teacher, folder)
+    objective = build_objective(config, network, pictures.people[pictures.kept])
+    state = TrainingState(folder, config, place, pictures, data_name, network, objective)
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / STATE_FILE).exists():
-        state.restore(folder / STATE_FILE, config, run.fingerprint)
+        state.restore()
     write_settings(folder / CONFIG_FILE, config)
     columns = ["iteration", "seconds", "learning rate"]
     columns += [f"loss {name}" for name in objective.names]
     columns += [f"scale {name}" for name in network.embedding_names]
     events = writer(str(folder), purge_step=state.iteration + 1) if writer else None
-    with MetricsLog(folder, columns, state.iteration, events) as log:
-        for stretch in config.stretches:
-            if state.iteration >= stretch.stop:
+    with closing(MetricsLog(folder, columns, state.iteration, events)) as log:
+        for preparation, stop in config.stretches:
+            if state.iteration >= stop:
                 continue
-            if run.preparation != stretch.preparation:
-                _grow(run, stretch.preparation, load)
-            with memory_kept() if run.device.type == "cpu" else nullcontext():
-                stopped = _loop(state, run, log, stretch.stop, on_progress, should_stop)
-            if stopped:
-                break
-    checkpoint = run.save(state)
+            pictures.show(preparation)
+            with memory_kept() if place.type == "cpu" else nullcontext():
+                if _loop(state, log, stop, on_progress, should_stop):
+                    break
+    checkpoint = state.save()
     checkpoint.model.eval()
     return checkpoint
 
 
 def _check_given(config: TrainConfig, generated: Sequence[Path], teacher: Runner | None) -> None:
-    """That the settings have a use for what is given, and what they need is given."""
+    """Refuse what the settings don't use, or need and don't get."""
     if bool(generated) != bool(config.generated_images):
         raise ValueError(
             f"got {len(generated)} unlabelled pictures, and generated_images={config.generated_images} in a batch; "
-            "give such pictures (--unlabelled) and how many of them come into a batch, or neither"
+            "give unlabelled pictures (--unlabelled) and how many go into a batch (generated_images), or neither"
         )
     if (teacher is not None) != ("teacher" in dict(config.terms)):
         raise ValueError("the term teacher and a teacher belong together; give both (--terms, --teacher), or neither")
@@ -129,39 +116,39 @@ def _check_given(config: TrainConfig, generated: Sequence[Path], teacher: Runner
 
 def _loop(
     state: TrainingState,
-    run: Run,
     log: MetricsLog,
     stop: int,
     on_progress: Callable[[Progress], None],
     should_stop: Callable[[], bool],
 ) -> bool:
     """Batch after batch until an iteration, a stop from outside (True), or a reason to stop."""
-    config = run.config
+    config, device, batch = state.config, state.device, state.pictures.batch
     state.model.train()
     if not state.precision:
-        with run.draws(state.iteration):
+        with state.draws():
             state.precision = choose_precision(
-                config.precision, run.device, state.model, state.objective, run.batch, state.iteration
+                config.precision, device, state.model, state.objective, batch, state.iteration
             )
     before = time.monotonic() - state.seconds
-    for batch in _ahead(run.batch, state.iteration, stop, config.workers):
+    for shown in _ahead(batch, state.iteration, stop, config.workers):
         for group in state.optimizer.param_groups:
             group["lr"] = config.rate(state.iteration) * group["share"]
             group["betas"] = (config.momentum(state.iteration), config.beta2)
-        state.objective.before(state.model, state.iteration)
-        with run.draws(state.iteration), computing(state.precision, run.device):
-            losses = state.objective(state.model, batch, state.iteration)
+        if config.rounds:  # of SVDNet: its eigenlayer is decorrelated, held still or let go
+            restrain(state.model, state.iteration, config.iterations, config.rounds)
+        with state.draws(), computing(state.precision, device):
+            losses = state.objective(state.model, shown, state.iteration)
         scales, total = losses.scales.cpu().double().numpy(), losses.total.item()
         if not math.isfinite(total):
-            raise run.stopped(state, f"the loss is {total}")
+            raise state.stopped(f"the loss is {total}")
         if (collapsed := state.alarm.collapsed(scales)).any():
             exits = ", ".join(name for name, low in zip(state.model.embedding_names, collapsed, strict=True) if low)
-            raise run.stopped(state, f"collapse: distances under 5 % of the first batch's at {exits}")
+            raise state.stopped(f"collapse: distances under 5 % of the first batch's at {exits}")
         state.optimizer.zero_grad()
         losses.total.backward()
         state.optimizer.step()
         state.iteration += 1
-        state.follow(config.average)
+        state.follow()
         state.seconds = time.monotonic() - before
         values = losses.each.tolist()
         if state.iteration % config.log_every == 0 or state.iteration == config.iterations:
@@ -173,64 +160,8 @@ def _loop(
         if state.iteration < config.iterations and (
             state.iteration == stop or state.iteration % config.save_every == 0
         ):
-            run.save(state)
+            state.save()
     return False
-
-
-def _labelled(
-    samples: Sequence[Sample], generated: Sequence[Path]
-) -> tuple[list[Path], NDArray[np.int64], NDArray[np.int64]]:
-    """Every image of every sample, whom it shows, and the number of its sample; then the generated ones, of nobody."""
-    paths = [path for sample in samples for path in sample.images]
-    people = [sample.person for sample in samples for _ in sample.images]
-    if UNKNOWN in people:
-        raise ValueError(
-            "training pictures need a person; leave those without out, or give them as unlabelled pictures"
-        )
-    numbers = [number for number, sample in enumerate(samples) for _ in sample.images]
-    people += [UNKNOWN] * len(generated)
-    numbers += range(len(samples), len(samples) + len(generated))
-    return [*paths, *generated], np.asarray(people, np.int64), np.asarray(numbers, np.int64)
-
-
-def _targets(teacher: Runner, run: Run, on_progress: Callable[[Progress], None]) -> NDArray[np.float32]:
-    """The teacher's vectors of all pictures, (N, D); NaN where one could not be read."""
-    readable, known = [run.paths[row] for row in run.kept], int((run.people[run.kept] != UNKNOWN).sum())
-    show = partial(Progress, "teacher", total=len(readable), losses={})
-    found = teach(
-        teacher,
-        readable,
-        run.config.architecture.embedding_dim,
-        known,
-        run.folder,
-        lambda done: on_progress(show(done)),
-    )
-    targets = np.full((len(run.paths), found.shape[1]), np.nan, np.float32)
-    targets[run.kept] = found
-    return targets
-
-
-def _grow(run: Run, preparation: Preparation, load: Callable[..., tuple[Tensor, NDArray[np.int64]]]) -> None:
-    """Decode the pictures again, at another size; those of before make room first."""
-    run.show(preparation, torch.empty(0))
-    pictures, kept = load(preparation, [])
-    if not np.array_equal(kept, run.kept):
-        raise ValueError(
-            f"{len(run.kept)} training pictures could be read at first, and {len(kept)} when they were to grow to "
-            f"{preparation.size}; bring back the pictures of the start, and resume"
-        )
-    run.show(preparation, pictures)
-
-
-def _batches(people: NDArray[np.int64], tracklets: NDArray[np.int64], config: TrainConfig) -> Batches:
-    """What comes into the batches, along the readable pictures; those of nobody stand behind the others."""
-    if (frames := config.preparation.frames) > 1:
-        return TrackletBatches(people, tracklets, config.people, config.images, frames, config.seed)
-    nobody = people == UNKNOWN
-    labelled = IdentityBatches(people[~nobody], config.people, config.images, config.seed)
-    if not config.generated_images:
-        return labelled
-    return MixedBatches(labelled, np.flatnonzero(nobody), config.generated_images, config.seed)
 
 
 def _network(config: TrainConfig, init: str | Path | None) -> DaRe:
@@ -238,13 +169,13 @@ def _network(config: TrainConfig, init: str | Path | None) -> DaRe:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = config.architecture.build(None if init else config.weights, config.preparation.frames)
-    for preparation in (stretch.preparation for stretch in config.stretches):
+    for preparation, _ in config.stretches:
         try:
             count_macs(model, preparation.height, preparation.width)
         except Exception as error:  # whatever a network says to a picture of a size that it cannot take
             reason = " ".join(str(error).split())
             raise ValueError(
-                f"{config.architecture.backbone} takes no pictures of {preparation.size}: {reason}"
+                f"{config.architecture.backbone} cannot take pictures of {preparation.size}: {reason}"
             ) from error
     if init:
         start = load_checkpoint(init)
@@ -253,29 +184,22 @@ def _network(config: TrainConfig, init: str | Path | None) -> DaRe:
 
 
 def _ahead(batch: Callable[[int], Batch], start: int, stop: int, workers: int) -> Iterator[Batch]:
-    """The batches of iterations start..stop, prepared ahead by n threads: `workers`."""
+    """The batches of iterations start..stop, prepared ahead by threads."""
     if not workers:
         yield from map(batch, range(start, stop))
         return
-    with ThreadPoolExecutor(workers) as pool:
-        waiting = deque(pool.submit(batch, number) for number in range(start, min(start + workers, stop)))
-        try:
-            for number in range(start + workers, stop + workers):
-                ready = waiting.popleft().result()
-                if number < stop:
-                    waiting.append(pool.submit(batch, number))
-                yield ready
-        finally:
-            for future in waiting:
-                future.cancel()
+    pool, waiting = ThreadPoolExecutor(workers), deque[Future[Batch]]()
+    try:
+        for number in range(start, stop + workers):
+            if number < stop:
+                waiting.append(pool.submit(batch, number))
+            if number >= start + workers:
+                yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _summary_writer() -> Any:
-    """TensorBoard's writer.
-
-    Raises:
-        ImportError: TensorBoard is not installed; says how to get it.
-    """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:

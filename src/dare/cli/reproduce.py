@@ -130,8 +130,8 @@ def _follow(
             console.print(f"dare: {stop}; the same command goes on from there")
             sys.exit(130)
     output.print(f"all of it: {out / PAGE}")
-    if broken := workplace.trainings.broken:
-        console.print(f"dare: {len(broken)} trainings broke off; their places are empty")
+    if broken := workplace.broken:
+        console.print(f"dare: {broken} trainings broke off; their places are empty")
     if broken or not any(one.files for one in made):
         sys.exit(1)
 

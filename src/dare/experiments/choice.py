@@ -12,12 +12,11 @@ from dare.anytime.budgets import adjacent_shares, geometric_shares
 from dare.anytime.costs import ExitCosts
 from dare.anytime.policies import Thresholds
 from dare.experiments.accuracy import Accuracy, Bootstrap, Measure, Outcomes
-from dare.experiments.query_stream import SEED, Confidence, QueryStream
-from dare.experiments.sweep import static_mixes
+from dare.experiments.query_stream import SEED, Confidence, QueryStream, static_mixes
 
 CANDIDATES = 2000
 FINEST = 20
-"""Shares are tried in the finest steps that make at most so many candidates, down to a twentieth."""
+"""Shares are tried in steps of a twentieth, or in coarser ones if these make more than `CANDIDATES`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class Choice:
         best: the plan that did best of all, by some luck if it is another one.
         geometric: the paper's shares (equation 3) at this budget, with thresholds learnt alike.
         static_mix: the best that can be had without looking at the query.
-        gain_over_geometric, gain_over_static_mix: of the chosen plan, paired.
+        gain_over_static_mix: of the chosen plan, paired.
         candidates: how many shares were tried.
     """
 
@@ -58,7 +57,6 @@ class Choice:
     best: Plan
     geometric: Plan
     static_mix: Accuracy
-    gain_over_geometric: Accuracy
     gain_over_static_mix: Accuracy
     candidates: int
 
@@ -114,14 +112,12 @@ def choose_exits(
 
     best, chosen = _best_and_simplest(outcomes.means(maximise), (shares > 0).sum(1), outcomes, maximise, bootstrap)
     static = stream.outcomes.mix(static_mixes(costs, stream.outcomes.means(maximise), [mean_macs]))
-    own = outcomes.at([chosen])
     return Choice(
         plan(chosen),
         plan(best),
         plan(-1),
         bootstrap.accuracies(static)[0],
-        bootstrap.accuracies(own - outcomes.at([-1]))[0],
-        bootstrap.accuracies(own - static)[0],
+        bootstrap.accuracies(outcomes.at([chosen]) - static)[0],
         len(shares),
     )
 
@@ -147,7 +143,7 @@ def candidate_shares(costs: ExitCosts, mean_macs: float) -> NDArray[np.float64]:
 
 
 def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:
-    """All ways to share so many steps among so many corners."""
+    """All ways to share `total` steps among `parts` corners."""
     for bars in itertools.combinations(range(total + parts - 1), parts - 1):
         ends = (-1, *bars, total + parts - 1)
         yield tuple(b - a - 1 for a, b in itertools.pairwise(ends))

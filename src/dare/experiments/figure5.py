@@ -1,15 +1,16 @@
 """Figure 5: what can be answered when the budget runs out, by one network with exits or by several in sequence."""
 
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dare.anytime.costs import NETSCOPE_2018, ExitCosts
+from dare.evaluation.evaluate import StageResult
 from dare.experiments.accuracy import MEASURES, Accuracy, Bootstrap, Measure, Outcomes
 from dare.experiments.plots import (
     BLACK,
@@ -20,15 +21,16 @@ from dare.experiments.plots import (
     PURPLE,
     RED,
     CostAxis,
+    Made,
     Section,
     bands,
     new_figure,
     tidy,
-    write_figure,
-    write_table,
 )
 from dare.experiments.published import SOURCE, published_exits
-from dare.experiments.query_stream import SEED, QueryStream
+from dare.experiments.query_stream import SEED
+from dare.experiments.sections import Figure5Section
+from dare.experiments.workplace import Scored, Workplace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,10 +51,6 @@ class Network:
     name: str
     outcomes: Outcomes
     costs: ExitCosts
-
-    def __post_init__(self) -> None:
-        if len(self.costs.macs) != len(self.outcomes.right):
-            raise ValueError(f"{self.name}: expected costs of {len(self.outcomes.right)} exits, got {self.costs.macs}")
 
 
 def answering_exits(costs: Sequence[float], budgets: NDArray[np.floating]) -> NDArray[np.int64]:
@@ -86,16 +84,16 @@ class Figure5:
 
     benchmark: str
     queries: int
-    networks: tuple[Network, ...]
-    accuracies: tuple[tuple[Accuracy, ...], ...]
-    leads: tuple[Lead, ...]
+    networks: Sequence[Network]
+    accuracies: list[list[Accuracy]]
+    leads: list[Lead]
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """A line of a table per network and exit: what is answered from that budget on, in percent."""
         for network, accuracies in zip(self.networks, self.accuracies, strict=True):
-            for exit, (macs, accuracy) in enumerate(zip(network.costs.macs, accuracies, strict=True)):
-                runs = {"runs": network.outcomes.runs}
-                yield {"network": network.name, "exit": exit + 1, "macs": macs} | runs | accuracy.row()
+            for exit, (macs, accuracy) in enumerate(zip(network.costs.macs, accuracies, strict=True), start=1):
+                row = {"network": network.name, "exit": exit, "macs": macs, "runs": network.outcomes.runs}
+                yield row | accuracy.row()
 
     def summary(self) -> Section:
         """A line for people per network and exit."""
@@ -113,29 +111,19 @@ class Figure5:
             yield row | {"from_macs": lead.from_macs, "to_macs": lead.to_macs} | lead.difference.row()
 
 
-def figure5(stream: QueryStream, networks: Sequence[Network], *, seed: int = SEED) -> Figure5:
+def figure5(benchmark: str, people: NDArray[np.int64], networks: Sequence[Network], *, seed: int = SEED) -> Figure5:
     """Accuracy as a function of the budget, when the latest answer that is ready counts.
 
     Args:
-        stream: whose queries they are; in the order of the networks' outcomes.
+        benchmark: its name.
+        people: (Q,), whom the queries show.
         networks: the one to compare first.
         seed: of the bootstrap.
-
-    Raises:
-        ValueError: no network, two of one name, or outcomes of other queries.
     """
-    names = [network.name for network in networks]
-    if not names or len({*names}) < len(names):
-        raise ValueError(f"expected networks with different names, got {names}")
-    for network in networks:
-        known = np.isnan(network.outcomes.precision[0])
-        expected = np.tile(np.isnan(stream.outcomes.precision[0]), network.outcomes.runs)
-        if known.shape != expected.shape or (known != expected).any():
-            raise ValueError(f"{network.name} has outcomes of other queries than the stream; evaluate it on the same")
-    bootstrap = Bootstrap(stream.people, seed)
-    accuracies = tuple(tuple(bootstrap.accuracies(network.outcomes)) for network in networks)
-    leads = tuple(lead for other in networks[1:] for lead in _leads(networks[0], other, bootstrap))
-    return Figure5(stream.benchmark, len(stream), tuple(networks), accuracies, leads)
+    bootstrap = Bootstrap(people, seed)
+    accuracies = [bootstrap.accuracies(network.outcomes) for network in networks]
+    leads = [lead for other in networks[1:] for lead in _leads(networks[0], other, bootstrap)]
+    return Figure5(benchmark, len(people), networks, accuracies, leads)
 
 
 def _leads(first: Network, other: Network, bootstrap: Bootstrap) -> Iterator[Lead]:
@@ -149,59 +137,70 @@ def _leads(first: Network, other: Network, bootstrap: Bootstrap) -> Iterator[Lea
         yield Lead(other.name, step, end, difference)
 
 
+def reproduce_figure5(_: Workplace, __: Figure5Section, scored: Scored, *others: Scored) -> Made:
+    """Figure 5 of a recipe's runs: one training's, and beside it those of others in sequence."""
+    first = scored.each[0]
+    networks = [_network("DaRe", [scored], [one.exits for one in scored.each], scored.costs)]
+    if others:
+        # As `dare.runners.cascade` runs them: of each network the last exit, costs added up.
+        rows = zip(*(one.each for one in others), strict=False)
+        each = [one.costs for one in others]
+        totals = tuple(itertools.accumulate(one.macs[-1] for one in each))
+        sources = "; ".join(dict.fromkeys(one.source for one in each))
+        costs = ExitCosts(totals, f"{len(others)} networks in sequence, added up; {sources}")
+        exits = [[one.exits[-1] for one in row] for row in rows]
+        networks.append(_network("networks in sequence", others, exits, costs))
+    figure = figure5(first.benchmark.name, first.query.people, networks)
+    return draw_figure5(figure, published=scored.like_the_papers)
+
+
+def _network(name: str, made_of: Sequence[Scored], runs: Iterable[Sequence[StageResult]], costs: ExitCosts) -> Network:
+    """In a legend its name says whether it stands in; the drawing's title and its notes say what for."""
+    stands_in = any(one.runs[0].training.stands_in for one in made_of)
+    outcomes = Outcomes.beside([Outcomes.of([exit.scores for exit in exits]) for exits in runs])
+    return Network(f"{name} (stand-in)" if stands_in else name, outcomes, costs)
+
+
 COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, BLACK)
 BEYOND = 1.06
 """How far the drawing goes beyond the largest cost: the last answer holds for good."""
 
 
-def write_figure5(figure: Figure5, folder: str | Path, *, published: bool = False) -> list[Path]:
-    """Write figure5.csv, figure5_leads.csv, figure5.png and figure5.svg into a folder; returns their paths.
-
-    Args:
-        figure: what `figure5` gives.
-        published: draw what the paper's own network reaches at its exits too, at its costs of 2018.
-
-    Raises:
-        ImportError: without matplotlib.
-    """
-    everyone = [network.costs.macs[-1] for network in figure.networks] + [NETSCOPE_2018.macs[-1]] * published
-    axes_of_costs = [CostAxis.of(network.costs, None, max(everyone)) for network in figure.networks]
-    paper = CostAxis.of(NETSCOPE_2018, None, max(everyone))
-    end = BEYOND * max(axis.per_exit[-1] for axis in (*axes_of_costs, *[paper] * published))
+def draw_figure5(figure: Figure5, *, published: bool = False) -> Made:
+    """Draw a step per exit; if `published` beside what the paper's own network reaches at its costs of 2018."""
+    everyone = [network.costs for network in figure.networks] + [NETSCOPE_2018] * published
+    most = max(costs.macs[-1] for costs in everyone)
+    axes_of_costs = [CostAxis.of(costs, None, most) for costs in everyone]
+    end = BEYOND * max(axis.per_exit[-1] for axis in axes_of_costs)
     drawing = new_figure(12, 4.8)
     panels = drawing.subplots(1, 2)
     for axes, measure in zip(panels, MEASURES, strict=True):
-        for place, (network, axis) in enumerate(zip(figure.networks, axes_of_costs, strict=True)):
+        for place, (network, axis) in enumerate(zip(figure.networks, axes_of_costs, strict=False)):
             colour = COLOURS[place % len(COLOURS)]
             _draw_steps(axes, network.name, axis, figure.accuracies[place], measure, end, colour)
         if published:
-            values = [100 * value for value in published_exits(measure)]
-            axes.step(
-                [*paper.per_exit, end], [*values, values[-1]], where="post", color=GREY, label="DaRe, as published"
-            )
+            costs, values = axes_of_costs[-1].per_exit, [100 * value for value in published_exits(measure)]
+            steps = ([*costs, end], [*values, values[-1]])
+            axes.step(*steps, where="post", color=GREY, label="DaRe, as published")
         tidy(axes, f"{measure} [%]")
         axes.set_xlim(0, end)
         axes.set_xlabel(f"budget per query [{axes_of_costs[0].unit}]")
     drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
     drawing.suptitle(f"{figure.benchmark}: the latest answer when the budget runs out", fontsize=13)
+    sources = "; ".join(dict.fromkeys(network.costs.source for network in figure.networks))
     caption = f"{figure.queries:,} queries. {bands([one.outcomes.runs for one in figure.networks])} Costs: "
-    caption += "; ".join(dict.fromkeys(axis.source for axis in axes_of_costs)) + f".\n{CLAIM}"
+    caption += f"{sources}.\n{CLAIM}"
     if published:
         caption += f"\nAs published: {SOURCE}; the exits between the first and the last are estimated from it."
     drawing.supxlabel(caption, fontsize=8, color=GREY)
-    folder = Path(folder)
-    return [
-        write_table(figure.rows(), folder / "figure5.csv"),
-        write_table(figure.lead_rows(), folder / "figure5_leads.csv"),
-        *write_figure(drawing, folder, "figure5"),
-    ]
+    return Made({"figure5": figure.rows(), "figure5_leads": figure.lead_rows()}, (figure.summary(),), drawing, sources)
 
 
 def _draw_steps(
     axes: "Axes",
     name: str,
     axis: CostAxis,
-    accuracies: tuple[Accuracy, ...],
+    accuracies: list[Accuracy],
     measure: Measure,
     end: float,
     colour: str,

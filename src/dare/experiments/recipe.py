@@ -6,14 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from dare.experiments.sections import (
     EVERYWHERE,
@@ -125,18 +118,12 @@ class Recipe(BaseModel):
     @property
     def figures(self) -> dict[str, FigureSection]:
         """By name, "figure3" to "figure8"; those that it has."""
-        sections = {name: getattr(self, name) for name in FIGURES}
-        return {name: section for name, section in sections.items() if section is not None}
+        return {name: section for name in FIGURES if (section := getattr(self, name)) is not None}
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """All that can be made by it, in the paper's order."""
         return ("table1", "table2", *self.figures)
-
-    def require(self, name: str) -> None:
-        """Refuse an output that this recipe does not have."""
-        if name not in self.outputs:
-            raise RecipeError(f"{self.source} has no {name}; it has {', '.join(self.outputs)}; add a section [{name}]")
 
     def with_folders(self, folders: Mapping[str, Path]) -> "Recipe":
         """The same with data sets elsewhere.
@@ -200,7 +187,7 @@ def load_recipe(source: str | Path) -> Recipe:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path} isn't text in UTF-8, as TOML is: {error}") from error
-    return parse_recipe(text, path, Path() if shipped else path.parent)
+    return _parsed(text, path, Path() if shipped else path.parent)
 
 
 def recipe_of_figure(
@@ -230,19 +217,11 @@ def recipe_of_figure(
         "training": {"given": given},
         name: {"training": "given", "data": "given"},
     }
-    return parse_recipe(tomli_w.dumps(content), Path(f"the recipe of {name} alone"), Path())
+    return _parsed(tomli_w.dumps(content), Path(f"the recipe of {name} alone"), Path())
 
 
-def parse_recipe(text: str, source: Path, base: Path) -> Recipe:
-    """Check a recipe's text.
-
-    Args:
-        source: said in errors.
-        base: what its paths are relative to.
-
-    Raises:
-        RecipeError: as of `load_recipe`.
-    """
+def _parsed(text: str, source: Path, base: Path) -> Recipe:
+    """Check a recipe's text, with paths relative to `base`; errors say the source."""
     try:
         recipe = Recipe.model_validate(tomllib.loads(text), context={"base": base})
     except (tomllib.TOMLDecodeError, RecursionError) as error:

@@ -9,7 +9,6 @@ import pytest
 from experiments.streams import drawn_evaluation
 
 from dare.evaluation.evaluate import Evaluation
-from dare.experiments.accuracy import Bootstrap
 from dare.experiments.figure3_4 import GROUPS, PUBLISHED, Bars, draw_figure3, draw_figure4, figure3, figure4
 from dare.experiments.workplace import check_comparable
 
@@ -65,8 +64,7 @@ def test_a_single_run_has_no_deviation_but_an_interval() -> None:
 
 
 def test_the_bootstrap_is_the_same_for_the_same_seed(figure: Bars) -> None:
-    (runs,) = figure.groups
-    assert (runs.accuracies(Bootstrap(runs.people, 817)),) == figure.accuracies
+    assert figure3(RUNS, seed=817).accuracies == figure.accuracies
 
 
 def test_runs_that_cannot_be_compared_are_refused() -> None:

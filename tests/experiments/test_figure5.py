@@ -27,15 +27,15 @@ def test_the_deepest_exit_within_the_budget_answers() -> None:
 
 def test_leads_are_differences_between_the_answers_of_both(figure: Figure5) -> None:
     means = [network.outcomes.means("rank-1") for network in figure.networks]
-    assert [lead.from_macs for lead in figure.leads] == [10, 25, 40, 50, 60, 110]
-    assert figure.leads[-1].to_macs == math.inf
-    for lead in figure.leads:
+    assert [start for _, start, _, _ in figure.leads] == [10, 25, 40, 50, 60, 110]
+    assert figure.leads[-1][2] == math.inf
+    for _, start, _, difference in figure.leads:
         ours, theirs = (
-            mean[max(exit for exit, macs in enumerate(network.costs.macs) if macs <= lead.from_macs)]
+            mean[max(exit for exit, macs in enumerate(network.costs.macs) if macs <= start)]
             for mean, network in zip(means, figure.networks, strict=True)
         )
-        assert lead.difference.rank1.value == pytest.approx(ours - theirs)
-        assert lead.difference.rank1.low <= ours - theirs <= lead.difference.rank1.high
+        assert difference.rank1.value == pytest.approx(ours - theirs)
+        assert difference.rank1.low <= ours - theirs <= difference.rank1.high
 
 
 def test_files_are_written_and_the_same_again(figure: Figure5, tmp_path) -> None:
@@ -52,7 +52,7 @@ def test_networks_may_have_more_runs_or_fewer() -> None:
     other = Network("other", streams[0].outcomes, ExitCosts((11, 26, 41, 61), "made up"))
     figure = figure5("drawn", streams[0].people, [ours, other])
     means = [np.mean([stream.outcomes.means("mAP") for stream in streams], axis=0), streams[0].outcomes.means("mAP")]
-    last = figure.leads[-1].difference.mean_average_precision
+    last = figure.leads[-1][3].mean_average_precision
     assert last.value == pytest.approx(means[0][-1] - means[1][-1])
     assert last.low < last.value < last.high
     assert [row["runs"] for row in figure.rows()] == [2] * 4 + [1] * 4

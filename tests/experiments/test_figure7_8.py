@@ -41,7 +41,7 @@ def test_the_fusion_is_always_right_and_the_stages_as_the_kind_says(figure: Case
     wanted = {"early": (True, False), "late": (False, True), "fused": (False, False), "agreed": (True, True)}
     assert [case.kind for case in figure.cases] == [kind for kind in wanted for _ in range(2)]
     for case in figure.cases:
-        first, _, last, fused = (entries[0].right for entries in case.lists)
+        first, _, last, fused = (figure.right(case, entries[0]) for entries in case.lists)
         assert fused
         assert (first, last) == wanted[case.kind]
 
@@ -50,14 +50,14 @@ def test_lists_agree_with_the_scores(figure: Cases) -> None:
     for case in figure.cases:
         for result, entries in zip(FUSED.results, case.lists, strict=True):
             assert len(entries) == 4
-            right = [entry.right for entry in entries]
+            right = [figure.right(case, entry) for entry in entries]
             place = result.scores.first_match[case.query]
             assert (right.index(True) if any(right) else -1) == (place if place < 4 else -1)
             for entry in entries:
-                same = FUSED.gallery.people[entry.gallery] == FUSED.query.people[case.query]
-                assert entry.right == same
+                same = FUSED.gallery.people[entry] == FUSED.query.people[case.query]
+                assert figure.right(case, entry) == same
                 if same:
-                    assert FUSED.gallery.cameras[entry.gallery] != FUSED.query.cameras[case.query]
+                    assert FUSED.gallery.cameras[entry] != FUSED.query.cameras[case.query]
 
 
 def test_every_query_that_the_fusion_gets_right_is_of_one_kind(figure: Cases) -> None:
@@ -98,12 +98,14 @@ def test_easy_queries_are_right_at_once_and_hard_ones_at_the_end() -> None:
     assert kinds.count("easy") == 5
     assert kinds.count("hard") == min(5, FIGURE.found["hard"]) > 0
     for case in FIGURE.cases:
-        right = [match.right for (match,) in case.lists]
+        right = [FIGURE.right(case, match) for (match,) in case.lists]
         assert len(right) == (1 if case.kind == "easy" else 3)
         assert right[-1]
     easy = [case.nearness for case in FIGURE.cases if case.kind == "easy"]
     hard = [
-        (sum(match.right for (match,) in case.lists), case.nearness) for case in FIGURE.cases if case.kind == "hard"
+        (sum(FIGURE.right(case, match) for (match,) in case.lists), case.nearness)
+        for case in FIGURE.cases
+        if case.kind == "hard"
     ]
     assert easy == sorted(easy, reverse=True)
     assert hard == sorted(hard)
@@ -115,10 +117,10 @@ def test_matches_are_the_nearest_that_the_protocol_allows() -> None:
     nearest = [nearest_two(q, g, query, gallery).nearest for q, g in zip(query.exits(), gallery.exits(), strict=True)]
     for case in FIGURE.cases:
         for exit, (match,) in enumerate(case.lists):
-            q, g = query.exits()[exit][case.query], gallery.exits()[exit][match.gallery]
+            q, g = query.exits()[exit][case.query], gallery.exits()[exit][match]
             assert np.linalg.norm(q.astype(float) - g) == pytest.approx(nearest[exit][case.query])
-            if match.right:
-                assert gallery.cameras[match.gallery] != query.cameras[case.query]
+            if FIGURE.right(case, match):
+                assert gallery.cameras[match] != query.cameras[case.query]
 
 
 def test_half_as_many_leave_at_each_exit_as_at_the_one_before() -> None:

@@ -290,7 +290,7 @@ def test_the_recipe_for_cpus_trains_with_the_papers_losses_alone() -> None:
         config = config_of(training)
         other = {field.name for field in fields(config) if getattr(config, field.name) != getattr(paper, field.name)}
         assert other <= {"architecture", "preparation", "deep_supervision", *shortened}
-        assert config.preparation == Preparation(128, 64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+        assert config.preparation == Preparation(96, 48, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     figures = recipe.figures
     assert not config_of(recipe.trainings[figures["figure4"].others[0]]).deep_supervision
     names = [config_of(recipe.trainings[name]).architecture.backbone for name in figures["figure5"].others]

@@ -402,7 +402,7 @@ def test_tables_are_written_with_their_notes_and_shown_on_a_page(work: Work) -> 
     text = (out / "table1.md").read_text()
     assert "sample standard deviation" in text
     assert "| DaRe(R) | 75.2 / 57.4 |  |  |  | not measured: data set away is not given" in text
-    assert told[0].files == ("table1.csv", "table1.md")
+    assert told[0]["files"] == ["table1.csv", "table1.md"]
     copied = load_recipe(out / "recipe.toml")
     assert copied.data["shop"].folder == work.folder / "market"
     assert copied.trainings == work.recipe.trainings
@@ -423,7 +423,7 @@ def test_what_can_no_longer_be_measured_leaves_no_old_file_behind(work: Work) ->
     reproduce(work.recipe, ["figure3"], out, work.means(train=False), told.append)
     assert not list(out.glob("figure3*.png"))
     assert not list(out.glob("figure3*.csv"))
-    assert told[0].missing == ("not measured: not trained, and training was not asked for",)
+    assert told[0]["missing"] == ("not measured: not trained, and training was not asked for",)
     assert "Not measured: not trained" in (out / "index.html").read_text()
 
 
@@ -461,7 +461,7 @@ def test_two_at_once_do_not_make_things_in_one_folder(work: Work) -> None:
     def once_more(output: Output) -> None:
         with pytest.raises(FolderBusyError, match=rf"process \d+ is writing to {out}; wait until it is done"):
             reproduce(work.recipe, ["table2"], out, work.means())
-        refused.append(output.name)
+        refused.append(output["name"])
 
     reproduce(work.recipe, ["table2"], out, work.means(), once_more)
     assert refused == ["table2"]
@@ -486,18 +486,18 @@ def test_a_given_network_that_does_not_fit_leaves_only_its_own_figures_empty(
     work.text = instead_of_training('checkpoints = { shop = "alone.safetensors" }') + FIGURES
     told: list[Output] = []
     reproduce(work.recipe, work.recipe.outputs, tmp_path / "out", work.means(), told.append)
-    assert [bool(output.files) for output in told] == [True, True, True, False, False, False]
+    assert [bool(output["files"]) for output in told] == [True, True, True, False, False, False]
     for output, reason in zip(told[3:], ("a single exit", "what the fusion adds", "a single exit"), strict=True):
-        assert len(output.missing) == 1
-        assert output.missing[0].startswith("not measured: ")
-        assert reason in output.missing[0]
+        assert len(output["missing"]) == 1
+        assert output["missing"][0].startswith("not measured: ")
+        assert reason in output["missing"][0]
     content = bytearray((tmp_path / "alone.safetensors").read_bytes())
     content[-1] ^= 1
     (tmp_path / "alone.safetensors").write_bytes(content)
     told.clear()
     reproduce(work.recipe, ["table1", "figure3"], tmp_path / "out", work.means(), told.append)
     for output in told:
-        assert "alone.safetensors is truncated or damaged" in " ".join(output.missing)
+        assert "alone.safetensors is truncated or damaged" in " ".join(output["missing"])
     assert not list((tmp_path / "out").glob("figure3*.png"))
 
 

@@ -68,6 +68,11 @@ class Accuracy:
     def __getitem__(self, measure: Measure) -> Estimate:
         return self.rank1 if measure == "rank-1" else self.mean_average_precision
 
+    def with_deviations(self, rank1: float, mean_average_precision: float) -> "Accuracy":
+        """The same, with standard deviations of the runs."""
+        precision = replace(self.mean_average_precision, deviation=mean_average_precision)
+        return Accuracy(replace(self.rank1, deviation=rank1), precision)
+
     def row(self, prefix: str = "") -> dict[str, str]:
         """Columns of a table, in percent."""
         return self.rank1.row(f"{prefix}rank1") | self.mean_average_precision.row(f"{prefix}mAP")
@@ -102,6 +107,15 @@ class Outcomes:
         """Runs of one training, of the same streams over the same queries."""
         right, precision = (np.concatenate([getattr(one, name) for one in runs], 1) for name in ("right", "precision"))
         return cls(right, precision, len(runs))
+
+    def each(self, measure: Measure) -> NDArray[np.float64]:
+        """(runs, P), the means of each run."""
+        parts = zip(*(np.split(one, self.runs, 1) for one in (self.right, self.precision)), strict=True)
+        return np.stack([Outcomes(*part).means(measure) for part in parts])
+
+    def averaged(self) -> "Outcomes":
+        """(P, Q), what a query's answer is worth on average over the runs."""
+        return Outcomes(*(one.reshape(len(one), self.runs, -1).mean(1) for one in (self.right, self.precision)))
 
     def queries(self, order: NDArray[np.integer]) -> "Outcomes":
         """The outcomes of some queries, in the order given."""

@@ -21,21 +21,18 @@ FINEST = 20
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Who is to leave where.
+    """Which queries leave where.
 
     Attributes:
-        exits: the exits kept, counted from 0; what lies behind the last one need not be run at all.
-        shares: (E,), of the queries that leave at each exit.
+        shares: (E,), of the queries that leave at each exit; 0 at exits that are not kept.
         thresholds: (E - 1,), for `Thresholds`: infinity at exits that are passed by, minus infinity from the last one
             kept on.
-        expected_macs, spent_macs: mean multiply-adds per query, by the shares and on the held-out people.
+        spent_macs: mean multiply-adds per query on the held-out people.
         accuracy: on the held-out people, whom the thresholds were learnt from.
     """
 
-    exits: tuple[int, ...]
     shares: NDArray[np.float64]
     thresholds: NDArray[np.float64]
-    expected_macs: float
     spent_macs: float
     accuracy: Accuracy
 
@@ -101,14 +98,8 @@ def choose_exits(
     bootstrap = Bootstrap(stream.people, seed)
 
     def plan(row: int) -> Plan:
-        return Plan(
-            tuple(np.flatnonzero(shares[row]).tolist()),
-            shares[row],
-            thresholds[row],
-            float(shares[row] @ costs.macs),
-            costs.mean(exits[row]),
-            bootstrap.accuracies(outcomes.at([row]))[0],
-        )
+        accuracy = bootstrap.accuracies(outcomes.at([row]))[0]
+        return Plan(shares[row], thresholds[row], costs.mean(exits[row]), accuracy)
 
     best, chosen = _best_and_simplest(outcomes.means(maximise), (shares > 0).sum(1), outcomes, maximise, bootstrap)
     static = stream.outcomes.mix(static_mixes(costs, stream.outcomes.means(maximise), [mean_macs]))
@@ -150,10 +141,9 @@ def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:
 
 
 def _learnt(confidences: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    kept = np.flatnonzero(shares)
     thresholds = Thresholds.learnt(confidences, shares / shares.sum()).thresholds
     thresholds[shares[:-1] == 0] = np.inf
-    thresholds[kept[-1] :] = -np.inf
+    thresholds[np.flatnonzero(shares)[-1] :] = -np.inf
     return thresholds
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dare.evaluation.evaluate import Evaluation
 from dare.experiments.accuracy import MEASURES, Accuracy, Bootstrap, Measure, Outcomes
@@ -34,115 +33,88 @@ GROUPS = ("with deep supervision", "without")
 
 
 @dataclass(frozen=True, slots=True)
-class Runs:
-    """R networks that were trained alike, evaluated on Q queries.
-
-    Attributes:
-        benchmark: its name.
-        names: of the runs, R of them.
-        vectors: what the networks' vectors are called: V names, "stage 1" to "fusion".
-        people: (Q,), whom the queries show.
-        outcomes: R of them, (V, Q).
-    """
-
-    benchmark: str
-    names: tuple[str, ...]
-    vectors: tuple[str, ...]
-    people: NDArray[np.int64]
-    outcomes: tuple[Outcomes, ...]
-
-    @classmethod
-    def of(cls, evaluations: Mapping[str, Evaluation]) -> "Runs":
-        """Comparable runs by their names."""
-        first, *_ = evaluations.values()
-        return cls(
-            first.benchmark.name,
-            tuple(evaluations),
-            tuple(result.name for result in first.results),
-            first.query.people,
-            tuple(Outcomes.of([result.scores for result in one.results]) for one in evaluations.values()),
-        )
-
-    @property
-    def mean(self) -> Outcomes:
-        """(V, Q), what a query's answer is worth on average over the runs."""
-        right = np.mean([one.right for one in self.outcomes], axis=0)
-        return Outcomes(right, np.mean([one.precision for one in self.outcomes], axis=0))
-
-    def accuracies(self, bootstrap: Bootstrap) -> tuple[Accuracy, ...]:
-        """One for each vector: the mean with the interval that other people might have given, which does not cover
-        training, and the deviation of the runs."""
-        found = bootstrap.accuracies(self.mean)
-        if len(self.names) == 1:
-            return tuple(found)
-        rank1, precision = (
-            np.std([one.means(measure) for one in self.outcomes], axis=0, ddof=1).tolist() for measure in MEASURES
-        )
-        return tuple(
-            Accuracy(replace(one.rank1, deviation=a), replace(one.mean_average_precision, deviation=b))
-            for one, a, b in zip(found, rank1, precision, strict=True)
-        )
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """A line of a table for each run and vector, in percent."""
-        for name, outcomes in zip(self.names, self.outcomes, strict=True):
-            for vector, rank1, precision in zip(self.vectors, *map(outcomes.means, MEASURES), strict=True):
-                yield {"run": name, "vector": vector, "rank1": f"{100 * rank1:.3f}", "mAP": f"{100 * precision:.3f}"}
-
-
-@dataclass(frozen=True, slots=True)
 class Bars:
-    """The bars of a figure.
+    """The bars of a figure, of V vectors: "stage 1" to "fusion".
 
     Attributes:
-        groups: for figure 3 one; for figure 4 runs with deep supervision, and without.
-        accuracies: of each group, one for each vector.
+        evaluations: by the names of the runs: for figure 3 one group, for figure 4 with deep supervision, and without.
+        outcomes: of each group, (V, runs * Q).
+        accuracies: of each group, one for each vector: the mean with the interval that other people might have given,
+            which does not cover training, and the deviation of the runs.
         gains: for each vector by how much better it is with deep supervision: the means of the runs, query by query,
-            with the interval that other people might have given; it does not cover training.
+            with such an interval.
     """
 
-    groups: tuple[Runs, ...]
+    evaluations: tuple[Mapping[str, Evaluation], ...]
+    outcomes: tuple[Outcomes, ...]
     accuracies: tuple[tuple[Accuracy, ...], ...]
     gains: tuple[Accuracy, ...] = ()
 
     @property
+    def first(self) -> Evaluation:
+        """Any run; all have the same queries and vectors."""
+        return next(iter(self.evaluations[0].values()))
+
+    @property
     def vectors(self) -> tuple[str, ...]:
-        """What the networks' vectors are called."""
-        return self.groups[0].vectors
+        """Their names."""
+        return tuple(result.name for result in self.first.results)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """A line of a table per group and vector: error (100 - rank-1) and mAP in percent, the standard deviation of
         the runs, and the interval over people; gains stand with the first group."""
-        for name, runs, accuracies in zip(GROUPS, self.groups, self.accuracies, strict=False):
+        for number, (outcomes, accuracies) in enumerate(zip(self.outcomes, self.accuracies, strict=True)):
             for place, (vector, accuracy) in enumerate(zip(self.vectors, accuracies, strict=True)):
-                row = {"group": name} if self.gains else {}
-                row |= {"vector": vector, "runs": len(runs.names)}  # type: ignore[dict-item]
+                row: dict[str, Any] = {"group": GROUPS[number]} if self.gains else {}
+                row |= {"vector": vector, "runs": outcomes.runs}
                 row |= accuracy.rank1.rest.row("error", deviation=True)
                 row |= accuracy.mean_average_precision.row("mAP", deviation=True)
                 gain = self.gains[place].row("gain_") if self.gains else {}
-                yield row | (gain if runs is self.groups[0] else dict.fromkeys(gain, ""))
+                yield row | (dict.fromkeys(gain, "") if number else gain)
+
+    def run_rows(self) -> Iterator[dict[str, Any]]:
+        """A line of a table for each run and vector, in percent."""
+        for group, evaluations, outcomes in zip(GROUPS, self.evaluations, self.outcomes, strict=False):
+            for run, rank1, precision in zip(evaluations, *map(outcomes.each, MEASURES), strict=True):
+                for vector, a, b in zip(self.vectors, rank1, precision, strict=True):
+                    row = {"run": run, "vector": vector, "rank1": f"{100 * a:.3f}", "mAP": f"{100 * b:.3f}"}
+                    yield ({"group": group} if self.gains else {}) | row
+
+
+def _bars(groups: tuple[Mapping[str, Evaluation], ...], seed: int) -> Bars:
+    outcomes = tuple(
+        Outcomes.beside([Outcomes.of([result.scores for result in one.results]) for one in group.values()])
+        for group in groups
+    )
+    people = next(iter(groups[0].values())).query.people
+    bootstrap, averaged = Bootstrap(people, seed), [one.averaged() for one in outcomes]
+    accuracies = []
+    for own, mean in zip(outcomes, averaged, strict=True):
+        found = bootstrap.accuracies(mean)
+        if own.runs > 1:
+            deviations = zip(*(own.each(measure).std(0, ddof=1).tolist() for measure in MEASURES), strict=True)
+            found = [one.with_deviations(*pair) for one, pair in zip(found, deviations, strict=True)]
+        accuracies.append(tuple(found))
+    gains = bootstrap.accuracies(averaged[0] - averaged[1]) if len(groups) > 1 else ()
+    return Bars(groups, outcomes, tuple(accuracies), tuple(gains))
 
 
 def figure3(evaluations: Mapping[str, Evaluation], *, seed: int = SEED) -> Bars:
     """The mean over comparable runs, by their names, and how far runs lie apart; the seed is of the bootstrap."""
-    runs = Runs.of(evaluations)
-    return Bars((runs,), (runs.accuracies(Bootstrap(runs.people, seed)),))
+    return _bars((evaluations,), seed)
 
 
 def draw_figure3(figure: Bars, *, published: bool = False) -> Made:
     """Draw the bars, with marks for what the paper prints too if `published`."""
-    (runs,), (accuracies,) = figure.groups, figure.accuracies
-    caption = f"{len(runs.people):,} queries. {_whiskers([len(runs.names)])}"
-    if published:
-        caption += f"\nAs published: {SOURCE}."
-    title = f"{runs.benchmark}: every stage and the fusion"
-    drawing = _drawn(figure, ["measured"], PUBLISHED if published else {}, (10, 4.4), title, caption)
+    (accuracies,) = figure.accuracies
+    caption, marks = (f"\nAs published: {SOURCE}.", PUBLISHED) if published else ("", {})
+    drawing = _drawn(figure, ["measured"], marks, (10, 4.4), "every stage and the fusion", caption)
     rows = [
         (vector, str(one.rank1.rest), str(one.mean_average_precision))
         for vector, one in zip(figure.vectors, accuracies, strict=True)
     ]
     section = Section("", ("vector", "error", "mAP"), tuple(rows))
-    return Made({"figure3": figure.rows(), "figure3_runs": runs.rows()}, (section,), drawing)
+    return Made({"figure3": figure.rows(), "figure3_runs": figure.run_rows()}, (section,), drawing)
 
 
 def reproduce_figure3(_: Workplace, __: FigureSection, scored: Scored) -> Made:
@@ -152,28 +124,22 @@ def reproduce_figure3(_: Workplace, __: FigureSection, scored: Scored) -> Made:
 
 def figure4(supervised: Mapping[str, Evaluation], unsupervised: Mapping[str, Evaluation], *, seed: int = SEED) -> Bars:
     """Compare runs with deep supervision with runs that were trained alike, but with a loss on the fusion alone."""
-    groups = Runs.of(supervised), Runs.of(unsupervised)
-    bootstrap = Bootstrap(groups[0].people, seed)
-    gains = bootstrap.accuracies(groups[0].mean - groups[1].mean)
-    return Bars(groups, tuple(runs.accuracies(bootstrap) for runs in groups), tuple(gains))
+    return _bars((supervised, unsupervised), seed)
 
 
 def draw_figure4(figure: Bars) -> Made:
     """Draw both groups of bars side by side."""
-    runs, gain = figure.groups[0], figure.gains[-1]
-    caption = f"{len(runs.people):,} queries. {_whiskers([len(group.names) for group in figure.groups])}\n"
-    caption += f"Gain of the {figure.vectors[-1]}, 95 %, people resampled: rank-1 {gain.rank1}, "
+    gain = figure.gains[-1]
+    caption = f"\nGain of the {figure.vectors[-1]}, 95 %, people resampled: rank-1 {gain.rank1}, "
     caption += f"mAP {gain.mean_average_precision}. {CLAIM}"
-    title = f"{runs.benchmark}: with and without deep supervision"
-    drawing = _drawn(figure, GROUPS, {}, (11, 4.6), title, caption)
-    each = ({"group": name, **row} for name, runs in zip(GROUPS, figure.groups, strict=True) for row in runs.rows())
+    drawing = _drawn(figure, GROUPS, {}, (11, 4.6), "with and without deep supervision", caption)
     rows = []
     for vector, one, other, gain in zip(figure.vectors, *figure.accuracies, figure.gains, strict=True):
         rows.append((vector, "error", str(one.rank1.rest), str(other.rank1.rest), str(gain.rank1)))
         before, after, more = (str(accuracy.mean_average_precision) for accuracy in (one, other, gain))
         rows.append(("", "mAP", before, after, more))
     section = Section("", ("vector", "", *GROUPS, "gain"), tuple(rows))
-    return Made({"figure4": figure.rows(), "figure4_runs": each}, (section,), drawing)
+    return Made({"figure4": figure.rows(), "figure4_runs": figure.run_rows()}, (section,), drawing)
 
 
 def reproduce_figure4(workplace: Workplace, _: FigureSection, scored: Scored, unsupervised: Scored) -> Made:
@@ -208,7 +174,8 @@ def _drawn(
     handles, labels = panels[0].get_legend_handles_labels()
     if len(labels) > 1:
         drawing.legend(handles, labels, loc="outside right upper", frameon=False)
-    drawing.suptitle(title, fontsize=13)
+    drawing.suptitle(f"{figure.first.benchmark.name}: {title}", fontsize=13)
+    caption = f"{len(figure.first.query):,} queries. {_whiskers([one.runs for one in figure.outcomes])}{caption}"
     drawing.supxlabel(caption, fontsize=8, color=GREY)
     return drawing
 

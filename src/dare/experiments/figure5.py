@@ -11,22 +11,9 @@ from numpy.typing import NDArray
 
 from dare.anytime.costs import NETSCOPE_2018, ExitCosts
 from dare.evaluation.evaluate import StageResult
+from dare.experiments import plots
 from dare.experiments.accuracy import MEASURES, Accuracy, Bootstrap, Measure, Outcomes
-from dare.experiments.plots import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    RED,
-    CostAxis,
-    Made,
-    Section,
-    bands,
-    new_figure,
-    tidy,
-)
+from dare.experiments.plots import CostAxis, Made, Section, bands, new_figure, tidy
 from dare.experiments.published import SOURCE, published_exits
 from dare.experiments.query_stream import SEED
 from dare.experiments.sections import Figure5Section
@@ -59,34 +46,20 @@ def answering_exits(costs: Sequence[float], budgets: NDArray[np.floating]) -> ND
 
 
 @dataclass(frozen=True, slots=True)
-class Lead:
-    """By how much the first network's answers are better than another's, from a budget up to the next step of either.
-
-    Attributes:
-        from_macs, to_macs: the budgets it holds for; the last one is infinite.
-        difference: paired, of the same queries; where both can answer.
-    """
-
-    other: str
-    from_macs: float
-    to_macs: float
-    difference: Accuracy
-
-
-@dataclass(frozen=True, slots=True)
 class Figure5:
     """The steps of the figure.
 
     Attributes:
-        accuracies: one tuple per network, an accuracy per exit.
-        leads: of the first network over each of the others.
+        accuracies: of each network, one per exit.
+        leads: of the first network over each of the others: its name, from a budget, up to the next step of either
+            (infinite behind the last), and the paired difference of their answers.
     """
 
     benchmark: str
     queries: int
     networks: Sequence[Network]
     accuracies: list[list[Accuracy]]
-    leads: list[Lead]
+    leads: list[tuple[str, float, float, Accuracy]]
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """A line of a table per network and exit: what is answered from that budget on, in percent."""
@@ -106,9 +79,9 @@ class Figure5:
 
     def lead_rows(self) -> Iterator[dict[str, Any]]:
         """A line of a table per range of budgets: the first network's lead over another, in percentage points."""
-        for lead in self.leads:
-            row = {"first": self.networks[0].name, "other": lead.other}
-            yield row | {"from_macs": lead.from_macs, "to_macs": lead.to_macs} | lead.difference.row()
+        for other, start, end, difference in self.leads:
+            row = {"first": self.networks[0].name, "other": other, "from_macs": start, "to_macs": end}
+            yield row | difference.row()
 
 
 def figure5(benchmark: str, people: NDArray[np.int64], networks: Sequence[Network], *, seed: int = SEED) -> Figure5:
@@ -126,15 +99,13 @@ def figure5(benchmark: str, people: NDArray[np.int64], networks: Sequence[Networ
     return Figure5(benchmark, len(people), networks, accuracies, leads)
 
 
-def _leads(first: Network, other: Network, bootstrap: Bootstrap) -> Iterator[Lead]:
+def _leads(first: Network, other: Network, bootstrap: Bootstrap) -> Iterator[tuple[str, float, float, Accuracy]]:
     start = max(first.costs.macs[0], other.costs.macs[0])
     steps = sorted(macs for macs in {*first.costs.macs, *other.costs.macs} if macs >= start)
     ours, theirs = (
         network.outcomes.at(answering_exits(network.costs.macs, np.asarray(steps))) for network in (first, other)
     )
-    ends = [*steps[1:], math.inf]
-    for step, end, difference in zip(steps, ends, bootstrap.leads(ours, theirs), strict=True):
-        yield Lead(other.name, step, end, difference)
+    yield from zip(itertools.repeat(other.name), steps, [*steps[1:], math.inf], bootstrap.leads(ours, theirs))
 
 
 def reproduce_figure5(_: Workplace, __: Figure5Section, scored: Scored, *others: Scored) -> Made:
@@ -161,7 +132,7 @@ def _network(name: str, made_of: Sequence[Scored], runs: Iterable[Sequence[Stage
     return Network(f"{name} (stand-in)" if stands_in else name, outcomes, costs)
 
 
-COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, BLACK)
+COLOURS = (plots.BLUE, plots.ORANGE, plots.GREEN, plots.RED, plots.PURPLE, plots.BLACK)
 BEYOND = 1.06
 """How far the drawing goes beyond the largest cost: the last answer holds for good."""
 
@@ -181,7 +152,7 @@ def draw_figure5(figure: Figure5, *, published: bool = False) -> Made:
         if published:
             costs, values = axes_of_costs[-1].per_exit, [100 * value for value in published_exits(measure)]
             steps = ([*costs, end], [*values, values[-1]])
-            axes.step(*steps, where="post", color=GREY, label="DaRe, as published")
+            axes.step(*steps, where="post", color=plots.GREY, label="DaRe, as published")
         tidy(axes, f"{measure} [%]")
         axes.set_xlim(0, end)
         axes.set_xlabel(f"budget per query [{axes_of_costs[0].unit}]")
@@ -192,18 +163,12 @@ def draw_figure5(figure: Figure5, *, published: bool = False) -> Made:
     caption += f"{sources}.\n{CLAIM}"
     if published:
         caption += f"\nAs published: {SOURCE}; the exits between the first and the last are estimated from it."
-    drawing.supxlabel(caption, fontsize=8, color=GREY)
+    drawing.supxlabel(caption, fontsize=8, color=plots.GREY)
     return Made({"figure5": figure.rows(), "figure5_leads": figure.lead_rows()}, (figure.summary(),), drawing, sources)
 
 
 def _draw_steps(
-    axes: "Axes",
-    name: str,
-    axis: CostAxis,
-    accuracies: list[Accuracy],
-    measure: Measure,
-    end: float,
-    colour: str,
+    axes: "Axes", name: str, axis: CostAxis, accuracies: list[Accuracy], measure: Measure, end: float, colour: str
 ) -> None:
     found = [accuracy[measure] for accuracy in accuracies]
     value, low, high = 100 * np.array([(one.value, one.low, one.high) for one in [*found, found[-1]]]).T

@@ -9,21 +9,9 @@ from numpy.typing import NDArray
 
 from dare.anytime.costs import NETSCOPE_2018, ExitCosts, ExitTimes
 from dare.anytime.records import load_times
+from dare.experiments import plots
 from dare.experiments.accuracy import MEASURES, Accuracy, Bootstrap, Measure, Outcomes
-from dare.experiments.plots import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    RED,
-    CostAxis,
-    Made,
-    Section,
-    bands,
-    new_figure,
-    tidy,
-)
+from dare.experiments.plots import CostAxis, Made, Section, bands, new_figure, tidy
 from dare.experiments.published import SOURCE, published_figure6
 from dare.experiments.query_stream import (
     POLICIES,
@@ -190,11 +178,11 @@ def reproduce_figure6(workplace: Workplace, section: Figure6Section, scored: Sco
 
 
 LOOKS = {
-    "chance": (GREY, "-"),
-    "nearness": (ORANGE, "-"),
-    "margin": (BLUE, "-"),
-    "label-free margin": (GREEN, "-"),
-    "steered margin": (RED, "--"),
+    "chance": (plots.GREY, "-"),
+    "nearness": (plots.ORANGE, "-"),
+    "margin": (plots.BLUE, "-"),
+    "label-free margin": (plots.GREEN, "-"),
+    "steered margin": (plots.RED, "--"),
 }
 ALIKE = 0.05
 """Published points are placed at their cost if the network's exits cost nearly as much, else at their share of it."""
@@ -225,19 +213,21 @@ def draw_figure6(figure: Figure6, *, published: bool = False) -> Made:
     caption += f"Costs: {axis.source}."
     if published:
         caption += f"\nAs published: {SOURCE}."
-    drawing.supxlabel(caption, fontsize=8, color=GREY)
+    drawing.supxlabel(caption, fontsize=8, color=plots.GREY)
     return Made({"figure6": figure.rows()}, (figure.summary(),), drawing, figure.costs.source)
 
 
 def _draw_accuracy(axes: "Axes", figure: Figure6, measure: Measure, axis: CostAxis) -> None:
     best = next(policy for policy, aim in STATIC.items() if aim == measure)
-    lines = {policy: (policy, *looks) for policy, looks in LOOKS.items()} | {best: ("static mix of exits", BLACK, ":")}
+    lines = {policy: (policy, *looks) for policy, looks in LOOKS.items()} | {
+        best: ("static mix of exits", plots.BLACK, ":")
+    }
     for policy, (label, colour, line) in lines.items():
         curve = figure.curves[policy]
         values = _percent(curve.accuracies, measure)[0]
         axes.plot(curve.taken @ axis.per_exit, values, line, color=colour, label=label, linewidth=1.6)
     alone = _percent(figure.alone, measure)[0]
-    axes.plot(axis.per_exit, alone, "o", color=BLACK, markersize=5, label="all at one exit")
+    axes.plot(axis.per_exit, alone, "o", color=plots.BLACK, markersize=5, label="all at one exit")
 
 
 def _draw_published(axes: "Axes", macs: tuple[int, ...], measure: Measure, axis: CostAxis) -> None:
@@ -253,7 +243,7 @@ def _draw_published(axes: "Axes", macs: tuple[int, ...], measure: Measure, axis:
 
 
 def _draw_gains(axes: "Axes", figure: Figure6, measure: Measure, axis: CostAxis) -> None:
-    axes.axhline(0, color=BLACK, linestyle=":", linewidth=1.6)
+    axes.axhline(0, color=plots.BLACK, linestyle=":", linewidth=1.6)
     for policy, (colour, line) in LOOKS.items():
         curve = figure.curves[policy]
         costs = curve.taken @ axis.per_exit

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dare.anytime.policies import RunningQuantile, replay
 from dare.evaluation.evaluate import Evaluation
-from dare.evaluation.ranked_lists import Vectors, nearest, vectors_of
+from dare.evaluation.ranked_lists import nearest, vectors_of
 from dare.experiments.plots import GREEN, GREY, RED, Made, Section, new_figure
 from dare.experiments.query_stream import SEED, QueryStream
 from dare.experiments.sections import Figure7Section, Figure8Section
@@ -23,33 +23,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """An entry of a ranked list.
-
-    Attributes:
-        gallery: its row in the evaluation's gallery.
-        right: whether it shows the query's person.
-    """
-
-    gallery: int
-    right: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Case:
     """A query to show.
 
     Attributes:
         kind: of `KINDS7` or `KINDS8`.
         query: its row in the evaluation's queries.
-        lists: the nearest valid entries, nearest first: in figure 7 for each of the evaluation's results, in figure 8
-            one at every exit that the query came to, the last of which is its answer.
+        lists: rows of the nearest valid gallery entries, nearest first: in figure 7 for each of the evaluation's
+            results, in figure 8 one at every exit that the query came to, the last of which is its answer.
         nearness: at the first exit, in figure 8.
     """
 
     kind: str
     query: int
-    lists: tuple[tuple[Listed, ...], ...]
+    lists: tuple[list[int], ...]
     nearness: float = 0.0
 
 
@@ -70,6 +57,10 @@ class Cases:
     found: dict[str, float]
     runs: int
     taken: tuple[float, ...] = ()
+
+    def right(self, case: Case, entry: int) -> bool:
+        """Whether a gallery entry shows the query's person."""
+        return bool(self.evaluation.gallery.people[entry] == self.evaluation.query.people[case.query])
 
 
 KINDS7 = {
@@ -117,7 +108,7 @@ def figure7(evaluations: Sequence[Evaluation], *, count: int = 1, ranks: int = 3
         even = (np.arange(min(count, len(places))) + 0.5) * len(places) / max(1, min(count, len(places)))
         chosen += [(kind, int(places[place])) for place in even.astype(int)]
     queries = [row for _, row in chosen]
-    lists = zip(*(_listed(evaluation, vectors, queries, ranks) for vectors in vectors_of(evaluation)), strict=True)
+    lists = zip(*(nearest(evaluation, vectors, queries, ranks) for vectors in vectors_of(evaluation)), strict=True)
     cases = (Case(kind, row, own) for (kind, row), own in zip(chosen, lists, strict=True))
     found = {kind: float(np.mean([rows[kind].sum() for rows in each])) for kind in KINDS7}
     return Cases(evaluation, tuple(cases), found, len(evaluations))
@@ -128,15 +119,6 @@ def _kinds(evaluation: Evaluation, stages: int) -> dict[str, NDArray[np.bool_]]:
     first, last, fused = (evaluation.results[place].scores.first_match == 0 for place in (0, stages - 1, stages))
     masks = (first & ~last, ~first & last, ~first & ~last, first & last)
     return {kind: fused & mask for kind, mask in zip(KINDS7, masks, strict=True)}
-
-
-def _listed(
-    evaluation: Evaluation, vectors: Vectors, queries: Sequence[int], count: int
-) -> Iterator[tuple[Listed, ...]]:
-    """Each query's list."""
-    people, asked = evaluation.gallery.people, evaluation.query.people
-    for query, entries in zip(queries, nearest(evaluation, vectors, queries, count), strict=True):
-        yield tuple(Listed(entry, bool(people[entry] == asked[query])) for entry in entries)
 
 
 def figure8(
@@ -179,7 +161,7 @@ def figure8(
     cases = []
     for kind, place in chosen:
         row = int(stream.rows[place])
-        lists = (one for pair in vectors[: exits[place] + 1] for one in _listed(evaluation, pair, [row], 1))
+        lists = (one for pair in vectors[: exits[place] + 1] for one in nearest(evaluation, pair, [row], 1))
         cases.append(Case(kind, row, tuple(lists), float(nearness[place])))
     taken = np.bincount(np.concatenate(each), minlength=last + 1) / sum(map(len, each))
     found = {kind: float(np.mean([both[kind].sum() for both in masks])) for kind in KINDS8}
@@ -217,7 +199,7 @@ def draw_figure7(figure: Cases) -> Made:
         axes.set_axis_off()
     for line, case in zip(panels, figure.cases, strict=False):
         places = [axes for start in range(2, len(widths), ranks + 1) for axes in line[start : start + ranks]]
-        _draw_case([line[0], *places], figure.evaluation, case, ranks)
+        _draw_case([line[0], *places], figure, case, ranks)
         line[0].text(-0.2, 0.5, KINDS7[case.kind], transform=line[0].transAxes, ha="right", va="center", fontsize=8)
     panels[0, 0].set_title("probe", fontsize=9)
     for place, result in enumerate(results):
@@ -246,7 +228,7 @@ def draw_figure8(figure: Cases) -> Made:
         for axes in panels.flat:
             axes.set_axis_off()
         for column, case in enumerate(block):
-            _draw_case(panels[:, column], figure.evaluation, case, 1)
+            _draw_case(panels[:, column], figure, case, 1)
         for row, label in zip(panels[:, 0], ["query", *names], strict=False):
             row.text(-0.15, 0.5, label, transform=row.transAxes, ha="right", va="center", fontsize=9)
     taken = ", ".join(f"{100 * share:.0f} %" for share in figure.taken)
@@ -257,13 +239,14 @@ def draw_figure8(figure: Cases) -> Made:
     return Made({"figure8": _rows(figure, names)}, (Section("", ("exit", "left there"), shares),), drawing)
 
 
-def _draw_case(panels: "Sequence[Axes]", evaluation: Evaluation, case: Case, ranks: int) -> None:
+def _draw_case(panels: "Sequence[Axes]", figure: Cases, case: Case, ranks: int) -> None:
     """The query in the first panel, then its lists, with room for as many ranks each."""
+    evaluation = figure.evaluation
     root = evaluation.benchmark.root
     _draw_picture(panels[0], root / evaluation.query.ids[case.query], None)
     for number, entries in enumerate(case.lists):
         for axes, entry in zip(panels[1 + number * ranks :], entries, strict=False):
-            _draw_picture(axes, root / evaluation.gallery.ids[entry.gallery], entry.right)
+            _draw_picture(axes, root / evaluation.gallery.ids[entry], figure.right(case, entry))
 
 
 def _draw_picture(axes: "Axes", path: Path, right: bool | None) -> None:
@@ -293,5 +276,5 @@ def _rows(figure: Cases, exits: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
                     place = {"nearness_at_first_exit": f"{case.nearness:.5g}", "exit": exits[number]}
                 else:
                     place = {"vector": evaluation.results[number].name, "rank": rank}
-                match = {"match": evaluation.gallery.ids[entry.gallery], "right": int(entry.right)}
+                match = {"match": evaluation.gallery.ids[entry], "right": int(figure.right(case, entry))}
                 yield row | place | match

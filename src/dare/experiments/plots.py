@@ -166,14 +166,7 @@ ENGINES = (GREY, BLACK, BLUE, GREEN, ORANGE, RED, PURPLE)
 
 
 def write_times(figures: Sequence[Mapping[str, Any]], path: str | Path) -> list[Path]:
-    """Write NAME.png and NAME.svg: milliseconds per picture over multiply-adds, a panel per batch size.
-
-    Args:
-        figures: as `dare bench --json` writes them.
-
-    Raises:
-        ImportError: without matplotlib.
-    """
+    """Write NAME.png and NAME.svg of what `dare bench --json` writes: ms per picture, a panel per batch size."""
     batches = list(dict.fromkeys(row["batch"] for row in figures))
     figure = new_figure(5.2 * len(batches), 4.2)
     panels = figure.subplots(1, len(batches), squeeze=False, sharey=True)[0]
@@ -203,11 +196,7 @@ LEAST_RATE = 1e-5
 
 
 def write_errors(verifier: "Verifier", path: str | Path) -> list[Path]:
-    """Write NAME.png and NAME.svg: histograms at the last exit, and a DET curve of each exit, on the other people.
-
-    Raises:
-        ImportError: without matplotlib.
-    """
+    """Write NAME.png and NAME.svg: histograms at the last exit, and a DET curve of each exit, on the other people."""
     figure = new_figure(10.4, 4.2)
     histogram, det = figure.subplots(1, 2)
     last = verifier.exits[-1]

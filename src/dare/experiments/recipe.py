@@ -8,21 +8,8 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
-from dare.experiments.sections import (
-    EVERYWHERE,
-    Crops,
-    DataSet,
-    Figure4Section,
-    Figure5Section,
-    Figure6Section,
-    Figure7Section,
-    Figure8Section,
-    FigureSection,
-    Name,
-    Row,
-    RowName,
-    Training,
-)
+from dare.experiments import sections
+from dare.experiments.sections import EVERYWHERE, DataSet, FigureSection, Name, Row, RowName, Training
 from dare.retrieval.embeddings import Embeddings
 from dare.schema import said
 from dare.shipped.network import located
@@ -46,23 +33,23 @@ class Recipe(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
     title: str
     stands_in: str = ""
-    crops: Crops = 1
+    crops: sections.Crops = 1
     data: dict[Name, DataSet] = Field(min_length=1)
     trainings: dict[Name, Training] = Field(default_factory=dict, alias="training")
     table1: dict[RowName, Row] = Field(default_factory=dict)
     figure3: FigureSection | None = None
-    figure4: Figure4Section | None = None
-    figure5: Figure5Section | None = None
-    figure6: Figure6Section | None = None
-    figure7: Figure7Section | None = None
-    figure8: Figure8Section | None = None
+    figure4: sections.Figure4Section | None = None
+    figure5: sections.Figure5Section | None = None
+    figure6: sections.Figure6Section | None = None
+    figure7: sections.Figure7Section | None = None
+    figure8: sections.Figure8Section | None = None
     _source: Path = PrivateAttr(Path())
     _text: str = PrivateAttr("")
 
     @model_validator(mode="after")
     def _named(self) -> "Recipe":
-        for sections in (self.data, self.trainings, self.table1, self.figures):
-            for name, section in sections.items():
+        for named in (self.data, self.trainings, self.table1, self.figures):
+            for name, section in named.items():
                 section._name = name
         for training in self.trainings.values():
             if "crops" not in training.model_fields_set:

@@ -4,8 +4,8 @@ import contextlib
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from dare.experiments.figure3_4 import reproduce_figure3, reproduce_figure4
 from dare.experiments.figure5 import reproduce_figure5
 from dare.experiments.figure6 import reproduce_figure6
 from dare.experiments.figure7_8 import reproduce_figure7, reproduce_figure8
-from dare.experiments.plots import Made, Section, new_figure
+from dare.experiments.plots import Made, new_figure
 from dare.experiments.query_stream import SEED
 from dare.experiments.recipe import Recipe, RecipeError
 from dare.experiments.tables import reproduce_table1, reproduce_table2
@@ -46,30 +46,10 @@ OUTPUTS: dict[str, tuple[str, Callable[..., Made]]] = {
 scored runs of each training that it names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
-    """A table or a figure as it was made, or why it was not.
-
-    Attributes:
-        name: "table1" to "figure8".
-        files: names in the folder; none where it was not measured.
-        missing: what is not measured, and why.
-        stands_in: what is in place of what.
-        runs: what it is made of, one line per run.
-        settings: of a figure: crops, and the seed of what is drawn by chance after training.
-        costs, meaning, sections: as of `Made`.
-    """
-
-    name: str
-    title: str
-    files: tuple[str, ...]
-    missing: tuple[str, ...] = ()
-    stands_in: tuple[str, ...] = ()
-    runs: tuple[Mapping[str, Any], ...] = ()
-    settings: str = ""
-    costs: str = ""
-    meaning: str = ""
-    sections: tuple[Section, ...] = ()
+Output = dict[str, Any]
+"""What NAME.json says of a table or a figure: `name`, "table1" to "figure8", and `title`; `files` in the folder, none
+where it was not measured; what is `missing` and why; what `stands_in`; `runs` that it is made of; for a figure
+`settings`; `costs`, `meaning` and `sections` as of `Made`; the digest of the `recipe`."""
 
 
 class FolderBusyError(ValueError):
@@ -136,43 +116,57 @@ def _reproduce(workplace: Workplace, names: Sequence[str], on_output: Callable[[
         described = folder / f"{name}.json"
         before = json.loads(described.read_text(encoding="utf-8"))["files"] if described.exists() else []
         try:
-            output = _made(workplace, name)
+            made, settings = _made(workplace, name)
         except NotMeasuredError as reason:
-            output = Output(name, OUTPUTS[name][0], (), (f"not measured: {reason}",))
-        _write(described, json.dumps(asdict(output) | {"recipe": digest}, indent=2) + "\n")
-        for old in {Path(file).name for file in before} - {*output.files}:  # now, so that the page names nothing gone
+            made, settings = Made({}, (), missing=(f"not measured: {reason}",)), ""
+        output = _written(workplace, name, made) | {"settings": settings, "recipe": digest}
+        _write(described, json.dumps(output, indent=2) + "\n")
+        for old in {Path(file).name for file in before} - {
+            *output["files"]
+        }:  # now, so that the page names nothing gone
             (folder / old).unlink(missing_ok=True)
         _write_page(workplace, digest)
         on_output(output)
     return workplace
 
 
-def _made(workplace: Workplace, name: str) -> Output:
-    title, make = OUTPUTS[name]
+def _made(workplace: Workplace, name: str) -> tuple[Made, str]:
+    """An output, and the settings of a figure: crops, and the seed of what is drawn by chance after training."""
+    _, make = OUTPUTS[name]
     section = workplace.recipe.figures.get(name)
     if section is None:
-        made, settings = make(workplace), ""
-    else:
-        scored = [workplace.scored(one, section) for one in (section.training, *section.others)]
-        try:
-            made = make(workplace, section, *scored)
-        except (
-            ValueError
-        ) as error:  # networks that a figure cannot be made of leave its place empty and spoil no other's
-            raise NotMeasuredError(str(error)) from error
-        runs = tuple(run for one in scored for run in one.runs)
-        stands_in = dict.fromkeys(filter(None, (section.stands_in, *(run.stands_in for run in runs))))
-        missing = tuple(f"{run}: {reason}" for one in scored for run, reason in one.missing)
-        made = replace(made, runs=runs, missing=missing, stands_in=tuple(stands_in))
-        crops = section.crops or workplace.recipe.trainings[section.training].crops
-        settings = f"crops: {crops}; seed of the stream's order, of chance and of the bootstrap: {SEED}"
+        return make(workplace), ""
+    scored = [workplace.scored(one, section) for one in (section.training, *section.others)]
+    try:
+        made = make(workplace, section, *scored)
+    except ValueError as error:  # networks that a figure cannot be made of leave its place empty and spoil no other's
+        raise NotMeasuredError(str(error)) from error
+    runs = tuple(run for one in scored for run in one.runs)
+    stands_in = dict.fromkeys(filter(None, (section.stands_in, *(run.stands_in for run in runs))))
+    missing = tuple(f"{run}: {reason}" for one in scored for run, reason in one.missing)
+    crops = section.crops or workplace.recipe.trainings[section.training].crops
+    settings = f"crops: {crops}; seed of the stream's order, of chance and of the bootstrap: {SEED}"
+    return replace(made, runs=runs, missing=missing, stands_in=tuple(stands_in)), settings
+
+
+def _written(workplace: Workplace, name: str, made: Made) -> Output:
+    title, _ = OUTPUTS[name]
     files = [path.name for path in made.write(workplace.folder)]
-    if section is None:
+    if made.meaning:
         files.append(f"{name}.md")
         _write(workplace.folder / files[-1], _markdown(title, made, workplace.recipe))
-    described = tuple(_described(workplace, run) for run in made.runs)
-    told = (settings, made.costs, made.meaning, made.sections)
-    return Output(name, title, tuple(files), made.missing, made.stands_in, described, *told)
+    return {
+        "name": name,
+        "title": title,
+        "files": files,
+        "missing": made.missing,
+        "stands_in": made.stands_in,
+        "runs": [_described(workplace, run) for run in made.runs],
+        "settings": "",
+        "costs": made.costs,
+        "meaning": made.meaning,
+        "sections": [asdict(section) for section in made.sections],
+    }
 
 
 def _markdown(title: str, made: Made, recipe: Recipe) -> str:

@@ -75,16 +75,7 @@ class _Section(BaseModel):
 
 
 class DataSet(_Section):
-    """Pictures to train and to test on.
-
-    Attributes:
-        folder: where they are; None for people who are drawn.
-        layout: a name in `BENCHMARKS`; None to have it recognised.
-        draw: a name in `SIZES`; None for pictures that exist.
-        knobs: of the people drawn, where they differ from that size's.
-        seed: of the people drawn.
-        column: of table 1 and of table 2, as in `COLUMNS`; None for a data set that is in neither.
-    """
+    """Pictures to train and to test on: a folder, or people who are drawn; the keys are those of docs/reproduce.md."""
 
     folder: File | None = None
     layout: Annotated[str, _one_of(BENCHMARKS)] | None = None
@@ -113,17 +104,7 @@ class DataSet(_Section):
 
 
 class Training(_Section):
-    """Networks that are trained alike: one for each data set and run.
-
-    Attributes:
-        data: names of the data sets.
-        preset, settings: as of `dare train`.
-        runs: trainings with different seeds on each of them, counted up from the settings' own.
-        crops: 1, or 10 for the mean over ten crops of each picture.
-        distance: that its vectors are compared by.
-        checkpoints, embeddings: data set -> finished networks, or their vectors, to take instead of training.
-        generated: data set -> a folder of pictures that show nobody, for networks that learn from such too.
-    """
+    """Networks that are trained alike, one for each data set and run; the keys are those of docs/reproduce.md."""
 
     data: Names
     preset: str = "paper"
@@ -185,12 +166,7 @@ class Row(_Section):
 
 
 class FigureSection(_Section):
-    """What a figure shows.
-
-    Attributes:
-        training, data: whose runs, and on which pictures.
-        crops: as of a training; None for the training's own.
-    """
+    """What a figure shows: whose runs, on which pictures, with how many crops if not the training's own."""
 
     training: str
     data: str
@@ -199,7 +175,7 @@ class FigureSection(_Section):
     @property
     def others(self) -> tuple[str, ...]:
         """Other trainings that it shows."""
-        return ()
+        return (self.without,) if isinstance(self, Figure4Section) else getattr(self, "against", ())
 
 
 class Figure4Section(FigureSection):
@@ -207,19 +183,11 @@ class Figure4Section(FigureSection):
 
     without: str
 
-    @property
-    def others(self) -> tuple[str, ...]:
-        return (self.without,)
-
 
 class Figure5Section(FigureSection):
     """Beside them trainings whose networks are evaluated one after the other."""
 
     against: Annotated[tuple[str, ...], Field(strict=False), _OneOrMore, AfterValidator(_different)] = ()
-
-    @property
-    def others(self) -> tuple[str, ...]:
-        return self.against
 
 
 class Figure6Section(FigureSection):

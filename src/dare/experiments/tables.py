@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,15 +14,14 @@ from dare.experiments.accuracy import MEASURES, Measure
 from dare.experiments.plots import Made, Section
 from dare.experiments.published import COLUMNS, PublishedCount, PublishedRow, published_table1, published_table2
 from dare.experiments.recipe import Recipe
-from dare.experiments.sections import DataSet, Row, Training
-from dare.experiments.trainings import NotMeasuredError, Run
-from dare.experiments.workplace import Workplace, said_once, worth_something
+from dare.experiments.sections import DataSet, Row
+from dare.experiments.trainings import NotMeasuredError, Run, said_once
+from dare.experiments.workplace import Workplace, worth_something
 from dare.retrieval.embeddings import Embeddings
 from dare.retrieval.metrics import kissme, xqda
 from dare.retrieval.reranking import ZHONG_2017
 
-Figures = dict[Measure, float]
-"""Rank-1 and mAP in percent."""
+Figures = dict[Measure, float]  # rank-1 and mAP in percent
 Found = dict[tuple[str, str], tuple[list[Figures], list[tuple[str, str]]]]
 """Row and column -> what was measured in each run, and runs that are missing with the reason."""
 
@@ -43,14 +42,13 @@ class Cell:
     """A system on a test set.
 
     Attributes:
-        row: its name in the table.
-        column: a name in `COLUMNS`.
+        row, column: their names in the table.
         published: None where the paper prints none.
-        runs: what was measured, one for each run that could be; none of them where nothing could.
+        runs: what was measured, one for each run that could be.
         training, data: what was measured; "" where the recipe has nothing for this place.
         comparable: whether a difference between the two says anything: not where other pictures stand in.
         notes: what is particular in print, what stands in, how it was scored; `missing` at the end.
-        missing: why some or all runs are; "" where none is.
+        missing: why some or all runs are missing; "" where none is.
         source: whose published numbers they are.
     """
 
@@ -66,15 +64,15 @@ class Cell:
     source: str
 
     def mean(self, measure: Measure) -> float:
-        """Over the runs; NaN of none."""
+        """NaN without runs."""
         return float(np.mean([run[measure] for run in self.runs])) if self.runs else math.nan
 
     def deviation(self, measure: Measure) -> float:
-        """The sample standard deviation of the runs, with one run less in the denominator; NaN of fewer than two."""
+        """With one run less in the denominator; NaN of fewer than two."""
         return float(np.std([run[measure] for run in self.runs], ddof=1)) if len(self.runs) > 1 else math.nan
 
     def difference(self, measure: Measure) -> float:
-        """Measured less published, in percentage points; NaN where one of them is missing or they are of two things."""
+        """Measured less published, in percentage points; NaN where they are not two numbers of one thing."""
         return self.mean(measure) - self.published[measure] if self.published and self.comparable else math.nan
 
     def line(self) -> dict[str, Any]:
@@ -88,8 +86,8 @@ class Cell:
             found[f"measured_{name}_sd"] = _number(self.deviation(measure), ".3f")
         for measure, name in names.items():
             found[f"difference_{name}"] = _number(self.difference(measure), "+.3f")
-        ends = {"runs": len(self.runs), "training": self.training, "measured_on": self.data}
-        return found | ends | {"notes": "; ".join(self.notes), "source": self.source}
+        found |= {"runs": len(self.runs), "training": self.training, "measured_on": self.data}
+        return found | {"notes": "; ".join(self.notes), "source": self.source}
 
     def shown(self) -> tuple[str, ...]:
         """The same for people: published, measured and difference, each as rank-1 / mAP, runs, and notes."""
@@ -102,8 +100,7 @@ class Cell:
 
 
 def _printed(value: float) -> str:
-    """One decimal, as the paper prints all but one."""
-    return f"{value:.1f}" if round(value, 1) == value else f"{value:g}"
+    return f"{value:.1f}" if round(value, 1) == value else f"{value:g}"  # one decimal, as the paper prints all but one
 
 
 def _number(value: float, form: str) -> str:
@@ -111,18 +108,14 @@ def _number(value: float, form: str) -> str:
 
 
 def table1(workplace: Workplace) -> tuple[Cell, ...]:
-    """All places of the table, in the paper's order, those that neither the paper nor the recipe has left out.
-
-    Trains, embeds and scores what the recipe's rows need.
-    """
+    """All places of the table, in the paper's order, those that neither the paper nor the recipe has left out."""
     recipe = workplace.recipe
     found: Found = {}
     for training in recipe.trainings.values():
         own = [row for row in recipe.table1.values() if row.training == training.name]
-        for data in training.data:
-            if own and recipe.data[data].column:
-                for run in workplace.runs(training.name, data):
-                    _measure(workplace, run, own, found)
+        for data in training.data if own else ():
+            for run in workplace.runs(training.name, data) if recipe.data[data].column else ():
+                _measure(workplace, run, own, found)
     columns = {data.column: data for data in recipe.data.values()}
     return tuple(
         _cell(row, column, recipe.table1.get(row.name), columns.get(column), recipe, found)
@@ -134,19 +127,19 @@ def table1(workplace: Workplace) -> tuple[Cell, ...]:
 
 def _measure(workplace: Workplace, run: Run, rows: Sequence[Row], found: Found) -> None:
     """Score a run for all rows that are made of it."""
-    vectors: Embeddings | NotMeasuredError
+    places = [found.setdefault((row.name, run.data.column or ""), ([], [])) for row in rows]
+    number = f"run {run.number + 1}"
     try:
         vectors = workplace.embeddings(run, with_training=any(row.metric for row in rows))
     except NotMeasuredError as reason:
-        vectors = reason
-    for row in rows:
-        figures, missing = found.setdefault((row.name, run.data.column or ""), ([], []))
+        for _, missing in places:
+            missing.append((number, str(reason)))
+        return
+    for row, (figures, missing) in zip(rows, places, strict=True):
         try:
-            if isinstance(vectors, NotMeasuredError):
-                raise vectors
             figures.append(_last_exit(vectors, workplace.benchmark(run.data.name), run, row))
         except NotMeasuredError as reason:
-            missing.append((f"run {run.number + 1}", str(reason)))
+            missing.append((number, str(reason)))
 
 
 def _last_exit(vectors: Embeddings, benchmark: Benchmark, run: Run, row: Row) -> Figures:
@@ -181,7 +174,10 @@ def _cell(
         stands_in = filter(None, (training.stands_in, row.stands_in, data.stands_in))
         if text := ", ".join(stands_in) or recipe.stands_in:
             notes.append(f"stands in: {text}")
-        notes += _how_scored(training, row, data)
+        notes += ["ten crops"] * (training.crops == 10)
+        notes += [f"{training.distance} distance"] * (training.distance != "euclidean")
+        if metric := row.metric_on(data.name):
+            notes.append(f"distance learnt by {metric}, all directions kept")
         if lost:
             missing = f"{len(figures)} of {len(figures) + len(lost)} runs; {said_once(lost)}"
     return Cell(
@@ -196,15 +192,6 @@ def _cell(
         missing,
         published.source if column in published.figures else "",
     )
-
-
-def _how_scored(training: Training, row: Row, data: DataSet) -> Iterator[str]:
-    if training.crops == 10:
-        yield "ten crops"
-    if training.distance != "euclidean":
-        yield f"{training.distance} distance"
-    if metric := row.metric_on(data.name):
-        yield f"distance learnt by {metric}, all directions kept"
 
 
 def reproduce_table1(workplace: Workplace) -> Made:
@@ -224,7 +211,7 @@ def reproduce_table1(workplace: Workplace) -> Made:
     header = ("system", "published", "measured", "difference", "runs", "notes")
     return Made(
         {"table1": [cell.line() for cell in cells]},
-        _by_column(header, ((cell.column, (cell.row, *cell.shown())) for cell in cells)),
+        _by_column(header, [(cell.column, (cell.row, *cell.shown())) for cell in cells]),
         meaning=MEANING1,
         runs=runs,
         missing=tuple(missing),
@@ -232,12 +219,10 @@ def reproduce_table1(workplace: Workplace) -> Made:
     )
 
 
-def _by_column(header: tuple[str, ...], rows: Iterable[tuple[str, tuple[str, ...]]]) -> tuple[Section, ...]:
+def _by_column(header: tuple[str, ...], rows: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[Section, ...]:
     """The table for people, by data set."""
-    found: dict[str, list[tuple[str, ...]]] = {}
-    for column, row in rows:
-        found.setdefault(column, []).append(row)
-    return tuple(Section(column, header, tuple(own)) for column, own in found.items())
+    columns = dict.fromkeys(column for column, _ in rows)
+    return tuple(Section(one, header, tuple(row for column, row in rows if column == one)) for one in columns)
 
 
 BESIDE = {
@@ -254,8 +239,7 @@ def table2(workplace: Workplace) -> tuple[list[dict[str, Any]], dict[str, str]]:
     lines, missing = [], {}
     for column in COLUMNS:
         wanted = [one for one in published_table2() if one.column == column]
-        benchmark, note = None, "not counted: the recipe has no such data set"
-        stands_in = ""
+        benchmark, stands_in, note = None, "", "not counted: the recipe has no such data set"
         if data := known.get(column):
             stands_in = data.stands_in or workplace.recipe.stands_in
             try:
@@ -285,18 +269,17 @@ def table2(workplace: Workplace) -> tuple[list[dict[str, Any]], dict[str, str]]:
 
 def agrees(published: str, counted: int) -> str:
     """Whether a count is what is printed; "" where no number is."""
-    return {True: "yes", False: "no"}[int(published) == counted] if published.isdigit() else ""
+    return ("yes" if published == str(counted) else "no") if published.isdigit() else ""
 
 
 def _count(benchmark: Benchmark, wanted: PublishedCount) -> int:
     samples = [sample for split in wanted.splits for sample in getattr(benchmark, split)]
-    if wanted.unit == "images":
-        return sum(len(sample.images) for sample in samples)
-    if wanted.unit == "tracklets":
-        return len(samples)
-    if wanted.unit == "cameras":
-        return len({sample.camera for sample in samples})
-    return len({sample.person for sample in samples} - {JUNK, DISTRACTOR})
+    return {
+        "images": sum(len(sample.images) for sample in samples),
+        "tracklets": len(samples),
+        "cameras": len({sample.camera for sample in samples}),
+        "people": len({sample.person for sample in samples} - {JUNK, DISTRACTOR}),
+    }[wanted.unit]
 
 
 def reproduce_table2(workplace: Workplace) -> Made:
@@ -305,7 +288,7 @@ def reproduce_table2(workplace: Workplace) -> Made:
     shown = []
     for line in lines:
         published = f"{int(line['published']):,}" if line["published"].isdigit() else line["published"] or "–"
-        counted = f"{line['counted']:,}" if line["counted"] != "" else ""
+        counted = "" if line["counted"] == "" else f"{line['counted']:,}"
         shown.append((line["data_set"], (line["quantity"], published, counted, line["agrees"], line["notes"])))
     told = (data.stands_in or workplace.recipe.stands_in for data in workplace.recipe.data.values())
     return Made(

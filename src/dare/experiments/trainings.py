@@ -1,7 +1,7 @@
 """A recipe's trainings: what each run is trained with, and its network in a folder, trained once."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,12 @@ class BrokenTrainingError(NotMeasuredError):
 
 class StoppedError(Exception):
     """Somebody asked to stop; what was done is kept, and the same call goes on from there."""
+
+
+def said_once(missing: Sequence[tuple[str, str]]) -> str:
+    """Why runs are missing, each name with its reason; a reason that all of them share stands alone."""
+    reasons = {reason for _, reason in missing}
+    return reasons.pop() if len(reasons) == 1 else "; ".join(f"{name}: {reason}" for name, reason in missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +158,11 @@ def _check_generated(training: Training, config: "TrainConfig") -> None:
 
 def _check_figure(figure: FigureSection, first: "TrainConfig | None", *others: "TrainConfig | None") -> None:
     """Refuse networks that a figure cannot be made of; None is one that is not trained here."""
-    if first and figure.name in ("figure6", "figure7", "figure8") and _has_one_exit(first):
+    from dare.models.checkpoints import DARE
+
+    taps = first.architecture.taps if first else None
+    one_exit = first and (first.architecture.network != DARE or (taps is not None and len(taps) == 1))
+    if one_exit and figure.name in ("figure6", "figure7", "figure8"):
         raise RecipeError(
             f"{figure.name} needs a network with more than one exit, and training {figure.training} has one; "
             "take another training"
@@ -176,16 +186,7 @@ def _check_figure(figure: FigureSection, first: "TrainConfig | None", *others: "
         raise RecipeError(f"figure4: trainings {figure.training} and {name} differ in taps or fusion")
 
 
-def _has_one_exit(config: "TrainConfig") -> bool:
-    from dare.models.checkpoints import DARE
-
-    taps = config.architecture.taps
-    return config.architecture.network != DARE or (taps is not None and len(taps) == 1)
-
-
-def trained(
-    run: Run, benchmark: Benchmark, folder: Path, means: Means, recipe: Recipe, offline: dict[tuple[str, str], str]
-) -> Path:
+def trained(run: Run, benchmark: Benchmark, folder: Path, means: Means, offline: dict[tuple[str, str], str]) -> Path:
     """The folder of a run's network, which is trained if it has not been.
 
     Args:
@@ -203,8 +204,10 @@ def trained(
         if extra := missing_extra(error):
             raise NotMeasuredError(f"training needs {error.name}; {extra}") from error
         raise
+    from dare.training.state import STATE_FILE
+
     place = folder / run.training.name / run.data.name / f"seed-{config.seed}"
-    done = _iterations(place, config, benchmark, recipe)
+    done = _iterations(place, config, benchmark)
     if done < config.iterations:
         if not means.train:
             begun = f"stopped after {done} of {config.iterations} iterations" if done else "not trained"
@@ -217,7 +220,9 @@ def trained(
         except ConnectionError as error:
             offline[weights] = str(error)
             raise NotMeasuredError(str(error)) from error
-    _tidy(place)
+    # A finished training is not resumed, and what it would be resumed from is three times as large as the network.
+    for path in (place / STATE_FILE, *place.glob("pictures-*.npy")):
+        path.unlink(missing_ok=True)
     return place
 
 
@@ -257,7 +262,7 @@ def _train(run: Run, config: "TrainConfig", benchmark: Benchmark, folder: Path, 
     means.on_finished(f"{run.name}: trained, {checkpoint.training['seconds']:.0f} s in all")
 
 
-def _iterations(folder: Path, config: "TrainConfig", benchmark: Benchmark, recipe: Recipe) -> int:
+def _iterations(folder: Path, config: "TrainConfig", benchmark: Benchmark) -> int:
     """How far the training in a folder has come; one of other settings or pictures is refused."""
     from dare.models.checkpoints import MODEL_FILE, CheckpointError, load_checkpoint
     from dare.training.state import FREE
@@ -268,30 +273,14 @@ def _iterations(folder: Path, config: "TrainConfig", benchmark: Benchmark, recip
         found = load_checkpoint(folder).training
     except CheckpointError as error:
         raise NotMeasuredError(str(error)) from error
-    now = json.loads(json.dumps(asdict(config)))
-    pictures = sum(len(sample.images) for sample in benchmark.train)
     read = {"data": found["data"], "pictures": found["pictures"] + found["unreadable"]}
-    differences = [
-        *_changed(found["config"], now, FREE),
-        *_changed(read, {"data": benchmark.name, "pictures": pictures}),
-    ]
-    if differences:
-        raise RecipeError(
-            f"{folder} holds a training with {differences[0]} in {recipe.source}; "
-            "remove it, or choose another folder for what is made"
-        )
-    return int(found["iterations"])
-
-
-def _changed(before: Mapping[str, Any], now: Mapping[str, Any], free: Sequence[str] = ()) -> Iterator[str]:
+    pictures = sum(len(sample.images) for sample in benchmark.train)
+    now = json.loads(json.dumps(asdict(config))) | {"data": benchmark.name, "pictures": pictures}
+    before = found["config"] | read
     for name, value in now.items():
-        if name not in free and before.get(name) != value:
-            yield f"{name}={before.get(name)}, which is {value}"
-
-
-def _tidy(folder: Path) -> None:
-    """A finished training is not resumed, and what it would be resumed from is three times as large as the network."""
-    from dare.training.state import STATE_FILE
-
-    for path in (folder / STATE_FILE, *folder.glob("pictures-*.npy")):
-        path.unlink(missing_ok=True)
+        if name not in FREE and before.get(name) != value:
+            raise RecipeError(
+                f"{folder} holds a training with {name}={before.get(name)}, which is {value} in the recipe; "
+                "remove it, or choose another folder for what is made"
+            )
+    return int(found["iterations"])

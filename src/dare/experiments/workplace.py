@@ -4,20 +4,20 @@ import contextlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from dare.anytime.costs import ExitCosts
-from dare.datasets import SYNTHETIC_RECIPE, Benchmark, Sample, open_benchmark
+from dare.datasets import SYNTHETIC_RECIPE, Benchmark, open_benchmark
 from dare.evaluation.embedding import embed
 from dare.evaluation.evaluate import Evaluation, evaluate
 from dare.experiments.query_stream import QueryStream, query_stream
 from dare.experiments.recipe import Recipe, RecipeError
 from dare.experiments.sections import DataSet, FigureSection
-from dare.experiments.trainings import BrokenTrainingError, Means, NotMeasuredError, Run, trained
+from dare.experiments.trainings import BrokenTrainingError, Means, NotMeasuredError, Run, said_once, trained
 from dare.images.reading import UnreadableImageError
 from dare.retrieval.distances import another_model
 from dare.retrieval.embeddings import Embeddings, EmbeddingsError
@@ -26,11 +26,7 @@ from dare.synthetic import draw_benchmark
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What is to be known of a network to compare its vectors.
-
-    Attributes:
-        training: how it was trained, as far as it says.
-    """
+    """What is to be known of a network to compare its vectors, and of its training as far as it says."""
 
     path: Path
     digest: str
@@ -43,13 +39,13 @@ class Scored:
     """All runs of a training on a figure's pictures that could be scored, and why there are not more."""
 
     runs: list[Run] = field(default_factory=list)
-    each: list[Evaluation] = field(default_factory=list)
+    named: dict[str, Evaluation] = field(default_factory=dict)
     missing: list[tuple[str, str]] = field(default_factory=list)
 
     @property
-    def named(self) -> dict[str, Evaluation]:
-        """Evaluations by the names of their runs."""
-        return {run.name: evaluation for run, evaluation in zip(self.runs, self.each, strict=True)}
+    def each(self) -> list[Evaluation]:
+        """One for each run."""
+        return list(self.named.values())
 
     @cached_property
     def streams(self) -> list[QueryStream]:
@@ -58,11 +54,7 @@ class Scored:
 
     @property
     def costs(self) -> ExitCosts:
-        """Of each run's exits.
-
-        Raises:
-            ValueError: runs that cannot be compared.
-        """
+        """Of each run's exits; runs that cannot be compared are refused with a ValueError."""
         check_comparable(self.named)
         costs = [evaluation.costs for evaluation in self.each if evaluation.costs]
         if any(one.macs != costs[0].macs for one in costs):
@@ -77,11 +69,7 @@ class Scored:
 
 @dataclass(slots=True)
 class Workplace:
-    """A folder in which a recipe is followed.
-
-    Attributes:
-        folder: `data/`, `trainings/` and `embeddings/` below it are made here.
-    """
+    """A folder in which a recipe is followed, with `data/`, `trainings/` and `embeddings/`."""
 
     recipe: Recipe
     folder: Path
@@ -177,7 +165,7 @@ class Workplace:
             raise NotMeasuredError("only embeddings are given, which do not say what exits cost; name checkpoints too")
         else:
             benchmark, folder = self.benchmark(run.data.name), self.folder / "trainings"
-            path = trained(run, benchmark, folder, self.means, self.recipe, self._offline)
+            path = trained(run, benchmark, folder, self.means, self._offline)
         try:
             if path.suffix == ".safetensors" or (path / MODEL_FILE).exists():
                 checkpoint = load_checkpoint(path)
@@ -209,10 +197,24 @@ class Workplace:
             found = Embeddings.load(file)
             if found.model == network.digest and not found.lacking(benchmark.identify(samples)):
                 return found
+        parts, start = file.with_name(f".{file.name}.parts"), time.monotonic()
         try:
-            return self._embed(run, network, samples, crops, file)
+            found = embed(
+                self.means.open(network.path),
+                samples,
+                root=benchmark.root,
+                crops=crops,
+                batch_size=self.means.batch_size,
+                workers=self.means.workers,
+                resume=parts,
+                on_progress=lambda done, total: self.means.show(f"{run.name}: embedding", done, total),
+            )
         except UnreadableImageError as error:
             raise NotMeasuredError(str(error)) from error
+        found.save(file)
+        shutil.rmtree(parts, ignore_errors=True)
+        self.means.on_finished(f"{run.name}: embedded {len(found)} samples, {time.monotonic() - start:.0f} s")
+        return found
 
     def _given(self, run: Run, crops: int) -> Embeddings | None:
         """Finished embeddings that the recipe names; None where there are none, or where others can be made."""
@@ -232,24 +234,6 @@ class Workplace:
         if networks:
             return None
         raise NotMeasuredError(f"{path} holds vectors of {found.crops} crops, not of {crops}")
-
-    def _embed(self, run: Run, network: Network, samples: Sequence[Sample], crops: int, file: Path) -> Embeddings:
-        parts = file.with_name(f".{file.name}.parts")
-        start = time.monotonic()
-        found = embed(
-            self.means.open(network.path),
-            samples,
-            root=self.benchmark(run.data.name).root,
-            crops=crops,
-            batch_size=self.means.batch_size,
-            workers=self.means.workers,
-            resume=parts,
-            on_progress=lambda done, total: self.means.show(f"{run.name}: embedding", done, total),
-        )
-        found.save(file)
-        shutil.rmtree(parts, ignore_errors=True)
-        self.means.on_finished(f"{run.name}: embedded {len(found)} samples, {time.monotonic() - start:.0f} s")
-        return found
 
     def evaluation(self, run: Run, crops: int | None = None) -> Evaluation:
         """A run scored at every exit; raises as `embeddings` does.
@@ -280,7 +264,7 @@ class Workplace:
         found = Scored()
         for run in self.runs(training, figure.data):
             try:
-                found.each.append(self.evaluation(run, figure.crops))
+                found.named[run.name] = self.evaluation(run, figure.crops)
             except NotMeasuredError as reason:
                 found.missing.append((run.name, str(reason)))
             else:
@@ -291,11 +275,7 @@ class Workplace:
 
 
 def check_comparable(evaluations: Mapping[str, Evaluation]) -> None:
-    """Refuse runs, by their names, that cannot be compared.
-
-    Raises:
-        ValueError: one network twice, or other vectors.
-    """
+    """Refuse runs, by their names, that are one network twice or have other vectors, with a ValueError."""
     first, *_ = evaluations.values()
     expected = [result.name for result in first.results]
     known: dict[str, str] = {}
@@ -311,14 +291,8 @@ def check_comparable(evaluations: Mapping[str, Evaluation]) -> None:
             )
 
 
-def said_once(missing: Sequence[tuple[str, str]]) -> str:
-    """Why runs are missing, each name with its reason; a reason that all of them share stands alone."""
-    reasons = {reason for _, reason in missing}
-    return reasons.pop() if len(reasons) == 1 else "; ".join(f"{name}: {reason}" for name, reason in missing)
-
-
 def worth_something(evaluation: Evaluation) -> Evaluation:
-    """The same; NotMeasuredError where there is nothing to score."""
+    """The same, or NotMeasuredError where there is nothing to score."""
     if evaluation.nothing_to_score:
         raise NotMeasuredError(evaluation.nothing_to_score)
     return evaluation

@@ -8,14 +8,14 @@ from experiments.streams import COSTS, drawn_stream
 
 from dare.anytime.costs import ExitCosts
 from dare.experiments.accuracy import Outcomes
-from dare.experiments.figure5 import Figure5, Network, answering_exits, draw_figure5, figure5
+from dare.experiments.figure5 import Compared, Figure5, answering_exits, draw_figure5, figure5
 
 
 @pytest.fixture(scope="module")
 def figure() -> Figure5:
     stream = drawn_stream()
-    ours = Network("ours", stream.outcomes, COSTS)
-    cascade = Network("one by one", stream.outcomes.at([0, 2, 3]), ExitCosts((10, 50, 110), "made up"))
+    ours = Compared("ours", stream.outcomes, COSTS)
+    cascade = Compared("one by one", stream.outcomes.at([0, 2, 3]), ExitCosts((10, 50, 110), "made up"))
     return figure5("drawn", stream.people, [ours, cascade])
 
 
@@ -48,8 +48,8 @@ def test_files_are_written_and_the_same_again(figure: Figure5, tmp_path) -> None
 
 def test_networks_may_have_more_runs_or_fewer() -> None:
     streams = [drawn_stream(seed=seed) for seed in (0, 1)]
-    ours = Network("ours", Outcomes.beside([stream.outcomes for stream in streams]), COSTS)
-    other = Network("other", streams[0].outcomes, ExitCosts((11, 26, 41, 61), "made up"))
+    ours = Compared("ours", Outcomes.beside([stream.outcomes for stream in streams]), COSTS)
+    other = Compared("other", streams[0].outcomes, ExitCosts((11, 26, 41, 61), "made up"))
     figure = figure5("drawn", streams[0].people, [ours, other])
     means = [np.mean([stream.outcomes.means("mAP") for stream in streams], axis=0), streams[0].outcomes.means("mAP")]
     last = figure.leads[-1][3].mean_average_precision

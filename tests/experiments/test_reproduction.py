@@ -376,7 +376,7 @@ def test_table_2_counts_what_the_readers_found(work: Work) -> None:
     assert "not counted: data set away is not given" in found["Duke", "boxes"]["notes"]
     assert found["MARS", "boxes"]["notes"].endswith("not counted: the recipe has no such data set")
     assert "the text says more than two" in found["Duke", "identities"]["notes"]
-    (market, *_) = reproduce_table2(work.workplace()).sections
+    (market, *_) = reproduce_table2(work.workplace()).summaries
     assert ("identities", "1,501", "14", "no", "") in market.rows
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from dare.evaluation.evaluate import Evaluation
 from dare.experiments.accuracy import MEASURES, Accuracy, Bootstrap, Measure, Outcomes
-from dare.experiments.plots import BLACK, BLUE, GREY, ORANGE, Made, Section, new_figure, tidy
+from dare.experiments.plots import BLACK, BLUE, GREY, ORANGE, Made, Summary, new_figure, tidy
 from dare.experiments.query_stream import SEED
 from dare.experiments.sections import FigureSection
 from dare.experiments.workplace import Scored, Workplace, check_comparable
@@ -113,8 +113,8 @@ def draw_figure3(figure: Bars, *, published: bool = False) -> Made:
         (vector, str(one.rank1.rest), str(one.mean_average_precision))
         for vector, one in zip(figure.vectors, accuracies, strict=True)
     ]
-    section = Section("", ("vector", "error", "mAP"), tuple(rows))
-    return Made({"figure3": figure.rows(), "figure3_runs": figure.run_rows()}, (section,), drawing)
+    summary = Summary("", ("vector", "error", "mAP"), tuple(rows))
+    return Made({"figure3": figure.rows(), "figure3_runs": figure.run_rows()}, (summary,), drawing)
 
 
 def reproduce_figure3(_: Workplace, __: FigureSection, scored: Scored) -> Made:
@@ -138,8 +138,8 @@ def draw_figure4(figure: Bars) -> Made:
         rows.append((vector, "error", str(one.rank1.rest), str(other.rank1.rest), str(gain.rank1)))
         before, after, more = (str(accuracy.mean_average_precision) for accuracy in (one, other, gain))
         rows.append(("", "mAP", before, after, more))
-    section = Section("", ("vector", "", *GROUPS, "gain"), tuple(rows))
-    return Made({"figure4": figure.rows(), "figure4_runs": figure.run_rows()}, (section,), drawing)
+    summary = Summary("", ("vector", "", *GROUPS, "gain"), tuple(rows))
+    return Made({"figure4": figure.rows(), "figure4_runs": figure.run_rows()}, (summary,), drawing)
 
 
 def reproduce_figure4(workplace: Workplace, _: FigureSection, scored: Scored, unsupervised: Scored) -> Made:

@@ -13,7 +13,7 @@ from dare.anytime.costs import NETSCOPE_2018, ExitCosts
 from dare.evaluation.evaluate import StageResult
 from dare.experiments import plots
 from dare.experiments.accuracy import MEASURES, Accuracy, Bootstrap, Measure, Outcomes
-from dare.experiments.plots import CostAxis, Made, Section, bands, new_figure, tidy
+from dare.experiments.plots import CostAxis, Made, Summary, bands, new_figure, tidy
 from dare.experiments.published import SOURCE, published_exits
 from dare.experiments.query_stream import SEED
 from dare.experiments.sections import Figure5Section
@@ -27,8 +27,8 @@ CLAIM = "The paper's claim: 3 to 5 points of rank-1 above SE-ResNets beyond 2.5 
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
-    """Something that can answer at each of its E exits.
+class Compared:
+    """A network, or several in sequence, that can answer at each of its E exits.
 
     Attributes:
         outcomes: (E, runs * Q), of the same queries in the same order as all other networks'.
@@ -57,7 +57,7 @@ class Figure5:
 
     benchmark: str
     queries: int
-    networks: Sequence[Network]
+    networks: Sequence[Compared]
     accuracies: list[list[Accuracy]]
     leads: list[tuple[str, float, float, Accuracy]]
 
@@ -68,14 +68,14 @@ class Figure5:
                 row = {"network": network.name, "exit": exit, "macs": macs, "runs": network.outcomes.runs}
                 yield row | accuracy.row()
 
-    def summary(self) -> Section:
+    def summary(self) -> Summary:
         """A line for people per network and exit."""
         rows = [
             (network.name, str(exit), f"{macs / 1e6:,.1f} M", str(accuracy.rank1), str(accuracy.mean_average_precision))
             for network, accuracies in zip(self.networks, self.accuracies, strict=True)
             for exit, (macs, accuracy) in enumerate(zip(network.costs.macs, accuracies, strict=True), start=1)
         ]
-        return Section("", ("network", "exit", "multiply-adds", "rank-1 [95 %]", "mAP [95 %]"), tuple(rows))
+        return Summary("", ("network", "exit", "multiply-adds", "rank-1 [95 %]", "mAP [95 %]"), tuple(rows))
 
     def lead_rows(self) -> Iterator[dict[str, Any]]:
         """A line of a table per range of budgets: the first network's lead over another, in percentage points."""
@@ -84,7 +84,7 @@ class Figure5:
             yield row | difference.row()
 
 
-def figure5(benchmark: str, people: NDArray[np.int64], networks: Sequence[Network], *, seed: int = SEED) -> Figure5:
+def figure5(benchmark: str, people: NDArray[np.int64], networks: Sequence[Compared], *, seed: int = SEED) -> Figure5:
     """Accuracy as a function of the budget, when the latest answer that is ready counts.
 
     Args:
@@ -99,7 +99,7 @@ def figure5(benchmark: str, people: NDArray[np.int64], networks: Sequence[Networ
     return Figure5(benchmark, len(people), networks, accuracies, leads)
 
 
-def _leads(first: Network, other: Network, bootstrap: Bootstrap) -> Iterator[tuple[str, float, float, Accuracy]]:
+def _leads(first: Compared, other: Compared, bootstrap: Bootstrap) -> Iterator[tuple[str, float, float, Accuracy]]:
     start = max(first.costs.macs[0], other.costs.macs[0])
     steps = sorted(macs for macs in {*first.costs.macs, *other.costs.macs} if macs >= start)
     ours, theirs = (
@@ -111,7 +111,7 @@ def _leads(first: Network, other: Network, bootstrap: Bootstrap) -> Iterator[tup
 def reproduce_figure5(_: Workplace, __: Figure5Section, scored: Scored, *others: Scored) -> Made:
     """Figure 5 of a recipe's runs: one training's, and beside it those of others in sequence."""
     first = scored.each[0]
-    networks = [_network("DaRe", [scored], [one.exits for one in scored.each], scored.costs)]
+    networks = [_compared("DaRe", [scored], [one.exits for one in scored.each], scored.costs)]
     if others:
         # As `dare.runners.cascade` runs them: of each network the last exit, costs added up.
         rows = zip(*(one.each for one in others), strict=False)
@@ -120,16 +120,18 @@ def reproduce_figure5(_: Workplace, __: Figure5Section, scored: Scored, *others:
         sources = "; ".join(dict.fromkeys(one.source for one in each))
         costs = ExitCosts(totals, f"{len(others)} networks in sequence, added up; {sources}")
         exits = [[one.exits[-1] for one in row] for row in rows]
-        networks.append(_network("networks in sequence", others, exits, costs))
+        networks.append(_compared("networks in sequence", others, exits, costs))
     figure = figure5(first.benchmark.name, first.query.people, networks)
     return draw_figure5(figure, published=scored.like_the_papers)
 
 
-def _network(name: str, made_of: Sequence[Scored], runs: Iterable[Sequence[StageResult]], costs: ExitCosts) -> Network:
+def _compared(
+    name: str, made_of: Sequence[Scored], runs: Iterable[Sequence[StageResult]], costs: ExitCosts
+) -> Compared:
     """In a legend its name says whether it stands in; the drawing's title and its notes say what for."""
     stands_in = any(one.runs[0].training.stands_in for one in made_of)
     outcomes = Outcomes.beside([Outcomes.of([exit.scores for exit in exits]) for exits in runs])
-    return Network(f"{name} (stand-in)" if stands_in else name, outcomes, costs)
+    return Compared(f"{name} (stand-in)" if stands_in else name, outcomes, costs)
 
 
 COLOURS = (plots.BLUE, plots.ORANGE, plots.GREEN, plots.RED, plots.PURPLE, plots.BLACK)

@@ -11,7 +11,7 @@ from dare.anytime.costs import NETSCOPE_2018, ExitCosts, ExitTimes
 from dare.anytime.records import load_times
 from dare.experiments import plots
 from dare.experiments.accuracy import MEASURES, Accuracy, Bootstrap, Measure, Outcomes
-from dare.experiments.plots import CostAxis, Made, Section, bands, new_figure, tidy
+from dare.experiments.plots import CostAxis, Made, Summary, bands, new_figure, tidy
 from dare.experiments.published import SOURCE, published_figure6
 from dare.experiments.query_stream import (
     POLICIES,
@@ -90,7 +90,7 @@ class Figure6:
                     row |= {f"share_{kind}_{exit}": f"{share:.5f}" for exit, share in enumerate(shares, start=1)}
                 yield row | curve.accuracies[place].row() | curve.gains[place].row("gain_")
 
-    def summary(self) -> Section:
+    def summary(self) -> Summary:
         """A line for people per policy: rank-1/mAP at shares of the full network's cost; the least cost from which on
         rank-1 is within `ALLOWANCE` of the full network's, and mAP there."""
         percent = 100 / self.costs.macs[-1]
@@ -107,7 +107,7 @@ class Figure6:
         full = self.alone[-1]
         rows.append(("full network", "", "", "", f"rank-1 {full.rank1}", f"{full.mean_average_precision}"))
         header = ("policy", *(f"at {100 * part:.0f} %" for part in PARTS), "least cost", "mAP there")
-        return Section("", header, tuple(rows))
+        return Summary("", header, tuple(rows))
 
 
 def figure6(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dare.anytime.policies import RunningQuantile, replay
 from dare.evaluation.evaluate import Evaluation
 from dare.evaluation.ranked_lists import nearest, vectors_of
-from dare.experiments.plots import GREEN, GREY, RED, Made, Section, new_figure
+from dare.experiments.plots import GREEN, GREY, RED, Made, Summary, new_figure
 from dare.experiments.query_stream import SEED, QueryStream
 from dare.experiments.sections import Figure7Section, Figure8Section
 from dare.experiments.workplace import Scored, Workplace
@@ -210,8 +210,8 @@ def draw_figure7(figure: Cases) -> Made:
     caption = f"{figure.evaluation.benchmark.name}: queries that the fusion gets right, chosen evenly ({counted}).\n"
     drawing.supxlabel(caption + FRAMES, fontsize=8, color=GREY)
     rows_for_people = tuple((meanings[kind], f"{count:,.10g}") for kind, count in figure.found.items())
-    section = Section("", ("where the fusion is right", "queries"), rows_for_people)
-    return Made({"figure7": _rows(figure)}, (section,), drawing)
+    summary = Summary("", ("where the fusion is right", "queries"), rows_for_people)
+    return Made({"figure7": _rows(figure)}, (summary,), drawing)
 
 
 def draw_figure8(figure: Cases) -> Made:
@@ -236,7 +236,7 @@ def draw_figure8(figure: Cases) -> Made:
     caption = f"{figure.evaluation.benchmark.name}, by nearness; left at the exits: {taken}.\n{FRAMES}"
     drawing.supxlabel(caption, fontsize=8, color=GREY)
     shares = tuple((name, f"{100 * share:.1f} %") for name, share in zip(names, figure.taken, strict=True))
-    return Made({"figure8": _rows(figure, names)}, (Section("", ("exit", "left there"), shares),), drawing)
+    return Made({"figure8": _rows(figure, names)}, (Summary("", ("exit", "left there"), shares),), drawing)
 
 
 def _draw_case(panels: "Sequence[Axes]", figure: Cases, case: Case, ranks: int) -> None:

@@ -28,7 +28,7 @@ DPI = 130
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class Summary:
     """A table for people; of the paper's tables one data set's, by its name."""
 
     name: str
@@ -42,7 +42,7 @@ class Made:
 
     Attributes:
         tables: rows by the names of their CSV files; the first is the output's own name.
-        sections: the same for people.
+        summaries: the same for people.
         costs: where multiply-adds come from; "" where there are none.
         meaning: what a table's columns mean.
         runs: what it is made of.
@@ -51,7 +51,7 @@ class Made:
     """
 
     tables: Mapping[str, Iterable[Mapping[str, Any]]]
-    sections: tuple[Section, ...]
+    summaries: tuple[Summary, ...]
     drawing: "Figure | None" = None
     costs: str = ""
     meaning: str = ""

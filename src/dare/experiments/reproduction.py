@@ -49,7 +49,7 @@ scored runs of each training that it names."""
 Output = dict[str, Any]
 """What NAME.json says of a table or a figure: `name`, "table1" to "figure8", and `title`; `files` in the folder, none
 where it was not measured; what is `missing` and why; what `stands_in`; `runs` that it is made of; for a figure
-`settings`; `costs`, `meaning` and `sections` as of `Made`; the digest of the `recipe`."""
+`settings`; `costs`, `meaning` and `sections` (the summaries) as of `Made`; the digest of the `recipe`."""
 
 
 class FolderBusyError(ValueError):
@@ -165,7 +165,7 @@ def _written(workplace: Workplace, name: str, made: Made) -> Output:
         "settings": "",
         "costs": made.costs,
         "meaning": made.meaning,
-        "sections": [asdict(section) for section in made.sections],
+        "sections": [asdict(summary) for summary in made.summaries],
     }
 
 
@@ -173,10 +173,10 @@ def _markdown(title: str, made: Made, recipe: Recipe) -> str:
     parts = [f"# {title}", f"Recipe: {recipe.title}.", made.meaning]
     if recipe.stands_in:
         parts.append(f"**Stands in:** {recipe.stands_in}")
-    for section in made.sections:
-        rows = [section.header, ("---",) * len(section.header), *section.rows]
+    for summary in made.summaries:
+        rows = [summary.header, ("---",) * len(summary.header), *summary.rows]
         lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-        parts += [f"## {section.name}", "\n".join(lines)]
+        parts += [f"## {summary.name}", "\n".join(lines)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from dare.datasets.sample import DISTRACTOR, JUNK, Benchmark
 from dare.evaluation.evaluate import evaluate
 from dare.experiments.accuracy import MEASURES, Measure
-from dare.experiments.plots import Made, Section
+from dare.experiments.plots import Made, Summary
 from dare.experiments.published import COLUMNS, PublishedCount, PublishedRow, published_table1, published_table2
 from dare.experiments.recipe import Recipe
 from dare.experiments.sections import DataSet, Row
@@ -21,8 +21,8 @@ from dare.retrieval.embeddings import Embeddings
 from dare.retrieval.metrics import kissme, xqda
 from dare.retrieval.reranking import ZHONG_2017
 
-Figures = dict[Measure, float]  # rank-1 and mAP in percent
-Found = dict[tuple[str, str], tuple[list[Figures], list[tuple[str, str]]]]
+Values = dict[Measure, float]  # rank-1 and mAP in percent
+Found = dict[tuple[str, str], tuple[list[Values], list[tuple[str, str]]]]
 """Row and column -> what was measured in each run, and runs that are missing with the reason."""
 
 METRICS = {"kissme": kissme, "xqda": xqda}
@@ -54,8 +54,8 @@ class Cell:
 
     row: str
     column: str
-    published: Figures | None
-    runs: tuple[Figures, ...]
+    published: Values | None
+    runs: tuple[Values, ...]
     training: str
     data: str
     comparable: bool
@@ -135,14 +135,14 @@ def _measure(workplace: Workplace, run: Run, rows: Sequence[Row], found: Found) 
         for _, missing in places:
             missing.append((number, str(reason)))
         return
-    for row, (figures, missing) in zip(rows, places, strict=True):
+    for row, (values, missing) in zip(rows, places, strict=True):
         try:
-            figures.append(_last_exit(vectors, workplace.benchmark(run.data.name), run, row))
+            values.append(_last_exit(vectors, workplace.benchmark(run.data.name), run, row))
         except NotMeasuredError as reason:
             missing.append((number, str(reason)))
 
 
-def _last_exit(vectors: Embeddings, benchmark: Benchmark, run: Run, row: Row) -> Figures:
+def _last_exit(vectors: Embeddings, benchmark: Benchmark, run: Run, row: Row) -> Values:
     only = replace(vectors, stages=(vectors.exits()[-1],), names=("last exit",), fused=None)
     metric, rerank = row.metric_on(run.data.name), ZHONG_2017 if "+RR" in row.name else None
     learner = METRICS[metric] if metric else None
@@ -160,7 +160,7 @@ def _cell(
     notes = [published.remarks[column]] if column in published.remarks else []
     training = recipe.trainings[row.training] if row else None
     measured = (published.name, column) in found
-    figures, lost = found.get((published.name, column), ([], []))
+    values, lost = found.get((published.name, column), ([], []))
     missing = ""
     if data is None:
         missing = "not measured: the recipe has no data set for this column"
@@ -168,7 +168,7 @@ def _cell(
         missing = "not measured: the recipe has no training for this row"
     elif not measured:
         missing = f"not measured: training {training.name} is not for {data.name}"
-    elif not figures:
+    elif not values:
         missing = f"not measured: {said_once(lost)}"
     else:
         stands_in = filter(None, (training.stands_in, row.stands_in, data.stands_in))
@@ -179,12 +179,12 @@ def _cell(
         if metric := row.metric_on(data.name):
             notes.append(f"distance learnt by {metric}, all directions kept")
         if lost:
-            missing = f"{len(figures)} of {len(figures) + len(lost)} runs; {said_once(lost)}"
+            missing = f"{len(values)} of {len(values) + len(lost)} runs; {said_once(lost)}"
     return Cell(
         published.name,
         column,
         published.figures.get(column),
-        tuple(figures),
+        tuple(values),
         training.name if training and measured else "",
         data.name if data and measured else "",
         not (recipe.stands_in or (data and data.stands_in)),
@@ -219,10 +219,10 @@ def reproduce_table1(workplace: Workplace) -> Made:
     )
 
 
-def _by_column(header: tuple[str, ...], rows: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[Section, ...]:
+def _by_column(header: tuple[str, ...], rows: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[Summary, ...]:
     """The table for people, by data set."""
     columns = dict.fromkeys(column for column, _ in rows)
-    return tuple(Section(one, header, tuple(row for column, row in rows if column == one)) for one in columns)
+    return tuple(Summary(one, header, tuple(row for column, row in rows if column == one)) for one in columns)
 
 
 BESIDE = {

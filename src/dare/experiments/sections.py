@@ -175,7 +175,7 @@ class FigureSection(_Section):
     @property
     def others(self) -> tuple[str, ...]:
         """Other trainings that it shows."""
-        return (self.without,) if isinstance(self, Figure4Section) else getattr(self, "against", ())
+        return ()
 
 
 class Figure4Section(FigureSection):
@@ -183,11 +183,19 @@ class Figure4Section(FigureSection):
 
     without: str
 
+    @property
+    def others(self) -> tuple[str, ...]:
+        return (self.without,)
+
 
 class Figure5Section(FigureSection):
     """Beside them trainings whose networks are evaluated one after the other."""
 
     against: Annotated[tuple[str, ...], Field(strict=False), _OneOrMore, AfterValidator(_different)] = ()
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        return self.against
 
 
 class Figure6Section(FigureSection):

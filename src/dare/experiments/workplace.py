@@ -257,7 +257,8 @@ class Workplace:
             NotMeasuredError: none could be scored.
             RecipeError, StoppedError: as in `network`.
         """
-        found: Scored = self._once((training, figure.data, figure.crops), lambda: self._scored(training, figure))
+        what = (training, figure.data, figure.crops or self.recipe.trainings[training].crops)
+        found: Scored = self._once(what, lambda: self._scored(training, figure))
         return found
 
     def _scored(self, training: str, figure: FigureSection) -> Scored:

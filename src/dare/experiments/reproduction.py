@@ -85,7 +85,7 @@ def reproduce(
         raise RecipeError(f"{recipe.source} has no {lacking[0]}; {has}; add a section [{lacking[0]}]")
     check_settings(recipe)
     if not {*recipe.figures}.isdisjoint(names):
-        new_figure(1, 1)  # a missing library is said before anything is trained
+        new_figure(1, 1)  # a missing library is reported before anything is trained
     ours = not folder.exists() or (folder / MARK).exists()
     if not ours and any(path.name not in (LOCK, HOLDER) for path in folder.iterdir()):
         raise FileExistsError(
@@ -110,7 +110,7 @@ def _reproduce(workplace: Workplace, names: Sequence[str], on_output: Callable[[
     # All data sets are read first: what is wrong with the last one should not be found after training on the others.
     figures = [recipe.figures[name] for name in names if name in recipe.figures]
     for data in {figure.data for figure in figures} if len(figures) == len(names) else recipe.data:
-        with contextlib.suppress(NotMeasuredError):  # said where it is missed
+        with contextlib.suppress(NotMeasuredError):  # reported where it is missed
             workplace.benchmark(data)
     for name in names:
         described = folder / f"{name}.json"

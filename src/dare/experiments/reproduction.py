@@ -121,9 +121,8 @@ def _reproduce(workplace: Workplace, names: Sequence[str], on_output: Callable[[
             made, settings = Made({}, (), missing=(f"not measured: {reason}",)), ""
         output = _written(workplace, name, made) | {"settings": settings, "recipe": digest}
         _write(described, json.dumps(output, indent=2) + "\n")
-        for old in {Path(file).name for file in before} - {
-            *output["files"]
-        }:  # now, so that the page names nothing gone
+        gone = {Path(file).name for file in before} - {*output["files"]}
+        for old in gone:  # removed only now, so that the page never names what is gone
             (folder / old).unlink(missing_ok=True)
         _write_page(workplace, digest)
         on_output(output)

@@ -514,7 +514,7 @@ def test_what_failed_leaves_a_page_that_names_no_missing_file(work: Work, monkey
     work.text = work.text.replace("runs = 2", "runs = 1") + FIGURES
     reproduce(work.recipe, ["figure3", "figure6"], out, work.means())
 
-    def fails(*_: object) -> Any:
+    def fails(*_: object, **__: object) -> Any:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("dare.experiments.figure6.figure6", fails)

@@ -186,7 +186,7 @@ def test_a_training_that_breaks_off_is_seen_by_the_exit_status(
     status, shown, told = run(capsys, "reproduce", shrunk, "figure8", "--out", tmp_path / "out")
     assert status == 1
     assert "not measured: the training broke off: collapse, iteration 3" in shown
-    assert "1 trainings broke off; their places are empty" in told
+    assert "trainings that broke off: 1; their places are empty" in told
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ def reproduce(
     show
         Print the recipe, to start one of your own from, and make nothing.
     train
-        Train what has not been; else it stays empty.
+        Train what has not been trained; otherwise its places stay empty.
     memory_map
         Keep decoded training pictures in files instead of in memory.
     batch_size
@@ -72,9 +72,7 @@ def reproduce(
         followed = recipe_of_figure(recipe, model, folder, embeddings=embeddings or [], layout=layout)
         outputs = (recipe,)
     elif model or embeddings or layout:
-        raise ValueError(
-            "a recipe says itself what its outputs are made of; leave out --model, --embeddings and --layout"
-        )
+        raise ValueError("a recipe names what its outputs are made of; leave out --model, --embeddings and --layout")
     else:
         followed = load_recipe(recipe).with_folders(_folders(data or []))
     if show:
@@ -130,24 +128,24 @@ def _follow(
             console.print(f"dare: {stop}; the same command goes on from there")
             sys.exit(130)
     output.print(f"all of it: {out / PAGE}")
-    if broken := workplace.trainings.broken:
-        console.print(f"dare: {len(broken)} trainings broke off; their places are empty")
-    if broken or not any(one.files for one in made):
+    if broken := workplace.broken:
+        console.print(f"dare: trainings that broke off: {broken}; their places are empty")
+    if broken or not any(one["files"] for one in made):
         sys.exit(1)
 
 
 def _print(made: "Output") -> None:
-    output.print(f"{made.title}: {', '.join(made.files) or 'nothing'}")
-    if made.stands_in:
-        output.print(f"  stands in: {'; '.join(made.stands_in)}")
-    for section in made.sections:
-        rows, header = section.rows, section.header
-        if made.name in ("table1", "table2"):  # what is not measured, and the notes, are long and in the file
+    output.print(f"{made['title']}: {', '.join(made['files']) or 'nothing'}")
+    if made["stands_in"]:
+        output.print(f"  stands in: {'; '.join(made['stands_in'])}")
+    for section in made["sections"]:
+        name, header, rows = section["name"], section["header"], section["rows"]
+        if made["meaning"]:  # of tables; what is not measured, and the notes, are long and in the file
             rows, header = tuple(row[:-1] for row in rows if row[2]), header[:-1]
         if rows:
-            table = Table(*header, title=section.name or None, title_justify="left")
+            table = Table(*header, title=name or None, title_justify="left")
             for row in rows:
                 table.add_row(*row)
             output.print(table)
-    for one in made.missing:
+    for one in made["missing"]:
         output.print(f"  {one}")

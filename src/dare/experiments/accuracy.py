@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -25,15 +25,37 @@ class Estimate:
         value: of the queries as they are; NaN where none has a match.
         low, high: ends of the 95 % interval, percentiles of the resampled means.
         error: the standard error, their standard deviation.
+        deviation: of several runs, with one run less in the denominator; NaN where there is one, or nobody asked.
     """
 
     value: float
     low: float
     high: float
     error: float
+    deviation: float = math.nan
+
+    @property
+    def rest(self) -> "Estimate":
+        """What is missing to 1: the error rate of an accuracy."""
+        return replace(self, value=1 - self.value, low=1 - self.high, high=1 - self.low)
+
+    @property
+    def bar(self) -> tuple[float, float]:
+        """Ends of an error bar: a standard deviation of the runs both ways; of a single run the interval."""
+        if math.isnan(self.deviation):
+            return self.low, self.high
+        return self.value - self.deviation, self.value + self.deviation
+
+    def row(self, name: str, deviation: bool = False) -> dict[str, str]:
+        """Columns of a table, in percent, on request with the standard deviation of the runs."""
+        ends = {"": self.value, "_std": self.deviation, "_low": self.low, "_high": self.high}
+        if not deviation:
+            del ends["_std"]
+        return {f"{name}{end}": "" if math.isnan(value) else f"{100 * value:.3f}" for end, value in ends.items()}
 
     def __str__(self) -> str:
-        return f"{100 * self.value:.1f} [{100 * self.low:.1f}, {100 * self.high:.1f}]"
+        deviation = "" if math.isnan(self.deviation) else f" ± {100 * self.deviation:.1f}"
+        return f"{100 * self.value:.1f}{deviation} [{100 * self.low:.1f}, {100 * self.high:.1f}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +68,14 @@ class Accuracy:
     def __getitem__(self, measure: Measure) -> Estimate:
         return self.rank1 if measure == "rank-1" else self.mean_average_precision
 
+    def with_deviations(self, rank1: float, mean_average_precision: float) -> "Accuracy":
+        """The same, with standard deviations of the runs."""
+        precision = replace(self.mean_average_precision, deviation=mean_average_precision)
+        return Accuracy(replace(self.rank1, deviation=rank1), precision)
+
     def row(self, prefix: str = "") -> dict[str, str]:
         """Columns of a table, in percent."""
-        named = {"rank1": self.rank1, "mAP": self.mean_average_precision}
-        ends = {"": "value", "_low": "low", "_high": "high"}
-        return {
-            f"{prefix}{name}{end}": f"{100 * getattr(estimate, attribute):.3f}"
-            for name, estimate in named.items()
-            for end, attribute in ends.items()
-        }
+        return self.rank1.row(f"{prefix}rank1") | self.mean_average_precision.row(f"{prefix}mAP")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +107,15 @@ class Outcomes:
         """Runs of one training, of the same streams over the same queries."""
         right, precision = (np.concatenate([getattr(one, name) for one in runs], 1) for name in ("right", "precision"))
         return cls(right, precision, len(runs))
+
+    def each(self, measure: Measure) -> NDArray[np.float64]:
+        """(runs, P), the means of each run."""
+        parts = zip(*(np.split(one, self.runs, 1) for one in (self.right, self.precision)), strict=True)
+        return np.stack([Outcomes(*part).means(measure) for part in parts])
+
+    def averaged(self) -> "Outcomes":
+        """(P, Q), what a query's answer is worth on average over the runs."""
+        return Outcomes(*(one.reshape(len(one), self.runs, -1).mean(1) for one in (self.right, self.precision)))
 
     def queries(self, order: NDArray[np.integer]) -> "Outcomes":
         """The outcomes of some queries, in the order given."""
@@ -130,8 +160,6 @@ class Bootstrap:
     """
 
     def __init__(self, people: NDArray[np.integer], seed: int, resamples: int = RESAMPLES) -> None:
-        if seed < 0:
-            raise ValueError(f"a seed is at least 0, got {seed}")
         everyone, member = np.unique(people, return_inverse=True)
         times = _times_drawn(len(everyone), resamples if len(everyone) else 1, np.random.default_rng(seed))
         self._times = times[:, member]
@@ -151,18 +179,18 @@ class Bootstrap:
 
     def accuracies(self, outcomes: Outcomes) -> list[Accuracy]:
         """One per stream."""
-        rank1, precision = (estimates(outcomes.means(measure), self.means(outcomes, measure)) for measure in MEASURES)
-        return [Accuracy(*pair) for pair in zip(rank1, precision, strict=True)]
+        found = (_estimates(outcomes.means(measure), self.means(outcomes, measure)) for measure in MEASURES)
+        return list(map(Accuracy, *found))
 
     def leads(self, ours: Outcomes, theirs: Outcomes) -> list[Accuracy]:
         """What each stream gains over another network's, whose runs may be more or fewer."""
-        rank1, precision = (
-            estimates(
+        found = (
+            _estimates(
                 ours.means(measure) - theirs.means(measure), self.means(ours, measure) - self.means(theirs, measure)
             )
             for measure in MEASURES
         )
-        return [Accuracy(*pair) for pair in zip(rank1, precision, strict=True)]
+        return list(map(Accuracy, *found))
 
 
 def _times_drawn(count: int, resamples: int, random: np.random.Generator) -> NDArray[np.int64]:
@@ -172,7 +200,7 @@ def _times_drawn(count: int, resamples: int, random: np.random.Generator) -> NDA
     return np.bincount((drawn + rows).ravel(), minlength=len(drawn) * count).reshape(len(drawn), count)
 
 
-def estimates(values: NDArray[np.float64], resampled: NDArray[np.float64]) -> list[Estimate]:
+def _estimates(values: NDArray[np.float64], resampled: NDArray[np.float64]) -> list[Estimate]:
     """Values (P,) with what resampling (R, P) says of each."""
     known = resampled[~np.isnan(resampled).any(1)]
     if not len(known):

@@ -12,31 +12,27 @@ from dare.anytime.budgets import adjacent_shares, geometric_shares
 from dare.anytime.costs import ExitCosts
 from dare.anytime.policies import Thresholds
 from dare.experiments.accuracy import Accuracy, Bootstrap, Measure, Outcomes
-from dare.experiments.query_stream import SEED, Confidence, QueryStream
-from dare.experiments.sweep import static_mixes
+from dare.experiments.query_stream import SEED, Confidence, QueryStream, static_mixes
 
 CANDIDATES = 2000
 FINEST = 20
-"""Shares are tried in the finest steps that make at most so many candidates, down to a twentieth."""
+"""Shares are tried in steps of a twentieth, or in coarser ones if these make more than `CANDIDATES`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Who is to leave where.
+    """Which queries leave where.
 
     Attributes:
-        exits: the exits kept, counted from 0; what lies behind the last one need not be run at all.
-        shares: (E,), of the queries that leave at each exit.
+        shares: (E,), of the queries that leave at each exit; 0 at exits that are not kept.
         thresholds: (E - 1,), for `Thresholds`: infinity at exits that are passed by, minus infinity from the last one
             kept on.
-        expected_macs, spent_macs: mean multiply-adds per query, by the shares and on the held-out people.
+        spent_macs: mean multiply-adds per query on the held-out people.
         accuracy: on the held-out people, whom the thresholds were learnt from.
     """
 
-    exits: tuple[int, ...]
     shares: NDArray[np.float64]
     thresholds: NDArray[np.float64]
-    expected_macs: float
     spent_macs: float
     accuracy: Accuracy
 
@@ -50,7 +46,7 @@ class Choice:
         best: the plan that did best of all, by some luck if it is another one.
         geometric: the paper's shares (equation 3) at this budget, with thresholds learnt alike.
         static_mix: the best that can be had without looking at the query.
-        gain_over_geometric, gain_over_static_mix: of the chosen plan, paired.
+        gain_over_static_mix: of the chosen plan, paired.
         candidates: how many shares were tried.
     """
 
@@ -58,7 +54,6 @@ class Choice:
     best: Plan
     geometric: Plan
     static_mix: Accuracy
-    gain_over_geometric: Accuracy
     gain_over_static_mix: Accuracy
     candidates: int
 
@@ -103,25 +98,17 @@ def choose_exits(
     bootstrap = Bootstrap(stream.people, seed)
 
     def plan(row: int) -> Plan:
-        return Plan(
-            tuple(np.flatnonzero(shares[row]).tolist()),
-            shares[row],
-            thresholds[row],
-            float(shares[row] @ costs.macs),
-            costs.mean(exits[row]),
-            bootstrap.accuracies(outcomes.at([row]))[0],
-        )
+        accuracy = bootstrap.accuracies(outcomes.at([row]))[0]
+        return Plan(shares[row], thresholds[row], costs.mean(exits[row]), accuracy)
 
     best, chosen = _best_and_simplest(outcomes.means(maximise), (shares > 0).sum(1), outcomes, maximise, bootstrap)
     static = stream.outcomes.mix(static_mixes(costs, stream.outcomes.means(maximise), [mean_macs]))
-    own = outcomes.at([chosen])
     return Choice(
         plan(chosen),
         plan(best),
         plan(-1),
         bootstrap.accuracies(static)[0],
-        bootstrap.accuracies(own - outcomes.at([-1]))[0],
-        bootstrap.accuracies(own - static)[0],
+        bootstrap.accuracies(outcomes.at([chosen]) - static)[0],
         len(shares),
     )
 
@@ -147,17 +134,16 @@ def candidate_shares(costs: ExitCosts, mean_macs: float) -> NDArray[np.float64]:
 
 
 def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:
-    """All ways to share so many steps among so many corners."""
+    """All ways to share `total` steps among `parts` corners."""
     for bars in itertools.combinations(range(total + parts - 1), parts - 1):
         ends = (-1, *bars, total + parts - 1)
         yield tuple(b - a - 1 for a, b in itertools.pairwise(ends))
 
 
 def _learnt(confidences: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    kept = np.flatnonzero(shares)
     thresholds = Thresholds.learnt(confidences, shares / shares.sum()).thresholds
     thresholds[shares[:-1] == 0] = np.inf
-    thresholds[kept[-1] :] = -np.inf
+    thresholds[np.flatnonzero(shares)[-1] :] = -np.inf
     return thresholds
 
 

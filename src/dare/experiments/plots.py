@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from dare import missing_extra
 from dare.anytime.costs import ExitCosts, ExitTimes
 from dare.files import replacing
-from dare.images.reading import GREY as UNREADABLE
-from dare.images.reading import UnreadableImageError, read_resized
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from dare.experiments.trainings import Run
     from dare.verification.verifier import Verifier
 
 # Okabe and Ito's colours, which the colour-blind can tell apart.
@@ -29,12 +28,45 @@ DPI = 130
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class Summary:
     """A table for people; of the paper's tables one data set's, by its name."""
 
     name: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A figure or a table of the paper, ready to be written.
+
+    Attributes:
+        tables: rows by the names of their CSV files; the first is the output's own name.
+        summaries: the same for people.
+        costs: where multiply-adds come from; "" where there are none.
+        meaning: what a table's columns mean.
+        runs: what it is made of.
+        missing: what is not measured, and why.
+        stands_in: what is in place of what.
+    """
+
+    tables: Mapping[str, Iterable[Mapping[str, Any]]]
+    summaries: tuple[Summary, ...]
+    drawing: "Figure | None" = None
+    costs: str = ""
+    meaning: str = ""
+    runs: "tuple[Run, ...]" = ()
+    missing: tuple[str, ...] = ()
+    stands_in: tuple[str, ...] = ()
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write each table as CSV and the drawing as PNG and SVG; beside a drawing each row says what stands in."""
+        remark = {"stands_in": "; ".join(self.stands_in)} if self.drawing and self.stands_in else {}
+        paths = []
+        for name, rows in self.tables.items():
+            paths.append(folder / f"{name}.csv")
+            write_table([{**row, **remark} for row in rows], paths[-1])
+        return paths + (write_figure(self.drawing, folder / next(iter(self.tables))) if self.drawing else [])
 
 
 def new_figure(width: float, height: float) -> "Figure":
@@ -105,67 +137,36 @@ def bands(runs: Sequence[int]) -> str:
     return f"Means of {counted} runs. Bands: 95 %, people and runs resampled."
 
 
-def write_figure(figure: "Figure", folder: Path, name: str) -> list[Path]:
-    """Write it as PNG and SVG, each in one piece; returns both."""
+def write_figure(figure: "Figure", path: Path) -> list[Path]:
+    """Write NAME.png and NAME.svg, each in one piece, whichever of them is named; returns both."""
     import matplotlib as mpl
 
+    path = path.with_suffix("") if path.suffix in (".png", ".svg") else path
     paths = []
     # The salt makes the SVG's ids the same every time; there is no other way to set it.
     with mpl.rc_context({"svg.hashsalt": "dare"}):
         for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None})):
-            path = folder / f"{name}{suffix}"
-            with replacing(path) as file:
+            paths.append(path.with_name(path.name + suffix))
+            with replacing(paths[-1]) as file:
                 figure.savefig(file, format=suffix[1:], dpi=DPI, metadata=metadata)
-            paths.append(path)
     return paths
 
 
-def write_table(rows: Iterable[Mapping[str, Any]], path: Path) -> Path:
+def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Write rows with the same columns as CSV, in one piece."""
-    rows = list(rows)
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     with replacing(path) as file:
         file.write(text.getvalue().encode())
-    return path
-
-
-HEIGHT, WIDTH = 128, 64
-
-
-def draw_picture(axes: "Axes", path: Path, right: bool | None) -> None:
-    """A solid green frame where the person is right, a dashed orange one where not, none around a query (None).
-
-    A grey box stands for a picture that cannot be read.
-    """
-    try:
-        picture = read_resized(path, HEIGHT, WIDTH)
-    except UnreadableImageError:
-        picture = np.full((HEIGHT, WIDTH, 3), UNREADABLE, np.uint8)
-    axes.imshow(picture)
-    axes.set_axis_on()
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(right is not None)
-    axes.spines[:].set(
-        linewidth=3, color=GREEN if right else RED, linestyle="-" if right else (0, (3, 2)), capstyle="butt"
-    )
 
 
 ENGINES = (GREY, BLACK, BLUE, GREEN, ORANGE, RED, PURPLE)
 
 
 def write_times(figures: Sequence[Mapping[str, Any]], path: str | Path) -> list[Path]:
-    """Write NAME.png and NAME.svg: milliseconds per picture over multiply-adds, a panel per batch size.
-
-    Args:
-        figures: as `dare bench --json` writes them.
-
-    Raises:
-        ImportError: without matplotlib.
-    """
-    path = Path(path)
+    """Write NAME.png and NAME.svg of what `dare bench --json` writes: ms per picture, a panel per batch size."""
     batches = list(dict.fromkeys(row["batch"] for row in figures))
     figure = new_figure(5.2 * len(batches), 4.2)
     panels = figure.subplots(1, len(batches), squeeze=False, sharey=True)[0]
@@ -186,8 +187,7 @@ def write_times(figures: Sequence[Mapping[str, Any]], path: str | Path) -> list[
         axes.set_title(f"{batch} together")
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False, fontsize="small")
-    name = path.stem if path.suffix in (".png", ".svg") else path.name
-    return write_figure(figure, path.parent, name)
+    return write_figure(figure, Path(path))
 
 
 EXITS = (ORANGE, GREEN, PURPLE, BLUE, BLACK)
@@ -196,12 +196,7 @@ LEAST_RATE = 1e-5
 
 
 def write_errors(verifier: "Verifier", path: str | Path) -> list[Path]:
-    """Write NAME.png and NAME.svg: histograms at the last exit, and a DET curve of each exit, on the other people.
-
-    Raises:
-        ImportError: without matplotlib.
-    """
-    path = Path(path)
+    """Write NAME.png and NAME.svg: histograms at the last exit, and a DET curve of each exit, on the other people."""
     figure = new_figure(10.4, 4.2)
     histogram, det = figure.subplots(1, 2)
     last = verifier.exits[-1]
@@ -228,5 +223,4 @@ def write_errors(verifier: "Verifier", path: str | Path) -> list[Path]:
     det.set_ylim(0, 100)
     det.set_xlabel("percent of two people's pairs that match; dots: the thresholds")
     det.legend(frameon=False, fontsize="small")
-    name = path.stem if path.suffix in (".png", ".svg") else path.name
-    return write_figure(figure, path.parent, name)
+    return write_figure(figure, Path(path))

@@ -13,59 +13,6 @@ from dare.experiments.accuracy import Measure
 
 SOURCE = "DaRe(R)+RE on Market-1501, ten crops, 2018; simulation logs released with the code (mileyan/DARENet, ce037bc)"
 
-TABLE = Path(__file__).with_name("figure6_published.csv")
-
-
-@dataclass(frozen=True, slots=True)
-class PublishedPoint:
-    """One replay of figure 6.
-
-    Attributes:
-        policy: "chance", "nearness" or "margin"; the paper calls the first two random and distance.
-        budget_macs, spent_macs: mean multiply-adds per query by `NETSCOPE_2018`.
-        taken: the share of the queries that left at each exit.
-        rank1, mean_average_precision: from 0 to 1.
-    """
-
-    policy: str
-    budget_macs: float
-    spent_macs: float
-    taken: tuple[float, ...]
-    rank1: float
-    mean_average_precision: float
-
-    def __getitem__(self, measure: Measure) -> float:
-        return self.rank1 if measure == "rank-1" else self.mean_average_precision
-
-
-def published_figure6() -> list[PublishedPoint]:
-    """50 budgets for each of the three policies, in the order of the budgets."""
-    with TABLE.open(newline="", encoding="utf-8") as file:
-        return [
-            PublishedPoint(
-                row["policy"],
-                float(row["expected_macs"]),
-                float(row["spent_macs"]),
-                tuple(float(row[f"spent_share_{exit}"]) for exit in range(1, len(NETSCOPE_2018.macs) + 1)),
-                float(row["rank1"]) / 100,
-                float(row["map"]) / 100,
-            )
-            for row in csv.DictReader(file)
-        ]
-
-
-def published_exits(measure: Measure) -> tuple[float, ...]:
-    """What DaRe reaches where all queries leave at one exit, from 0 to 1.
-
-    The logs hold this for the first exit and the last; for the others it is what explains best the mixes that leave by
-    chance (least squares over their 50 points, standard error 0.1 percentage points).
-    """
-    points = [point for point in published_figure6() if point.policy == "chance"]
-    taken, values = np.array([point.taken for point in points]), np.array([point[measure] for point in points])
-    fitted, *_ = np.linalg.lstsq(taken, values, rcond=None)
-    return (points[0][measure], *map(float, fitted[1:-1]), points[-1][measure])
-
-
 COLUMNS = {
     "Market": "market",
     "MARS": "mars",
@@ -75,8 +22,26 @@ COLUMNS = {
 }
 """What table 1 calls its test sets -> what the data files call them."""
 
-TABLE1 = Path(__file__).with_name("table1_published.csv")
-TABLE2 = Path(__file__).with_name("table2_published.csv")
+
+@dataclass(frozen=True, slots=True)
+class PublishedPoint:
+    """One replay of figure 6.
+
+    Attributes:
+        policy: "chance", "nearness" or "margin"; the paper calls the first two random and distance.
+        spent_macs: mean multiply-adds per query by `NETSCOPE_2018`.
+        taken: the share of the queries that left at each exit.
+        rank1, mean_average_precision: from 0 to 1.
+    """
+
+    policy: str
+    spent_macs: float
+    taken: tuple[float, ...]
+    rank1: float
+    mean_average_precision: float
+
+    def __getitem__(self, measure: Measure) -> float:
+        return self.rank1 if measure == "rank-1" else self.mean_average_precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,42 +81,65 @@ class PublishedCount:
     remark: str
 
 
+def published_figure6() -> list[PublishedPoint]:
+    """50 budgets for each of the three policies, in the order of the budgets."""
+    exits = range(1, len(NETSCOPE_2018.macs) + 1)
+    return [
+        PublishedPoint(
+            row["policy"],
+            float(row["spent_macs"]),
+            tuple(float(row[f"spent_share_{exit}"]) for exit in exits),
+            float(row["rank1"]) / 100,
+            float(row["map"]) / 100,
+        )
+        for row in _read("figure6")
+    ]
+
+
+def published_exits(measure: Measure) -> tuple[float, ...]:
+    """What DaRe reaches where all queries leave at one exit, from 0 to 1.
+
+    The logs hold this for the first exit and the last; for the others it is what explains best the mixes that leave by
+    chance (least squares over their 50 points, standard error 0.1 percentage points).
+    """
+    points = [point for point in published_figure6() if point.policy == "chance"]
+    taken, values = np.array([point.taken for point in points]), np.array([point[measure] for point in points])
+    fitted, *_ = np.linalg.lstsq(taken, values, rcond=None)
+    return (points[0][measure], *map(float, fitted[1:-1]), points[-1][measure])
+
+
 @cache
 def published_table1() -> tuple[PublishedRow, ...]:
     """The 21 rows, in the paper's order."""
-    with TABLE1.open(newline="", encoding="utf-8") as file:
-        return tuple(
-            PublishedRow(
-                row["row"],
-                {
-                    column: {"rank-1": float(row[f"{key}_rank1"]), "mAP": float(row[f"{key}_map"])}
-                    for column, key in COLUMNS.items()
-                    if row[f"{key}_rank1"]
-                },
-                row["source"],
-                {
-                    column: row["remark"]
-                    for column, key in COLUMNS.items()
-                    if row["remark"] and row[f"{key}_rank1"] and row["remark_on"] in ("", key)
-                },
-            )
-            for row in csv.DictReader(file)
-        )
+    rows = []
+    for row in _read("table1"):
+        printed = {column: key for column, key in COLUMNS.items() if row[f"{key}_rank1"]}
+        figures: dict[str, dict[Measure, float]] = {
+            column: {"rank-1": float(row[f"{key}_rank1"]), "mAP": float(row[f"{key}_map"])}
+            for column, key in printed.items()
+        }
+        remarks = {column: row["remark"] for column, key in printed.items() if row["remark_on"] in ("", key)}
+        rows.append(PublishedRow(row["row"], figures, row["source"], remarks if row["remark"] else {}))
+    return tuple(rows)
 
 
 @cache
 def published_table2() -> tuple[PublishedCount, ...]:
     """All cells, by column."""
     names = {key: column for column, key in COLUMNS.items()}
-    with TABLE2.open(newline="", encoding="utf-8") as file:
-        return tuple(
-            PublishedCount(
-                names[row["data_set"]],
-                row["quantity"],
-                row["published"],
-                row["unit"],
-                tuple(row["splits"].split("+")) if row["splits"] else (),
-                row["remark"],
-            )
-            for row in csv.DictReader(file)
+    return tuple(
+        PublishedCount(
+            names[row["data_set"]],
+            row["quantity"],
+            row["published"],
+            row["unit"],
+            tuple(row["splits"].split("+")) if row["splits"] else (),
+            row["remark"],
         )
+        for row in _read("table2")
+    )
+
+
+def _read(name: str) -> list[dict[str, str]]:
+    with Path(__file__).with_name(f"{name}_published.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))

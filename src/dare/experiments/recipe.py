@@ -6,30 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
-from dare.experiments.sections import (
-    EVERYWHERE,
-    Crops,
-    DataSet,
-    Figure4Section,
-    Figure5Section,
-    Figure6Section,
-    Figure7Section,
-    Figure8Section,
-    FigureSection,
-    Name,
-    Row,
-    RowName,
-    Training,
-)
+from dare.experiments import sections
+from dare.experiments.sections import EVERYWHERE, DataSet, FigureSection, Name, Row, RowName, Training
 from dare.files import said
 from dare.retrieval.embeddings import Embeddings
 from dare.shipped.network import located
@@ -53,23 +33,23 @@ class Recipe(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
     title: str
     stands_in: str = ""
-    crops: Crops = 1
+    crops: sections.Crops = 1
     data: dict[Name, DataSet] = Field(min_length=1)
     trainings: dict[Name, Training] = Field(default_factory=dict, alias="training")
     table1: dict[RowName, Row] = Field(default_factory=dict)
     figure3: FigureSection | None = None
-    figure4: Figure4Section | None = None
-    figure5: Figure5Section | None = None
-    figure6: Figure6Section | None = None
-    figure7: Figure7Section | None = None
-    figure8: Figure8Section | None = None
+    figure4: sections.Figure4Section | None = None
+    figure5: sections.Figure5Section | None = None
+    figure6: sections.Figure6Section | None = None
+    figure7: sections.Figure7Section | None = None
+    figure8: sections.Figure8Section | None = None
     _source: Path = PrivateAttr(Path())
     _text: str = PrivateAttr("")
 
     @model_validator(mode="after")
     def _named(self) -> "Recipe":
-        for sections in (self.data, self.trainings, self.table1, self.figures):
-            for name, section in sections.items():
+        for named in (self.data, self.trainings, self.table1, self.figures):
+            for name, section in named.items():
                 section._name = name
         for training in self.trainings.values():
             if "crops" not in training.model_fields_set:
@@ -125,18 +105,12 @@ class Recipe(BaseModel):
     @property
     def figures(self) -> dict[str, FigureSection]:
         """By name, "figure3" to "figure8"; those that it has."""
-        sections = {name: getattr(self, name) for name in FIGURES}
-        return {name: section for name, section in sections.items() if section is not None}
+        return {name: section for name in FIGURES if (section := getattr(self, name)) is not None}
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """All that can be made by it, in the paper's order."""
         return ("table1", "table2", *self.figures)
-
-    def require(self, name: str) -> None:
-        """Refuse an output that this recipe does not have."""
-        if name not in self.outputs:
-            raise RecipeError(f"{self.source} has no {name}; it has {', '.join(self.outputs)}; add a section [{name}]")
 
     def with_folders(self, folders: Mapping[str, Path]) -> "Recipe":
         """The same with data sets elsewhere.
@@ -200,7 +174,7 @@ def load_recipe(source: str | Path) -> Recipe:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path} isn't text in UTF-8, as TOML is: {error}") from error
-    return parse_recipe(text, path, Path() if shipped else path.parent)
+    return _parsed(text, path, Path() if shipped else path.parent)
 
 
 def recipe_of_figure(
@@ -230,19 +204,11 @@ def recipe_of_figure(
         "training": {"given": given},
         name: {"training": "given", "data": "given"},
     }
-    return parse_recipe(tomli_w.dumps(content), Path(f"the recipe of {name} alone"), Path())
+    return _parsed(tomli_w.dumps(content), Path(f"the recipe of {name} alone"), Path())
 
 
-def parse_recipe(text: str, source: Path, base: Path) -> Recipe:
-    """Check a recipe's text.
-
-    Args:
-        source: said in errors.
-        base: what its paths are relative to.
-
-    Raises:
-        RecipeError: as of `load_recipe`.
-    """
+def _parsed(text: str, source: Path, base: Path) -> Recipe:
+    """Check a recipe's text, with paths relative to `base`; errors say the source."""
     try:
         recipe = Recipe.model_validate(tomllib.loads(text), context={"base": base})
     except (tomllib.TOMLDecodeError, RecursionError) as error:

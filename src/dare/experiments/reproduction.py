@@ -1,12 +1,11 @@
 """Tables and figures of a recipe as files in one folder, with a page that shows all of them."""
 
 import contextlib
-import csv
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,15 @@ from typing import Any
 import jinja2
 
 from dare import __version__
-from dare.experiments import table1 as first_table
-from dare.experiments import table2 as second_table
-from dare.experiments.figures import TITLES, draw
-from dare.experiments.plots import Section, new_figure, write_table
+from dare.experiments.figure3_4 import reproduce_figure3, reproduce_figure4
+from dare.experiments.figure5 import reproduce_figure5
+from dare.experiments.figure6 import reproduce_figure6
+from dare.experiments.figure7_8 import reproduce_figure7, reproduce_figure8
+from dare.experiments.plots import Made, new_figure
 from dare.experiments.query_stream import SEED
-from dare.experiments.recipe import FIGURES, Recipe
-from dare.experiments.settings import check_settings
-from dare.experiments.trainings import Means, NotMeasuredError, Run
+from dare.experiments.recipe import Recipe, RecipeError
+from dare.experiments.tables import reproduce_table1, reproduce_table2
+from dare.experiments.trainings import Means, NotMeasuredError, Run, check_settings
 from dare.experiments.workplace import Workplace
 from dare.files import FolderLock, replacing
 
@@ -32,40 +32,28 @@ MARK, LOCK, HOLDER = "reproduction.json", "reproduction.lock", "reproduction.pid
 FORMAT = 1
 TEMPLATE = Path(__file__).with_name("reproduction.html")
 
-OUTPUTS = {
-    "table1": "Table 1: every system on every test set",
-    "table2": "Table 2: the data sets",
-    **TITLES,
+OUTPUTS: dict[str, tuple[str, Callable[..., Made]]] = {
+    "table1": ("Table 1: every system on every test set", reproduce_table1),
+    "table2": ("Table 2: the data sets", reproduce_table2),
+    "figure3": ("Figure 3: the error of every stage and of the fusion", reproduce_figure3),
+    "figure4": ("Figure 4: with and without deep supervision", reproduce_figure4),
+    "figure5": ("Figure 5: the latest answer when the budget runs out", reproduce_figure5),
+    "figure6": ("Figure 6: a stream of queries on a mean budget", reproduce_figure6),
+    "figure7": ("Figure 7: what each stage finds", reproduce_figure7),
+    "figure8": ("Figure 8: easy and hard queries", reproduce_figure8),
 }
-"""Name -> title, in the paper's order."""
+"""In the paper's order: title, and what makes it of a workplace; a figure also of its section of the recipe and the
+scored runs of each training that it names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
-    """A table or a figure as it was made, or why it was not.
+Output = dict[str, Any]
+"""What NAME.json says of a table or a figure: `name`, "table1" to "figure8", and `title`; `files` in the folder, none
+where it was not measured; what is `missing` and why; what `stands_in`; `runs` that it is made of; for a figure
+`settings`; `costs`, `meaning` and `sections` (the summaries) as of `Made`; the digest of the `recipe`."""
 
-    Attributes:
-        name: "table1" to "figure8".
-        files: names in the folder; none where it was not measured.
-        missing: what is not measured, and why.
-        stands_in: what is in place of what.
-        runs: what it is made of, one line per run.
-        settings: of a figure: crops, and the seed of what is drawn by chance after training.
-        costs: where multiply-adds come from.
-        meaning: of a table.
-        sections: the same for people.
-    """
 
-    name: str
-    title: str
-    files: tuple[str, ...]
-    missing: tuple[str, ...] = ()
-    stands_in: tuple[str, ...] = ()
-    runs: tuple[Mapping[str, Any], ...] = ()
-    settings: str = ""
-    costs: str = ""
-    meaning: str = ""
-    sections: tuple[Section, ...] = ()
+class FolderBusyError(ValueError):
+    """Another process follows a recipe in the folder."""
 
 
 def reproduce(
@@ -92,12 +80,17 @@ def reproduce(
         StoppedError: stopped on the way; what is finished stays.
         ImportError: figures without matplotlib.
     """
-    for name in names:
-        recipe.require(name)
+    if lacking := [name for name in names if name not in recipe.outputs]:
+        has = f"it has {', '.join(recipe.outputs)}"
+        raise RecipeError(f"{recipe.source} has no {lacking[0]}; {has}; add a section [{lacking[0]}]")
     check_settings(recipe)
-    if not {*FIGURES}.isdisjoint(names):
-        new_figure(1, 1)  # a missing library is said before anything is trained
-    _check_ours(folder)
+    if not {*recipe.figures}.isdisjoint(names):
+        new_figure(1, 1)  # a missing library is reported before anything is trained
+    ours = not folder.exists() or (folder / MARK).exists()
+    if not ours and any(path.name not in (LOCK, HOLDER) for path in folder.iterdir()):
+        raise FileExistsError(
+            f"{folder} holds other things; choose a new folder, or one in which a recipe was followed"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     lock = FolderLock(folder, LOCK, HOLDER, FolderBusyError)
     lock.take()
@@ -107,147 +100,83 @@ def reproduce(
         lock.release()
 
 
-class FolderBusyError(ValueError):
-    """Another process follows a recipe in the folder."""
-
-
-def _check_ours(folder: Path) -> None:
-    """Refuse a folder with anything in it that is not marked as one of a recipe; a `recipe.toml` may be anybody's."""
-    if not folder.exists() or (folder / MARK).exists():
-        return
-    if any(path.name not in (LOCK, HOLDER) for path in folder.iterdir()):
-        raise FileExistsError(
-            f"{folder} holds other things; choose a new folder, or one in which a recipe was followed"
-        )
-
-
 def _reproduce(workplace: Workplace, names: Sequence[str], on_output: Callable[[Output], None]) -> Workplace:
-    folder = workplace.folder
-    with replacing(folder / MARK) as file:
-        file.write((json.dumps({"kind": "reproduction", "format": FORMAT}) + "\n").encode())
-    with replacing(folder / RECIPE) as file:
-        file.write(_followed(workplace.recipe))
-    _write_page(workplace)
-    _open_data(workplace, names)
+    folder, recipe = workplace.folder, workplace.recipe
+    _write(folder / MARK, json.dumps({"kind": "reproduction", "format": FORMAT}) + "\n")
+    followed = f"# The recipe that was followed here, with absolute paths.\n{recipe.resolved()}"
+    _write(folder / RECIPE, followed)
+    digest = hashlib.sha256(followed.encode(errors="backslashreplace")).hexdigest()
+    _write_page(workplace, digest)
+    # All data sets are read first: what is wrong with the last one should not be found after training on the others.
+    figures = [recipe.figures[name] for name in names if name in recipe.figures]
+    for data in {figure.data for figure in figures} if len(figures) == len(names) else recipe.data:
+        with contextlib.suppress(NotMeasuredError):  # reported where it is missed
+            workplace.benchmark(data)
     for name in names:
-        before = _described_files(folder, name)
-        output = _table1(workplace) if name == "table1" else _table2(workplace) if name == "table2" else None
-        output = output or _figure(workplace, name)
-        with replacing(folder / f"{name}.json") as file:
-            described = asdict(output) | {"recipe": _digest(workplace.recipe)}
-            file.write((json.dumps(described, indent=2) + "\n").encode())
-        for old in before - {*output.files}:  # only now, so that the page never names what is gone
+        described = folder / f"{name}.json"
+        before = json.loads(described.read_text(encoding="utf-8"))["files"] if described.exists() else []
+        try:
+            made, settings = _made(workplace, name)
+        except NotMeasuredError as reason:
+            made, settings = Made({}, (), missing=(f"not measured: {reason}",)), ""
+        output = _written(workplace, name, made) | {"settings": settings, "recipe": digest}
+        _write(described, json.dumps(output, indent=2) + "\n")
+        gone = {Path(file).name for file in before} - {*output["files"]}
+        for old in gone:  # removed only now, so that the page never names what is gone
             (folder / old).unlink(missing_ok=True)
-        _write_page(workplace)
+        _write_page(workplace, digest)
         on_output(output)
     return workplace
 
 
-def _open_data(workplace: Workplace, names: Sequence[str]) -> None:
-    """Read all data sets first: what is wrong with the last one should not be found after training on the others."""
-    figures = workplace.recipe.figures
-    tables = {"table1", "table2"} & {*names}
-    needed = workplace.recipe.data if tables else {figures[name].data for name in names}
-    for one in needed:
-        with contextlib.suppress(NotMeasuredError):  # said where it is missed
-            workplace.benchmark(one)
+def _made(workplace: Workplace, name: str) -> tuple[Made, str]:
+    """An output, and the settings of a figure: crops, and the seed of what is drawn by chance after training."""
+    _, make = OUTPUTS[name]
+    section = workplace.recipe.figures.get(name)
+    if section is None:
+        return make(workplace), ""
+    scored = [workplace.scored(one, section) for one in (section.training, *section.others)]
+    try:
+        made = make(workplace, section, *scored)
+    except ValueError as error:  # networks that a figure cannot be made of leave its place empty and spoil no other's
+        raise NotMeasuredError(str(error)) from error
+    runs = tuple(run for one in scored for run in one.runs)
+    stands_in = dict.fromkeys(filter(None, (section.stands_in, *(run.stands_in for run in runs))))
+    missing = tuple(f"{run}: {reason}" for one in scored for run, reason in one.missing)
+    crops = section.crops or workplace.recipe.trainings[section.training].crops
+    settings = f"crops: {crops}; seed of the stream's order, of chance and of the bootstrap: {SEED}"
+    return replace(made, runs=runs, missing=missing, stands_in=tuple(stands_in)), settings
 
 
-def _followed(recipe: Recipe) -> bytes:
-    text = f"# The recipe that was followed here, with absolute paths.\n{recipe.resolved()}"
-    return text.encode(errors="backslashreplace")
+def _written(workplace: Workplace, name: str, made: Made) -> Output:
+    title, _ = OUTPUTS[name]
+    files = [path.name for path in made.write(workplace.folder)]
+    if made.meaning:
+        files.append(f"{name}.md")
+        _write(workplace.folder / files[-1], _markdown(title, made, workplace.recipe))
+    return {
+        "name": name,
+        "title": title,
+        "files": files,
+        "missing": made.missing,
+        "stands_in": made.stands_in,
+        "runs": [_described(workplace, run) for run in made.runs],
+        "settings": "",
+        "costs": made.costs,
+        "meaning": made.meaning,
+        "sections": [asdict(summary) for summary in made.summaries],
+    }
 
 
-def _digest(recipe: Recipe) -> str:
-    """Tells outputs of one recipe from those of others."""
-    return hashlib.sha256(_followed(recipe)).hexdigest()
-
-
-def _table1(workplace: Workplace) -> Output:
-    cells = first_table.table1(workplace.recipe, workplace)
-    made_of = dict.fromkeys((cell.training, cell.data) for cell in cells if cell.runs)
-    runs = [run for training, data in made_of for run in workplace.runs(training, data)]
-    lines = [cell.line() for cell in cells]
-    told = first_table.missing(cells)
-    return _write_table(workplace, "table1", first_table.MEANING, lines, first_table.sections(cells), runs, told)
-
-
-def _table2(workplace: Workplace) -> Output:
-    counts = second_table.table2(workplace)
-    lines = [count.line() for count in counts]
-    told = tuple(dict.fromkeys(f"{count.column}: {count.missing}" for count in counts if count.missing))
-    return _write_table(workplace, "table2", second_table.MEANING, lines, second_table.sections(counts), [], told)
-
-
-def _write_table(
-    workplace: Workplace,
-    name: str,
-    meaning: str,
-    lines: list[dict[str, Any]],
-    sections: tuple[Section, ...],
-    runs: Sequence[Run],
-    missing: tuple[str, ...],
-) -> Output:
-    folder = workplace.folder
-    stands_in = tuple(dict.fromkeys(filter(None, (run.stands_in for run in runs))))
-    if name == "table2":
-        told = (data.stands_in or workplace.recipe.stands_in for data in workplace.recipe.data.values())
-        stands_in = tuple(dict.fromkeys(filter(None, told)))
-    output = Output(
-        name,
-        OUTPUTS[name],
-        (f"{name}.csv", f"{name}.md"),
-        missing,
-        stands_in,
-        tuple(_described(workplace, run) for run in runs),
-        meaning=meaning,
-        sections=sections,
-    )
-    write_table(lines, folder / f"{name}.csv")
-    with replacing(folder / f"{name}.md") as file:
-        file.write(_markdown(output, workplace.recipe).encode())
-    return output
-
-
-def _markdown(output: Output, recipe: Recipe) -> str:
-    parts = [f"# {output.title}", f"Recipe: {recipe.title}.", output.meaning]
+def _markdown(title: str, made: Made, recipe: Recipe) -> str:
+    parts = [f"# {title}", f"Recipe: {recipe.title}.", made.meaning]
     if recipe.stands_in:
         parts.append(f"**Stands in:** {recipe.stands_in}")
-    for section in output.sections:
-        rows = [section.header, ("---",) * len(section.header), *section.rows]
+    for summary in made.summaries:
+        rows = [summary.header, ("---",) * len(summary.header), *summary.rows]
         lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-        parts += [f"## {section.name}", "\n".join(lines)]
+        parts += [f"## {summary.name}", "\n".join(lines)]
     return "\n\n".join(parts) + "\n"
-
-
-def _figure(workplace: Workplace, name: str) -> Output:
-    figure = workplace.recipe.figures[name]
-    try:
-        drawn = draw(name, workplace, workplace.folder)
-    except NotMeasuredError as reason:
-        return Output(name, OUTPUTS[name], (), (f"not measured: {reason}",))
-    remarks = dict.fromkeys(filter(None, (figure.stands_in, *(run.stands_in for run in drawn.runs))))
-    crops = figure.crops or workplace.recipe.trainings[figure.training].crops
-    for path in drawn.files:
-        if path.suffix == ".csv" and remarks:
-            _add_column(path, "stands_in", "; ".join(remarks))
-    return Output(
-        name,
-        OUTPUTS[name],
-        tuple(path.name for path in drawn.files),
-        drawn.missing,
-        tuple(remarks),
-        tuple(_described(workplace, run) for run in drawn.runs),
-        f"crops: {crops}; seed of the stream's order, of chance and of the bootstrap: {SEED}",
-        drawn.costs,
-        sections=(drawn.summary,),
-    )
-
-
-def _add_column(path: Path, name: str, value: str) -> None:
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    write_table(({**row, name: value} for row in rows), path)
 
 
 def _described(workplace: Workplace, run: Run) -> dict[str, Any]:
@@ -264,38 +193,25 @@ def _described(workplace: Workplace, run: Run) -> dict[str, Any]:
         return found | {"network": str(reason)}
     told = ("data", "people", "pictures", "iterations", "seconds", "device", "torch")
     seed = network.training.get("config", {}).get("seed")
-    return (
-        found
-        | {"model": network.digest, "seed": seed}
-        | {name: network.training[name] for name in told if name in network.training}
-    )
+    about = {name: network.training[name] for name in told if name in network.training}
+    return found | {"model": network.digest, "seed": seed} | about
 
 
-def _described_files(folder: Path, name: str) -> set[str]:
-    """Names of what an earlier call made."""
-    described = folder / f"{name}.json"
-    if not described.exists():
-        return set()
-    return {Path(file).name for file in json.loads(described.read_text(encoding="utf-8"))["files"]}
-
-
-def _write_page(workplace: Workplace) -> None:
-    folder, recipe = workplace.folder, workplace.recipe
-    described = [folder / f"{name}.json" for name in OUTPUTS]
+def _write_page(workplace: Workplace, digest: str) -> None:
+    """Show what the recipe of this digest made in the folder."""
+    described = [workplace.folder / f"{name}.json" for name in OUTPUTS]
     found = [json.loads(path.read_text(encoding="utf-8")) for path in described if path.exists()]
-    digest = _digest(recipe)
     outputs = [output for output in found if output["recipe"] == digest]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        recipe=recipe,
+        recipe=workplace.recipe,
         recipe_file=RECIPE,
         outputs=outputs,
         others=[output["name"] for output in found if output not in outputs],
         runs=list({run["run"]: run for output in outputs for run in output["runs"]}.values()),
         versions=_versions(),
     )
-    with replacing(folder / PAGE) as file:
-        file.write(page.encode(errors="backslashreplace"))
+    _write(workplace.folder / PAGE, page)
 
 
 def _versions() -> dict[str, str]:
@@ -306,3 +222,8 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as file:
+        file.write(text.encode(errors="backslashreplace"))

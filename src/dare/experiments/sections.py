@@ -42,28 +42,27 @@ def _one_of(known: Mapping[str, object]) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _listed(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
+EVERYWHERE = "*"
+"""In the place of a data set's name."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """Of data sets and trainings, which have folders of these names."""
 File = Annotated[Path, Field(strict=False), AfterValidator(_below)]
-Names = Annotated[
-    tuple[str, ...], Field(strict=False, min_length=1), BeforeValidator(_listed), AfterValidator(_different)
-]
-Files = Annotated[
-    tuple[File, ...], Field(strict=False, min_length=1), BeforeValidator(_listed), AfterValidator(_different)
-]
+_OneOrMore = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1), _OneOrMore, AfterValidator(_different)]
+Files = Annotated[tuple[File, ...], Field(strict=False, min_length=1), _OneOrMore, AfterValidator(_different)]
 RowName = Annotated[str, _one_of({row.name: row for row in published_table1()})]
 """Of a row of table 1."""
 Crops = Literal[1, 10]
 Metric = Literal["kissme", "xqda"]
-Distance = Literal["euclidean", "cosine"]
 
 
 class _Section(BaseModel):
-    """A table of the file."""
+    """A table of the file; the recipe tells it its name.
+
+    Attributes:
+        stands_in: what this is in place of, and why; "" where it is the paper's.
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
     stands_in: str = ""
@@ -76,17 +75,7 @@ class _Section(BaseModel):
 
 
 class DataSet(_Section):
-    """Pictures to train and to test on.
-
-    Attributes:
-        folder: where they are; None for people who are drawn.
-        layout: a name in `BENCHMARKS`; None to have it recognised.
-        draw: a name in `SIZES`; None for pictures that exist.
-        knobs: of the people drawn, where they differ from that size's.
-        seed: of the people drawn.
-        column: of table 1 and of table 2, as in `COLUMNS`; None for a data set that is in neither.
-        stands_in: what these pictures are in place of, and why; "" where they are those of the paper.
-    """
+    """Pictures to train and to test on: a folder, or people who are drawn; the keys are those of docs/reproduce.md."""
 
     folder: File | None = None
     layout: Annotated[str, _one_of(BENCHMARKS)] | None = None
@@ -115,25 +104,14 @@ class DataSet(_Section):
 
 
 class Training(_Section):
-    """Networks that are trained alike: one for each data set and run.
-
-    Attributes:
-        data: names of the data sets.
-        preset, settings: as of `dare train`.
-        runs: trainings with different seeds on each of them, counted up from the settings' own.
-        crops: 1, or 10 for the mean over ten crops of each picture.
-        distance: that its vectors are compared by.
-        checkpoints, embeddings: data set -> finished networks, or their vectors, to take instead of training.
-        generated: data set -> a folder of pictures that show nobody, for networks that learn from such too.
-        stands_in: what this network is in place of, and why; "" where it is the paper's.
-    """
+    """Networks that are trained alike, one for each data set and run; the keys are those of docs/reproduce.md."""
 
     data: Names
     preset: str = "paper"
     settings: dict[str, Any] = Field(default_factory=dict)
     runs: int = Field(1, ge=1)
     crops: Crops = 1
-    distance: Distance = "euclidean"
+    distance: Literal["euclidean", "cosine"] = "euclidean"
     checkpoints: dict[str, Files] = Field(default_factory=dict)
     embeddings: dict[str, Files] = Field(default_factory=dict)
     generated: dict[str, File] = Field(default_factory=dict)
@@ -164,13 +142,6 @@ class Training(_Section):
         return tuple(name for name in self.data if name not in {*self.checkpoints, *self.embeddings})
 
 
-EVERYWHERE = "*"
-
-
-def _everywhere(value: object) -> object:
-    return {EVERYWHERE: value} if isinstance(value, str) else value
-
-
 class Row(_Section):
     """Which training is measured for a row of table 1.
 
@@ -180,7 +151,9 @@ class Row(_Section):
     """
 
     training: str
-    metric: Annotated[dict[str, Metric], BeforeValidator(_everywhere)] = Field(default_factory=dict)
+    metric: Annotated[
+        dict[str, Metric], BeforeValidator(lambda value: {EVERYWHERE: value} if isinstance(value, str) else value)
+    ] = Field(default_factory=dict)
 
     def metric_on(self, data: str) -> Metric | None:
         """The distance that is learnt on a data set, if any."""
@@ -191,20 +164,9 @@ class Row(_Section):
     def _training_alone(cls, value: object) -> object:
         return {"training": value} if isinstance(value, str) else value
 
-    @property
-    def reranked(self) -> bool:
-        """Whether the row is one with re-ranking."""
-        return "+RR" in self.name
-
 
 class FigureSection(_Section):
-    """What a figure shows.
-
-    Attributes:
-        training, data: whose runs, and on which pictures.
-        crops: as of a training; None for the training's own.
-        stands_in: as of a row.
-    """
+    """What a figure shows: whose runs, on which pictures, with how many crops if not the training's own."""
 
     training: str
     data: str
@@ -229,7 +191,7 @@ class Figure4Section(FigureSection):
 class Figure5Section(FigureSection):
     """Beside them trainings whose networks are evaluated one after the other."""
 
-    against: Annotated[tuple[str, ...], Field(strict=False), BeforeValidator(_listed), AfterValidator(_different)] = ()
+    against: Annotated[tuple[str, ...], Field(strict=False), _OneOrMore, AfterValidator(_different)] = ()
 
     @property
     def others(self) -> tuple[str, ...]:

@@ -1,74 +1,97 @@
-"""What a recipe's trainings leave behind, each made once: networks, and vectors of what they are tested on."""
+"""A folder in which a recipe is followed: data sets, networks, vectors and scores, each made once."""
 
 import contextlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from dare.anytime.costs import ExitCosts
-from dare.datasets import SYNTHETIC_RECIPE, Benchmark, Sample, open_benchmark
+from dare.datasets import SYNTHETIC_RECIPE, Benchmark, open_benchmark
 from dare.evaluation.embedding import embed
 from dare.evaluation.evaluate import Evaluation, evaluate
+from dare.experiments.query_stream import QueryStream, query_stream
 from dare.experiments.recipe import Recipe, RecipeError
-from dare.experiments.sections import DataSet, Metric, Training
-from dare.experiments.trainings import Means, NotMeasuredError, Run, Trainings
+from dare.experiments.sections import DataSet, FigureSection
+from dare.experiments.trainings import BrokenTrainingError, Means, NotMeasuredError, Run, said_once, trained
 from dare.images.reading import UnreadableImageError
 from dare.retrieval.distances import another_model
 from dare.retrieval.embeddings import Embeddings, EmbeddingsError
-from dare.runners.runner import Runner
 from dare.synthetic import draw_benchmark
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What is to be known of a network to compare its vectors.
-
-    Attributes:
-        training: how it was trained, as far as it says.
-    """
+    """What is to be known of a network to compare its vectors, and of its training as far as it says."""
 
     path: Path
     digest: str
     costs: ExitCosts
     training: Mapping[str, Any]
 
-    @classmethod
-    def at(cls, path: Path, open: Callable[[Path], Runner]) -> "Network":
-        """A checkpoint's, or that of anything else that can be opened.
 
-        Raises:
-            ValueError, OSError: it is damaged, or isn't a network.
-        """
-        from dare.models.checkpoints import MODEL_FILE, load_checkpoint
+@dataclass(frozen=True)
+class Scored:
+    """All runs of a training on a figure's pictures that could be scored, and why there are not more."""
 
-        if path.suffix == ".safetensors" or (path / MODEL_FILE).exists():
-            checkpoint = load_checkpoint(path)
-            return cls(path, checkpoint.digest, checkpoint.costs, checkpoint.training)
-        runner = open(path)
-        return cls(path, runner.digest, runner.costs, {})
+    runs: list[Run] = field(default_factory=list)
+    named: dict[str, Evaluation] = field(default_factory=dict)
+    missing: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def each(self) -> list[Evaluation]:
+        """One for each run."""
+        return list(self.named.values())
+
+    @cached_property
+    def streams(self) -> list[QueryStream]:
+        """One for each run, its queries in the order of the benchmark's list."""
+        return [query_stream(one) for one in self.each]
+
+    @property
+    def costs(self) -> ExitCosts:
+        """Of each run's exits; runs that cannot be compared are refused with a ValueError."""
+        check_comparable(self.named)
+        costs = [evaluation.costs for evaluation in self.each if evaluation.costs]
+        if any(one.macs != costs[0].macs for one in costs):
+            raise ValueError("its runs are networks of different costs; compare runs of one network")
+        return costs[0]
+
+    @property
+    def like_the_papers(self) -> bool:
+        """Whether the authors' own points may stand beside it; all of them are of Market-1501."""
+        return not self.runs[0].stands_in and self.runs[0].data.column == "Market"
 
 
 @dataclass(slots=True)
 class Workplace:
-    """A folder in which a recipe is followed.
-
-    Attributes:
-        folder: `data/`, `trainings/` and `embeddings/` below it are made here.
-    """
+    """A folder in which a recipe is followed, with `data/`, `trainings/` and `embeddings/`."""
 
     recipe: Recipe
     folder: Path
     means: Means
-    trainings: Trainings = field(init=False)
-    _benchmarks: dict[str, Benchmark | NotMeasuredError] = field(default_factory=dict)
-    _networks: dict[Path, Network] = field(default_factory=dict)
+    _found: dict[object, Any] = field(default_factory=dict)
+    _offline: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.trainings = Trainings(self.recipe, self.folder, self.means)
+    def _once(self, what: object, make: Callable[[], Any]) -> Any:
+        """What was made before, or the reason why it could not be; made now if nobody has asked yet."""
+        if what not in self._found:
+            try:
+                self._found[what] = make()
+            except NotMeasuredError as reason:
+                self._found[what] = reason
+        if isinstance(found := self._found[what], NotMeasuredError):
+            raise found
+        return found
+
+    @property
+    def broken(self) -> int:
+        """How many trainings broke off."""
+        return sum(isinstance(found, BrokenTrainingError) for found in self._found.values())
 
     def runs(self, training: str, data: str) -> list[Run]:
         """All of a training's runs on a data set."""
@@ -82,19 +105,15 @@ class Workplace:
             NotMeasuredError: it is not there.
             RecipeError: people were drawn here by another recipe.
         """
-        if name not in self._benchmarks:
-            self._benchmarks[name] = self._opened(self.recipe.data[name])
-        found = self._benchmarks[name]
-        if isinstance(found, NotMeasuredError):
-            raise found
+        found: Benchmark = self._once(("data", name), lambda: self._opened(self.recipe.data[name]))
         return found
 
-    def _opened(self, data: DataSet) -> Benchmark | NotMeasuredError:
+    def _opened(self, data: DataSet) -> Benchmark:
         folder = data.folder or self.folder / "data" / data.name
         if data.draw:
             self._draw(data, folder)
         elif not folder.exists():
-            return NotMeasuredError(f"data set {data.name} is not given: there is no {folder}")
+            raise NotMeasuredError(f"data set {data.name} is not given: there is no {folder}")
         if data.column and (folder / SYNTHETIC_RECIPE).exists() and not (data.stands_in or self.recipe.stands_in):
             raise RecipeError(
                 f"{folder} holds drawn people, which would count as {data.column}; "
@@ -114,11 +133,14 @@ class Workplace:
                 )
             return
 
-        def on_progress(done: int, total: int) -> None:
-            self.means.show(f"drawing {data.name}", done, total)
-
         start = time.monotonic()
-        count = draw_benchmark(folder, data.draw or "tiny", seed=data.seed, knobs=data.drawn, on_progress=on_progress)
+        count = draw_benchmark(
+            folder,
+            data.draw or "tiny",
+            seed=data.seed,
+            knobs=data.drawn,
+            on_progress=lambda done, total: self.means.show(f"drawing {data.name}", done, total),
+        )
         self.means.on_finished(f"{data.name}: drew {count} pictures, {time.monotonic() - start:.0f} s")
 
     def network(self, run: Run) -> Network:
@@ -129,17 +151,29 @@ class Workplace:
             RecipeError: the folder holds another training.
             StoppedError: stopped on the way.
         """
-        path = self.trainings.checkpoint(run, self.benchmark(run.data.name))
-        if path not in self._networks:
-            try:
-                self._networks[path] = Network.at(path, self.means.open)
-            except (ValueError, OSError) as error:
-                raise NotMeasuredError(str(error)) from error
-        return self._networks[path]
+        found: Network = self._once(("network", run.name), lambda: self._network(run))
+        return found
 
-    def costs(self, run: Run, crops: int | None = None) -> ExitCosts:
-        """Multiply-adds of a run's exits, for as many crops as its vectors are made of; raises as `network` does."""
-        return self.network(run).costs.times(crops or run.training.crops)
+    def _network(self, run: Run) -> Network:
+        from dare.models.checkpoints import MODEL_FILE, load_checkpoint
+
+        if given := run.training.checkpoints.get(run.data.name):
+            path = given[run.number]
+            if not path.exists():
+                raise NotMeasuredError(f"there is no network at {path}")
+        elif run.data.name in run.training.embeddings:
+            raise NotMeasuredError("only embeddings are given, which do not say what exits cost; name checkpoints too")
+        else:
+            benchmark, folder = self.benchmark(run.data.name), self.folder / "trainings"
+            path = trained(run, benchmark, folder, self.means, self._offline)
+        try:
+            if path.suffix == ".safetensors" or (path / MODEL_FILE).exists():
+                checkpoint = load_checkpoint(path)
+                return Network(path, checkpoint.digest, checkpoint.costs, checkpoint.training)
+            runner = self.means.open(path)
+        except (ValueError, OSError) as error:
+            raise NotMeasuredError(str(error)) from error
+        return Network(path, runner.digest, runner.costs, {})
 
     def embeddings(self, run: Run, *, crops: int | None = None, with_training: bool = False) -> Embeddings:
         """Vectors of a run's test pictures, made if they have not been.
@@ -163,10 +197,24 @@ class Workplace:
             found = Embeddings.load(file)
             if found.model == network.digest and not found.lacking(benchmark.identify(samples)):
                 return found
+        parts, start = file.with_name(f".{file.name}.parts"), time.monotonic()
         try:
-            return self._embed(run, network, samples, crops, file)
+            found = embed(
+                self.means.open(network.path),
+                samples,
+                root=benchmark.root,
+                crops=crops,
+                batch_size=self.means.batch_size,
+                workers=self.means.workers,
+                resume=parts,
+                on_progress=lambda done, total: self.means.show(f"{run.name}: embedding", done, total),
+            )
         except UnreadableImageError as error:
             raise NotMeasuredError(str(error)) from error
+        found.save(file)
+        shutil.rmtree(parts, ignore_errors=True)
+        self.means.on_finished(f"{run.name}: embedded {len(found)} samples, {time.monotonic() - start:.0f} s")
+        return found
 
     def _given(self, run: Run, crops: int) -> Embeddings | None:
         """Finished embeddings that the recipe names; None where there are none, or where others can be made."""
@@ -187,24 +235,6 @@ class Workplace:
             return None
         raise NotMeasuredError(f"{path} holds vectors of {found.crops} crops, not of {crops}")
 
-    def _embed(self, run: Run, network: Network, samples: Sequence[Sample], crops: int, file: Path) -> Embeddings:
-        parts = file.with_name(f".{file.name}.parts")
-        start = time.monotonic()
-        found = embed(
-            self.means.open(network.path),
-            samples,
-            root=self.benchmark(run.data.name).root,
-            crops=crops,
-            batch_size=self.means.batch_size,
-            workers=self.means.workers,
-            resume=parts,
-            on_progress=lambda done, total: self.means.show(f"{run.name}: embedding", done, total),
-        )
-        found.save(file)
-        shutil.rmtree(parts, ignore_errors=True)
-        self.means.on_finished(f"{run.name}: embedded {len(found)} samples, {time.monotonic() - start:.0f} s")
-        return found
-
     def evaluation(self, run: Run, crops: int | None = None) -> Evaluation:
         """A run scored at every exit; raises as `embeddings` does.
 
@@ -214,44 +244,56 @@ class Workplace:
         benchmark = self.benchmark(run.data.name)
         if run.stands_in:
             benchmark = replace(benchmark, name=f"{benchmark.name}, stand-ins")
-        costs = self.costs(run, crops)
+        costs = self.network(run).costs.times(found.crops)
         try:
             return worth_something(evaluate(found, benchmark, distance=run.training.distance, costs=costs))
         except EmbeddingsError as error:
             raise NotMeasuredError(str(error)) from error
 
+    def scored(self, training: str, figure: FigureSection) -> Scored:
+        """All of a training's runs for a figure, each scored once; it trains and embeds what that takes.
 
-def last_exit(
-    vectors: Embeddings, benchmark: Benchmark, training: Training, metric: Metric | None = None, reranked: bool = False
-) -> Evaluation:
-    """A network's last exit scored, as a row of table 1 is.
+        Raises:
+            NotMeasuredError: none could be scored.
+            RecipeError, StoppedError: as in `network`.
+        """
+        what = (training, figure.data, figure.crops or self.recipe.trainings[training].crops)
+        found: Scored = self._once(what, lambda: self._scored(training, figure))
+        return found
 
-    Raises:
-        NotMeasuredError: there is nothing to score, vectors are lacking, or no distance can be learnt from them.
-    """
-    only = replace(vectors, stages=(vectors.exits()[-1],), names=("last exit",), fused=None)
-    options: dict[str, Any] = {}
-    if metric:
-        from dare.retrieval.metrics import kissme, xqda
-
-        options["metric"] = {"kissme": kissme, "xqda": xqda}[metric]
-    if reranked:
-        from dare.retrieval.reranking import ZHONG_2017
-
-        options["rerank"] = ZHONG_2017
-    try:
-        return worth_something(evaluate(only, benchmark, distance=training.distance, **options))
-    except ValueError as error:
-        raise NotMeasuredError(str(error)) from error
+    def _scored(self, training: str, figure: FigureSection) -> Scored:
+        found = Scored()
+        for run in self.runs(training, figure.data):
+            try:
+                found.named[run.name] = self.evaluation(run, figure.crops)
+            except NotMeasuredError as reason:
+                found.missing.append((run.name, str(reason)))
+            else:
+                found.runs.append(run)
+        if not found.runs:
+            raise NotMeasuredError(said_once(found.missing))
+        return found
 
 
-def said_once(missing: Sequence[tuple[str, str]]) -> str:
-    """Why runs are missing, each name with its reason; a reason that all of them share stands alone."""
-    reasons = {reason for _, reason in missing}
-    return reasons.pop() if len(reasons) == 1 else "; ".join(f"{name}: {reason}" for name, reason in missing)
+def check_comparable(evaluations: Mapping[str, Evaluation]) -> None:
+    """Refuse runs, by their names, that are one network twice or have other vectors, with a ValueError."""
+    first, *_ = evaluations.values()
+    expected = [result.name for result in first.results]
+    known: dict[str, str] = {}
+    for name, evaluation in evaluations.items():
+        digest = evaluation.query.model
+        if digest and known.setdefault(digest, name) != name:
+            raise ValueError(f"{name} and {known[digest]} are one network; give each run once")
+        vectors = [result.name for result in evaluation.results]
+        if vectors != expected:
+            raise ValueError(
+                f"{name} has the vectors {', '.join(vectors)}, the first run {', '.join(expected)}; "
+                "compare networks with the same stages"
+            )
 
 
 def worth_something(evaluation: Evaluation) -> Evaluation:
+    """The same, or NotMeasuredError where there is nothing to score."""
     if evaluation.nothing_to_score:
         raise NotMeasuredError(evaluation.nothing_to_score)
     return evaluation

@@ -15,12 +15,7 @@ from dare.images.reading import Preparation
 from dare.models.backbones import normalisation
 from dare.models.baselines import HEADED
 from dare.models.checkpoints import DARE, Architecture, load_checkpoint
-<<<<<<< HEAD
-from dare.training.config import MOST, Sizes, TrainConfig
-=======
-from dare.schema import said
 from dare.training.config import MOST, TrainConfig, parse_sizes, parse_terms, rescaled
->>>>>>> g-d
 from dare.training.pictures import Augmentation
 
 CONFIG_FILE = "config.toml"

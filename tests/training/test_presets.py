@@ -38,7 +38,7 @@ def test_a_file_stands_between_the_preset_and_single_settings(tmp_path: Path) ->
         ("learning_rate", "expected TOML"),
         ("learning_rate = nan", "learning_rate: expected a finite number"),
         ("people = 2.5", "people: expected a valid integer, got 2.5"),
-        ('fusion = "no"', "architecture.fusion: expected a valid boolean, got 'no'"),
+        ('fusion = "no"', "fusion: expected a valid boolean, got 'no'"),
         ("height = 3", "at least 16 pixels"),
         ("rate = 1", "rate is unknown; leave it out, or correct its name"),
         ("[augmentation]\nerasing = 1.0\ncolour = 1", "augmentation.* unknown|valid dictionary|expected"),

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dare import missing_extra
-from dare.files import replacing
+from dare.files import check_writable, replacing
 
 console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 output = Console(highlight=False, soft_wrap=True, markup=False)
@@ -78,6 +78,18 @@ def message(error: BaseException) -> str:
 def one_line(text: object) -> str:
     """A text with everything that would break or turn its line written out: names of files may hold anything."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))
+
+
+def mega(macs: float) -> str:
+    """Multiply-adds as tables show them."""
+    return f"{macs / 1e6:,.1f} M"
+
+
+def check_outputs(*paths: Path | None) -> None:
+    """Refuse, before any work, files that could not be written in the end."""
+    for path in paths:
+        if path not in (None, STDOUT):
+            check_writable(path)
 
 
 def write_json(path: Path, figures: Any) -> None:

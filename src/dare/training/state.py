@@ -144,16 +144,30 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
+def refuse_other_settings(path: Path, config: TrainConfig) -> None:
+    """Raises the CheckpointError of `TrainingState.restore` for other settings, before there is a network."""
+    _same_settings(path, read_tensors(path, "training state")[1]["config"], config)
+
+
 def _same_settings(path: Path, saved: dict[str, Any], config: TrainConfig) -> None:
-    now = json.loads(json.dumps(asdict(config)))
-    saved = _completed(saved, json.loads(json.dumps(asdict(TrainConfig()))))
-    changed = [name for name in now if name not in FREE and now[name] != saved[name]]
+    now, before = (
+        _flat(json.loads(json.dumps(settings)))
+        for settings in (asdict(config), _completed(saved, asdict(TrainConfig())))
+    )
+    changed = [name for name in now if name not in FREE and now[name] != before[name]]
     if changed:
-        name = changed[0]
+        differences = [f"{name}={before[name]}, now it is {now[name]}" for name in changed[:3]]
+        more = [f"{len(changed) - 3} more"] if len(changed) > 3 else []
         raise CheckpointError(
-            f"{path} was trained with {name}={saved[name]}, now it is {now[name]}; "
+            f"{path} was trained with {' and '.join((*differences, *more))}; "
             "resume with the same settings, or start anew with --init"
         )
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Setting -> value, whatever part of the configuration it is in."""
+    parts = (value if isinstance(value, dict) else {name: value} for name, value in settings.items())
+    return {name: value for part in parts for name, value in part.items()}
 
 
 def _completed(saved: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

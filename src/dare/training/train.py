@@ -30,7 +30,7 @@ from dare.training.monitor import MetricsLog, Progress
 from dare.training.objectives import Batch, build_objective
 from dare.training.presets import CONFIG_FILE, write_settings
 from dare.training.run import Run, read_pictures
-from dare.training.state import STATE_FILE, TrainingState
+from dare.training.state import STATE_FILE, TrainingState, refuse_other_settings
 from dare.training.teacher import teach
 
 
@@ -77,6 +77,8 @@ def train(
     folder = Path(folder)
     if (folder / STATE_FILE).exists() and not resume:
         raise FileExistsError(f"{folder} holds a training already; resume it, or choose another folder")
+    if (folder / STATE_FILE).exists():
+        refuse_other_settings(folder / STATE_FILE, config)
     _check_given(config, generated, teacher)
     paths, people, tracklets = _labelled(samples, generated)
     check_writable(folder / MODEL_FILE)
@@ -124,7 +126,9 @@ def _check_given(config: TrainConfig, generated: Sequence[Path], teacher: Runner
             "give such pictures (--unlabelled) and how many of them come into a batch, or neither"
         )
     if (teacher is not None) != ("teacher" in dict(config.terms)):
-        raise ValueError("the term teacher and a teacher belong together; give both (--terms, --teacher), or neither")
+        raise ValueError(
+            "the term teacher and a teacher belong together; give both (--set terms, --teacher), or neither"
+        )
 
 
 def _loop(

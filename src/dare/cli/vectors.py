@@ -1,0 +1,151 @@
+"""`dare embed`, and vectors of a data set for the commands that score them: computed now, or stored before."""
+
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from dare.anytime.costs import ExitCosts
+from dare.cli.options import (
+    ENGINE,
+    BatchSize,
+    Engine,
+    EngineOptions,
+    Layout,
+    ModelPaths,
+    MultiQuery,
+    Root,
+    SkipUnreadable,
+    Splits,
+)
+from dare.cli.terminal import console, one_line, output, progress
+from dare.datasets import Benchmark, Sample, open_benchmark
+from dare.datasets import multi_query as asking_together
+from dare.files import check_writable
+from dare.gallery.store import MismatchError
+from dare.images.reading import UnreadableImageError
+from dare.retrieval.embeddings import Embeddings
+from dare.runners.runner import Runner
+
+Crops = Annotated[
+    Literal[1, 10], Parameter(help="10 takes the mean over five crops and their mirror images, at ten times the cost.")
+]
+TrackletPooling = Annotated[
+    Literal["mean", "max"], Parameter(help="How the vectors of a tracklet's pictures become one.")
+]
+
+
+def embed(
+    root: Root,
+    out: Path,
+    /,
+    *,
+    model: ModelPaths,
+    split: Splits = None,
+    multi_query: MultiQuery = False,
+    crops: Crops = 1,
+    pooling: TrackletPooling = "mean",
+    batch_size: BatchSize = 64,
+    skip_unreadable: SkipUnreadable = False,
+    layout: Layout = None,
+    engine: EngineOptions = ENGINE,
+) -> None:
+    """Write the vectors of a data set's pictures at every stage to an .npz file.
+
+    Run it again after an interruption: it goes on where it stopped.
+
+    Parameters
+    ----------
+    out
+        File to write.
+    """
+
+    check_writable(out)
+    benchmark = open_benchmark(root, layout)
+    samples = [sample for name in split or ("query", "gallery") for sample in getattr(benchmark, name)]
+    if multi_query:
+        samples += asking_together(benchmark).query
+    parts = out.with_name(f".{out.name}.parts")
+    try:
+        embeddings = _computed(
+            benchmark, samples, engine.open(model), engine.workers, skip_unreadable, crops, pooling, batch_size, parts
+        )
+        embeddings.save(out)
+        shutil.rmtree(parts, ignore_errors=True)
+    finally:
+        with suppress(OSError):
+            parts.rmdir()  # where nothing was finished there is nothing to keep
+    kind = "tracklets" if any(len(sample.images) > 1 for sample in samples) else "pictures"
+    output.print(f"{len(embeddings)} {kind}, {len(embeddings.exits())} exits, in {out}")
+
+
+def vectors_of(
+    benchmark: Benchmark,
+    samples: Sequence[Sample],
+    model: Sequence[Path] | None,
+    stored: Path | None,
+    engine: Engine,
+    *,
+    skip_unreadable: bool = False,
+    crops: int = 1,
+    pooling: Literal["mean", "max"] = "mean",
+) -> tuple[Embeddings, ExitCosts | None, list[str]]:
+    """Vectors of samples, what exits cost if a network is given, and the ids of samples that were left out."""
+    from dare.retrieval.distances import another_model
+
+    if model is None and stored is None:
+        raise ValueError("no vectors to score; give --model, or --embeddings")
+    if stored is not None and ((crops, pooling) != (1, "mean") or (model is None and engine != ENGINE)):
+        raise ValueError("options of running a network belong to --model, not to --embeddings; leave them out")
+    runner = engine.open(model) if model else None
+    if stored is None:
+        assert runner is not None
+        vectors = _computed(benchmark, samples, runner, engine.workers, skip_unreadable, crops, pooling)
+    else:
+        vectors = Embeddings.load(stored)
+        if runner and vectors.model != runner.digest:
+            advice = "give the network that they were made with"
+            raise MismatchError(another_model(f"{stored} holds vectors", vectors.model, runner.digest, advice))
+    costs = runner.costs.times(vectors.crops) if runner else None
+    return vectors, costs, vectors.lacking(benchmark.identify(samples)) if skip_unreadable else []
+
+
+def _computed(
+    benchmark: Benchmark,
+    samples: Sequence[Sample],
+    runner: Runner,
+    workers: int,
+    skip_unreadable: bool,
+    crops: int,
+    pooling: Literal["mean", "max"],
+    batch_size: int = 64,
+    resume: Path | None = None,
+) -> Embeddings:
+    from dare.evaluation.embedding import embed as embed_samples
+
+    skipped: list[UnreadableImageError] | None = [] if skip_unreadable else None
+    with progress() as show:
+        embeddings = embed_samples(
+            runner,
+            samples,
+            root=benchmark.root,
+            crops=crops,
+            pooling=pooling,
+            batch_size=batch_size,
+            workers=workers,
+            resume=resume,
+            skipped=skipped,
+            on_progress=lambda done, total: show("embedding", done, total),
+        )
+    report_skipped(skipped)
+    return embeddings
+
+
+def report_skipped(skipped: list[UnreadableImageError] | None) -> None:
+    for problem in skipped or []:
+        console.print(f"left out: {one_line(problem)}")
+    if skipped:
+        output.print(f"note: {len(skipped)} unreadable pictures were left out")

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.table import Table
 
 from dare.anytime.costs import ExitTimes
 from dare.cli.options import FLAG, Device, JsonOut, Preparation, limit_threads
-from dare.cli.terminal import STDOUT, check_outputs, mega, output, write_json
+from dare.cli.terminal import check_outputs, mega, output, show_table, write_json
 from dare.runners.runner import Runner
 
 
@@ -59,9 +58,7 @@ def bench(
     for size in batch or (1, 4):
         measured = measure_together([runner for _, runner in opened], batch=size, repeats=repeats)
         figures += [_figures(path, runner, size, times) for (path, runner), times in zip(opened, measured, strict=True)]
-    if json is not None:
-        write_json(json, figures)
-    if json != STDOUT:
+    if not write_json(json, figures):
         _show(figures, len(model) > 1)
     for path in write_times(figures, plot) if plot is not None else ():
         output.print(f"written to {path}")
@@ -83,10 +80,7 @@ def _show(figures: list[dict[str, Any]], several: bool) -> None:
         return tuple(f"{exit['exit']}\n{mega(exit['macs'])}" for exit in row["exits"])
 
     for batch, exits in dict.fromkeys((row["batch"], heading(row)) for row in figures):
-        table = Table(f"batch {batch}", *exits)
-        for row in figures:
-            if (row["batch"], heading(row)) == (batch, exits):
-                name = f"{Path(row['model']).name}: {row['runner']}" if several else row["runner"]
-                cells = [f"{exit['ms']:.2f} ms\n{exit['images_per_second']:,.0f}/s" for exit in row["exits"]]
-                table.add_row(name, *cells)
-        output.print(table)
+        rows = [row for row in figures if (row["batch"], heading(row)) == (batch, exits)]
+        names = [f"{Path(row['model']).name}: {row['runner']}" if several else row["runner"] for row in rows]
+        cells = [[f"{at['ms']:.2f} ms\n{at['images_per_second']:,.0f}/s" for at in row["exits"]] for row in rows]
+        show_table((f"batch {batch}", *exits), ((name, *each) for name, each in zip(names, cells, strict=True)))

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
-from rich.table import Table
 
 from dare.anytime.costs import ExitTimes
 from dare.cli.options import ENGINE, EngineOptions
-from dare.cli.terminal import check_outputs, mega, output
+from dare.cli.terminal import check_outputs, mega, output, show_table
 from dare.runners.runner import Runner
 
 if TYPE_CHECKING:
@@ -55,11 +54,11 @@ def calibrate(
     else:
         with closing(open_gallery(gallery)) as store:
             times = measure_answers(runner, store, batch=batch, repeats=repeats)
-    table = Table("exit", "multiply-adds", "median ms", "95 % ms", "step from the exit before, 95 % ms")
     rows = zip(runner.exit_names, runner.costs.macs, times.median, times.slow, times.steps, strict=True)
-    for name, macs, *seconds in rows:
-        table.add_row(name, mega(macs), *(f"{1000 * value:.2f}" for value in seconds))
-    output.print(table)
+    show_table(
+        ("exit", "multiply-adds", "median ms", "95 % ms", "step from the exit before, 95 % ms"),
+        ((name, mega(macs), *(f"{1000 * value:.2f}" for value in seconds)) for name, macs, *seconds in rows),
+    )
     output.print(f"longest time between two chances to stop: {1000 * times.longest_block:.2f} ms")
     output.print(f"measured: {times.source}; reading pictures is not included")
     if out is not None:

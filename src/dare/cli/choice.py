@@ -6,16 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 from rich.table import Table
 
-from dare.cli.options import (
-    ENGINE,
-    EngineOptions,
-    Layout,
-    ModelPaths,
-    Root,
-    SkipUnreadable,
-    StoredVectors,
-    parse_macs,
-)
+from dare.cli import options
 from dare.cli.terminal import check_outputs, mega, output
 from dare.cli.vectors import vectors_of
 from dare.datasets import open_benchmark
@@ -25,18 +16,18 @@ if TYPE_CHECKING:
 
 
 def choose_exits(
-    root: Root,
+    root: options.Root,
     /,
     *,
-    model: ModelPaths,
+    model: options.ModelPaths,
     mean_macs: Annotated[str, Parameter(allow_leading_hyphen=True)],
     maximise: Annotated[Literal["rank-1", "mAP"], Parameter(name="--for")] = "rank-1",
     allowed: Literal["other-cameras", "paper"] = "other-cameras",
-    embeddings: StoredVectors = None,
+    embeddings: options.StoredVectors = None,
     out: Path | None = None,
-    skip_unreadable: SkipUnreadable = False,
-    layout: Layout = None,
-    engine: EngineOptions = ENGINE,
+    skip_unreadable: options.SkipUnreadable = False,
+    layout: options.Layout = None,
+    engine: options.EngineOptions = options.ENGINE,
 ) -> None:
     """Choose which exits to keep and how many queries leave at each, within a budget, on people held out for it.
 
@@ -59,7 +50,7 @@ def choose_exits(
     from dare.experiments.query_stream import query_stream
 
     check_outputs(out)
-    budget = parse_macs(mean_macs)
+    budget = options.parse_macs(mean_macs)
     benchmark = open_benchmark(root, layout)
     samples = (*benchmark.query, *benchmark.gallery)
     vectors, costs, skipped = vectors_of(benchmark, samples, model, embeddings, engine, skip_unreadable=skip_unreadable)

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App
-from rich.table import Table
 
 from dare.cli.options import FLAG, Layout, Root
-from dare.cli.terminal import one_line, output, progress
+from dare.cli.terminal import one_line, output, progress, show_table
 from dare.datasets import open_benchmark
 
 if TYPE_CHECKING:
-    from dare.evaluation.checking import SplitCounts
+    from dare.evaluation.checking import Check
     from dare.synthetic import Knobs
 
 data_app = App(name="data", help="Draw, check and split data sets.")
@@ -79,9 +78,9 @@ def check_data(root: Root, /, *, layout: Layout = None) -> None:
 
     with progress() as show:
         found = check(root, layout, on_progress=lambda done, total: show("reading", done, total))
-    benchmark, splits = found.benchmark, found.splits
+    benchmark = found.benchmark
     output.print(f"{root}: read as {benchmark.name}")
-    output.print(_counts(splits, benchmark.cameras_known))
+    _show_counts(found)
     for note in benchmark.notes:
         output.print(f"note: {one_line(note)}")
     for warning in found.warnings:
@@ -95,24 +94,22 @@ def check_data(root: Root, /, *, layout: Layout = None) -> None:
         sys.exit(3)
 
 
-def _counts(splits: "dict[str, SplitCounts]", cameras_known: bool) -> Table:
-    tracklets = any(split.images > split.samples for split in splits.values())
+def _show_counts(found: "Check") -> None:
+    splits, tracklets = found.splits.values(), found.has_tracklets
+    unknown = None if found.benchmark.cameras_known else "-"
     rows: dict[str, list[Any]] = {
-        "people": [split.people for split in splits.values()],
-        "cameras": [split.cameras if cameras_known else "-" for split in splits.values()],
-        "tracklets": [split.samples for split in splits.values()],
-        "images": [split.images for split in splits.values()],
-        "images per tracklet": [f"{split.images / max(1, split.samples):.1f}" for split in splits.values()],
-        "people seen by one camera only": [split.single_camera if cameras_known else "-" for split in splits.values()],
-        "people with one image only": [split.single_image for split in splits.values()],
-        f"junk{' tracklets' * tracklets} (person -1)": [split.junk for split in splits.values()],
-        f"distractor{' tracklets' if tracklets else 's'} (person 0)": [split.distractors for split in splits.values()],
+        "people": [split.people for split in splits],
+        "cameras": [unknown or split.cameras for split in splits],
+        "tracklets": [split.samples for split in splits],
+        "images": [split.images for split in splits],
+        "images per tracklet": [f"{split.images / max(1, split.samples):.1f}" for split in splits],
+        "people seen by one camera only": [unknown or split.single_camera for split in splits],
+        "people with one image only": [split.single_image for split in splits],
+        f"{'junk tracklets' if tracklets else 'junk'} (person -1)": [split.junk for split in splits],
+        f"{'distractor tracklets' if tracklets else 'distractors'} (person 0)": [split.distractors for split in splits],
     }
-    table = Table("", *splits)
-    for name, cells in rows.items():
-        if tracklets or name not in ("tracklets", "images per tracklet"):
-            table.add_row(name, *map(str, cells))
-    return table
+    shown = [name for name in rows if tracklets or name not in ("tracklets", "images per tracklet")]
+    show_table(("", *found.splits), ((name, *map(str, rows[name])) for name in shown))
 
 
 @data_app.command

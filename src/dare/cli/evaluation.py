@@ -12,18 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from rich.table import Table
 
 from dare import __version__
-from dare.cli.options import (
-    ENGINE,
-    FLAG,
-    Engine,
-    EngineOptions,
-    Layout,
-    ModelPaths,
-    MultiQuery,
-    Root,
-    SkipUnreadable,
-    StoredVectors,
-)
+from dare.cli import options
 from dare.cli.terminal import check_outputs, console, mega, one_line, output, write_json
 from dare.cli.vectors import Crops, TrackletPooling, vectors_of
 from dare.datasets import multi_query as asking_together
@@ -38,24 +27,24 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    root: Root,
+    root: options.Root,
     /,
     *,
-    model: ModelPaths | None = None,
-    embeddings: StoredVectors = None,
+    model: options.ModelPaths | None = None,
+    embeddings: options.StoredVectors = None,
     distance: Literal["euclidean", "cosine"] = "euclidean",
     metric: str | None = None,
     rule: Literal["official", "step"] = "official",
-    multi_query: MultiQuery = False,
+    multi_query: options.MultiQuery = False,
     rerank: str | None = None,
     crops: Crops = 1,
     pooling: TrackletPooling = "mean",
     report: Path | None = None,
-    embedding_maps: Annotated[bool, FLAG] = False,
+    embedding_maps: Annotated[bool, options.FLAG] = False,
     json: Annotated[Path | None, Parameter(help="JSON file to write the figures to.")] = None,
-    skip_unreadable: SkipUnreadable = False,
-    layout: Layout = None,
-    engine: EngineOptions = ENGINE,
+    skip_unreadable: options.SkipUnreadable = False,
+    layout: options.Layout = None,
+    engine: options.EngineOptions = options.ENGINE,
 ) -> None:
     """Score every exit of a network on a data set's queries and gallery, or embeddings from elsewhere.
 
@@ -105,8 +94,7 @@ def evaluate(
         skipped=left_out,
     )
     # Files come first: whoever reads the tables may stop reading (`| head`), which ends the command.
-    if json:
-        write_json(json, {**result.figures(), "version": __version__})
+    write_json(json, {**result.figures(), "version": __version__})
     if report:
         from dare.pages.report import write_report
 
@@ -156,7 +144,7 @@ def _learner(metric: str | None) -> "Learner | None":
     return partial(known[name], dimensions=int(dimensions) if sign else None)
 
 
-def _look(model: Sequence[Path] | None, engine: Engine) -> "Look | None":
+def _look(model: Sequence[Path] | None, engine: options.Engine) -> "Look | None":
     """What gives pictures' activation maps; None without a network of torch."""
     from dare.runners.exported import EXPORTED
     from dare.runners.opening import engines_of

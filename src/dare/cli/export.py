@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
-from rich.table import Table
 
 from dare.cli.options import FLAG, limit_threads
-from dare.cli.terminal import output, progress
+from dare.cli.terminal import output, progress, show_table
 
 
 def export(
@@ -79,13 +78,14 @@ def export(
 def _show(parity: dict[str, Any]) -> None:
     """The comparison: cosines, and accuracy where it was measured."""
     scored = parity["scored"]
-    table = Table("exit", "cosine, mean", "least", *(["rank-1", "exported", "mAP", "exported"] if scored else []))
+    header = ("exit", "cosine, mean", "least", *(["rank-1", "exported", "mAP", "exported"] if scored else []))
+    rows = []
     for exit in parity["exits"]:
         row = [exit["name"], f"{exit['cosine_mean']:.6f}", f"{exit['cosine_min']:.6f}"]
         for figure in ("rank1", "mean_average_precision") if scored else ():
             row += [f"{100 * exit[side][figure]:.1f}" for side in ("network", "export")]
-        table.add_row(*row)
-    output.print(table)
+        rows.append(row)
+    show_table(header, rows)
     output.print(f"cosines with the network's vectors of {parity['compared']}")
     if scored:
         output.print(f"scored in percent on {scored}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from dare.cli.options import ENGINE, FLAG, BatchSize, Engine, EngineOptions, Layout, ModelPaths, Queried, Split
+from dare.cli import options
 from dare.cli.terminal import console, one_line, output, progress, stop_on_signal
 from dare.datasets import UNKNOWN, open_benchmark
 from dare.datasets.folder import label_number
@@ -35,15 +35,15 @@ def index(
     gallery: GalleryFolder,
     /,
     *,
-    model: ModelPaths | None = None,
-    images: Queried,
-    split: Annotated[list[Split] | None, FLAG] = None,
+    model: options.ModelPaths | None = None,
+    images: options.Queried,
+    split: Annotated[list[options.Split] | None, options.FLAG] = None,
     prefix: str = "",
-    no_people: Annotated[bool, FLAG] = False,
-    replace: Annotated[bool, FLAG] = False,
-    batch_size: BatchSize = 64,
-    layout: Layout = None,
-    engine: EngineOptions = ENGINE,
+    no_people: Annotated[bool, options.FLAG] = False,
+    replace: Annotated[bool, options.FLAG] = False,
+    batch_size: options.BatchSize = 64,
+    layout: options.Layout = None,
+    engine: options.EngineOptions = options.ENGINE,
 ) -> None:
     """Embed pictures at every exit and add them to a gallery, which is made if it doesn't exist.
 
@@ -114,8 +114,8 @@ def forget(
     gallery: GalleryFolder,
     /,
     *,
-    person: Annotated[list[str] | None, FLAG] = None,
-    image: Annotated[list[str] | None, FLAG] = None,
+    person: Annotated[list[str] | None, options.FLAG] = None,
+    image: Annotated[list[str] | None, options.FLAG] = None,
 ) -> None:
     """Remove people or pictures from a gallery, with every byte of their vectors, names and labels.
 
@@ -145,7 +145,9 @@ def forget(
 
 
 @contextmanager
-def opened(gallery: Path, model: Sequence[Path] | None, engine: Engine) -> "Iterator[tuple[LanceGallery, Runner]]":
+def opened(
+    gallery: Path, model: Sequence[Path] | None, engine: options.Engine
+) -> "Iterator[tuple[LanceGallery, Runner]]":
     """A gallery and its network; the gallery is closed in the end."""
     from dare.identification.opening import open_with_network
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.table import Table
 
-from dare.cli.terminal import mega, output
+from dare.cli.terminal import mega, output, show_table
 
 if TYPE_CHECKING:
     from dare.shipped.card import Engine, Interval
@@ -73,11 +73,11 @@ def _show_card(network: "ShippedNetwork") -> None:
         output.print(f"{title}: {words}")
     for scores in card.accuracy:
         output.print(f"on {scores.benchmark}:")
-        table = Table("exit", "rank-1", "mAP", "multiply-adds")
         rows = zip(card.exits, scores.rank1, scores.mean_average_precision, card.macs, strict=True)
-        for exit, rank1, precision, macs in rows:
-            table.add_row(exit, _with_interval(rank1), _with_interval(precision), mega(macs))
-        output.print(table)
+        show_table(
+            ("exit", "rank-1", "mAP", "multiply-adds"),
+            ((exit, *map(_with_interval, (rank1, precision)), mega(macs)) for exit, rank1, precision, macs in rows),
+        )
     output.print("rank-1 and mAP in percent by the official protocol, in brackets the 95 % interval over people")
     table = Table("engine", *card.exits, "mAP lost")
     for engine in card.engines:
@@ -98,11 +98,13 @@ def _show_thresholds(network: "ShippedNetwork") -> None:
     if not network.has(THRESHOLDS):
         return
     verifier = load_verifier(network.folder, network.card.digest)
-    table = Table("threshold", "distance", "false matches, %", "missed, %")
-    for at in verifier.exits:
-        rates = (str(at.measured.false_match), str(at.measured.false_non_match))
-        table.add_row(at.name, f"{at.threshold.distance:.4g}", *rates)
-    output.print(table)
+    show_table(
+        ("threshold", "distance", "false matches, %", "missed, %"),
+        (
+            (at.name, f"{at.threshold.distance:.4g}", str(at.measured.false_match), str(at.measured.false_non_match))
+            for at in verifier.exits
+        ),
+    )
     data, people = (verifier.about.get(name) for name in ("data", "other_people"))
     output.print(f"for {100 * verifier.false_match_rate:g} % false matches; measured on {people} people of {data}")
 

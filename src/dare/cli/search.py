@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from dare.cli import options
 from dare.cli.calibration import TimesFile, exit_times
 from dare.cli.galleries import GalleryFolder, MovedModels, opened
-from dare.cli.options import ENGINE, FLAG, EngineOptions, JsonOut, parse_seconds
-from dare.cli.terminal import STDOUT, check_outputs, console, mega, one_line, output, write_json
+from dare.cli.terminal import check_outputs, console, mega, one_line, output, write_json
 from dare.datasets.folder import label_number, seconds_since_1970
-from dare.gallery.entry import Entry, Where
+from dare.gallery.entry import Where
 from dare.images.reading import UnreadableImageError
 from dare.runners.runner import Runner
 
@@ -29,7 +29,7 @@ def search(
     /,
     *query: Path,
     deadline: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
-    allow_late: Annotated[bool, FLAG] = False,
+    allow_late: Annotated[bool, options.FLAG] = False,
     times: TimesFile = None,
     exit: str | None = None,
     count: int = 10,
@@ -44,10 +44,10 @@ def search(
     ] = None,
     since: str | None = None,
     until: Annotated[str | None, Parameter(help="Look at entries up to this time only; as --since.")] = None,
-    json: JsonOut = None,
+    json: options.JsonOut = None,
     html: Path | None = None,
     model: MovedModels = None,
-    engine: EngineOptions = ENGINE,
+    engine: options.EngineOptions = options.ENGINE,
 ) -> None:
     """Find the people on pictures in a gallery: by the full network, at one exit, or within a deadline.
 
@@ -79,7 +79,7 @@ def search(
         raise ValueError("--deadline chooses the exit itself; give either --deadline or --exit")
     if deadline is None and (allow_late or times is not None):
         raise ValueError("--allow-late and --times belong to --deadline; give that too, or leave them out")
-    within = None if deadline is None else parse_seconds(deadline)
+    within = None if deadline is None else options.parse_seconds(deadline)
     check_outputs(json, html)
     settings: dict[str, Any] = {"count": count, "where": _where(camera, not_camera, person, since, until)}
     with opened(gallery, model, engine) as (store, runner):
@@ -89,13 +89,11 @@ def search(
         measured = None if within is None else exit_times(times, runner, store, settings)
         limits = {"deadline": within, "times": measured, "allow_late": allow_late}
         found = _ask(query, runner, store, leave_at, limits, settings, engine.workers)
-        if json != STDOUT:
+        if not write_json(json, [_figures(path, answer, runner, store) for path, answer in found]):
             for path, answer in found:
                 _show(path, answer, runner, store)
             if measured:
                 output.print(f"times: {measured.source}")
-        if json is not None:
-            write_json(json, [_figures(path, answer, runner, store) for path, answer in found])
         if html is not None:
             from dare.pages.search_page import write_search_page
 
@@ -152,7 +150,6 @@ def _where(
     since: str | None,
     until: str | None,
 ) -> Where | None:
-
     where = Where(
         cameras=tuple(cameras) if cameras else None,
         not_cameras=tuple(not_cameras or ()),
@@ -164,7 +161,6 @@ def _where(
 
 
 def _moment(text: str) -> float:
-
     if re.fullmatch(r"\d{4}", text):
         raise ValueError(f"{text} would mean seconds since 1970; for the year write {text}-01-01")
     return seconds_since_1970(text)
@@ -176,24 +172,17 @@ def _show(path: Path, answer: "Answer", runner: Runner, store: "LanceGallery") -
     output.print(f"{one_line(path)}: {runner.exit_names[answer.exit]}, {cost}, confidence {answer.confidence:.3g}")
     if not answer.hits.ids.size:
         output.print("  nobody found")
-    for rank, (entry, distance) in enumerate(_listed(answer, store), start=1):
+    for rank, (entry, distance) in enumerate(answer.entries(store), start=1):
         person = entry.name or ("unknown" if entry.person is None else str(entry.person))
         camera = "unknown" if entry.camera is None else str(entry.camera)
         who = f"person {one_line(person):7}  camera {camera:7}"
         output.print(f"{rank:4}. {distance:8.3f}  {who}  {one_line(entry.id)}")
 
 
-def _listed(answer: "Answer", store: "LanceGallery") -> list[tuple[Entry, float]]:
-    """The entries of an answer with their distances; one that was forgotten meanwhile is passed over."""
-    ids, distances = answer.hits.ids[0].tolist(), answer.hits.distances[0].tolist()
-    entries = store.get(ids)
-    return [(entries[id], distance) for id, distance in zip(ids, distances, strict=True) if id in entries]
-
-
 def _figures(path: Path, answer: "Answer", runner: Runner, store: "LanceGallery") -> dict[str, Any]:
     hits = [
         {name: getattr(entry, name) for name in ("id", "person", "name", "camera", "time")} | {"distance": distance}
-        for entry, distance in _listed(answer, store)
+        for entry, distance in answer.entries(store)
     ]
     return {
         "query": str(path),

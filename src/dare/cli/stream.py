@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
-from rich.table import Table
 
 from dare.anytime.costs import ExitCosts, ExitTimes
+from dare.cli import options
 from dare.cli.calibration import TimesFile, exit_times
 from dare.cli.galleries import GalleryFolder, MovedModels, opened
-from dare.cli.options import ENGINE, EngineOptions, JsonOut, Layout, Queried, Split, parse_macs, parse_seconds
-from dare.cli.terminal import STDOUT, check_outputs, console, mega, one_line, output, progress, write_json
+from dare.cli.terminal import check_outputs, console, mega, one_line, output, progress, show_table, write_json
 from dare.datasets import Sample, open_benchmark
 from dare.files import replacing
 from dare.runners.runner import Runner
@@ -34,8 +33,8 @@ def stream(
     gallery: GalleryFolder,
     /,
     *,
-    queries: Queried,
-    split: Split = "query",
+    queries: options.Queried,
+    split: options.Split = "query",
     mean_macs: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     mean_time: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     times: TimesFile = None,
@@ -45,10 +44,10 @@ def stream(
     allowed: Literal["other-cameras", "all", "paper"] | None = None,
     micro_batch: int = 4,
     answers: Path | None = None,
-    json: JsonOut = None,
-    layout: Layout = None,
+    json: options.JsonOut = None,
+    layout: options.Layout = None,
     model: MovedModels = None,
-    engine: EngineOptions = ENGINE,
+    engine: options.EngineOptions = options.ENGINE,
 ) -> None:
     """Identify a stream of queries on a budget: easy ones leave early, so that the mean cost meets it.
 
@@ -103,9 +102,7 @@ def stream(
         figures = _figures(summary, runner, costs, budget, seconds, found) | how
         if answers is not None:
             _write_answers(answers, benchmark.identify(samples), found, runner)
-        if json is not None:
-            write_json(json, figures)
-        if json != STDOUT:
+        if not write_json(json, figures):
             _show(figures, store.count())
             if same := sum(id is not None for id in own):
                 found_too = "may find themselves" if known else "aren't compared with themselves"
@@ -127,8 +124,8 @@ def _budget(
     if times is not None and mean_time is None:
         raise ValueError("--times belongs to --mean-time; give that too, or leave it out")
     if mean_macs is not None:
-        return parse_macs(mean_macs)
-    return None if mean_time is None else parse_seconds(mean_time)
+        return options.parse_macs(mean_macs)
+    return None if mean_time is None else options.parse_seconds(mean_time)
 
 
 def _single_pictures(samples: Sequence[Sample], queries: Path, split: str) -> Sequence[Sample]:
@@ -208,10 +205,13 @@ def _show(figures: dict[str, Any], entries: int) -> None:
     def cost(value: float) -> str:
         return f"{1000 * value:.2f} ms" if time_unit else mega(value)
 
-    table = Table("exit", "queries", "share", "time" if time_unit else "multiply-adds")
-    for (name, left), each in zip(figures["exits"].items(), figures["costs"], strict=True):
-        table.add_row(name, str(left), f"{100 * left / max(1, queries):.1f} %", cost(each))
-    output.print(table)
+    show_table(
+        ("exit", "queries", "share", "time" if time_unit else "multiply-adds"),
+        (
+            (name, str(left), f"{100 * left / max(1, queries):.1f} %", cost(each))
+            for (name, left), each in zip(figures["exits"].items(), figures["costs"], strict=True)
+        ),
+    )
     if figures["spent"] is not None:
         budget = figures["budget"]
         against = f", budget {cost(budget)} ({100 * (figures['spent'] / budget - 1):+.2f} %)" if budget else ""

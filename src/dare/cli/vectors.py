@@ -9,18 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from dare.anytime.costs import ExitCosts
-from dare.cli.options import (
-    ENGINE,
-    BatchSize,
-    Engine,
-    EngineOptions,
-    Layout,
-    ModelPaths,
-    MultiQuery,
-    Root,
-    SkipUnreadable,
-    Splits,
-)
+from dare.cli import options
 from dare.cli.terminal import console, one_line, output, progress
 from dare.datasets import Benchmark, Sample, open_benchmark
 from dare.datasets import multi_query as asking_together
@@ -39,19 +28,19 @@ TrackletPooling = Annotated[
 
 
 def embed(
-    root: Root,
+    root: options.Root,
     out: Path,
     /,
     *,
-    model: ModelPaths,
-    split: Splits = None,
-    multi_query: MultiQuery = False,
+    model: options.ModelPaths,
+    split: options.Splits = None,
+    multi_query: options.MultiQuery = False,
     crops: Crops = 1,
     pooling: TrackletPooling = "mean",
-    batch_size: BatchSize = 64,
-    skip_unreadable: SkipUnreadable = False,
-    layout: Layout = None,
-    engine: EngineOptions = ENGINE,
+    batch_size: options.BatchSize = 64,
+    skip_unreadable: options.SkipUnreadable = False,
+    layout: options.Layout = None,
+    engine: options.EngineOptions = options.ENGINE,
 ) -> None:
     """Write the vectors of a data set's pictures at every stage to an .npz file.
 
@@ -87,7 +76,7 @@ def vectors_of(
     samples: Sequence[Sample],
     model: Sequence[Path] | None,
     stored: Path | None,
-    engine: Engine,
+    engine: options.Engine,
     *,
     skip_unreadable: bool = False,
     crops: int = 1,
@@ -98,7 +87,7 @@ def vectors_of(
 
     if model is None and stored is None:
         raise ValueError("no vectors to score; give --model, or --embeddings")
-    if stored is not None and ((crops, pooling) != (1, "mean") or (model is None and engine != ENGINE)):
+    if stored is not None and ((crops, pooling) != (1, "mean") or (model is None and engine != options.ENGINE)):
         raise ValueError("options of running a network belong to --model, not to --embeddings; leave them out")
     runner = engine.open(model) if model else None
     if stored is None:

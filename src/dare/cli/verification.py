@@ -6,18 +6,9 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.table import Table
 
-from dare.cli.options import (
-    ENGINE,
-    EngineOptions,
-    JsonOut,
-    Layout,
-    ModelPaths,
-    Root,
-    SkipUnreadable,
-    StoredVectors,
-)
+from dare.cli import options
 from dare.cli.search import exit_number
-from dare.cli.terminal import STDOUT, check_outputs, one_line, output, progress, write_json
+from dare.cli.terminal import check_outputs, one_line, output, progress, write_json
 from dare.cli.vectors import vectors_of
 from dare.datasets import open_benchmark
 
@@ -27,18 +18,18 @@ if TYPE_CHECKING:
 
 
 def threshold(
-    root: Root,
+    root: options.Root,
     /,
     *,
-    model: ModelPaths | None = None,
-    embeddings: StoredVectors = None,
+    model: options.ModelPaths | None = None,
+    embeddings: options.StoredVectors = None,
     false_match_rate: float = 0.001,
     distance: Literal["euclidean", "cosine"] = "euclidean",
     out: Path | None = None,
     plot: Path | None = None,
-    skip_unreadable: SkipUnreadable = False,
-    layout: Layout = None,
-    engine: EngineOptions = ENGINE,
+    skip_unreadable: options.SkipUnreadable = False,
+    layout: options.Layout = None,
+    engine: options.EngineOptions = options.ENGINE,
 ) -> None:
     """Find the distance below which two pictures show the same person, for each exit, and measure its errors.
 
@@ -99,12 +90,12 @@ def compare(
     second: Path,
     /,
     *,
-    model: ModelPaths,
+    model: options.ModelPaths,
     thresholds: Path | None = None,
     exit: str | None = None,
     prior: float | None = None,
-    json: JsonOut = None,
-    engine: EngineOptions = ENGINE,
+    json: options.JsonOut = None,
+    engine: options.EngineOptions = options.ENGINE,
 ) -> None:
     """Say whether two pictures show the same person.
 
@@ -140,10 +131,8 @@ def compare(
     verdict = compare_pictures(first, second, runner, verifier, exit=number, prior=prior)
     name, second_name = (verifier.exits[exit].name for exit in verifier.exits_of_pair(verdict.exit))
     rate = verifier.false_match_rate
-    if json is not None:
-        names = {"exit_name": name, "second_exit_name": second_name, "false_match_rate": rate}
-        write_json(json, {"first": str(first), "second": str(second), **asdict(verdict), **names})
-    if json == STDOUT:
+    names = {"exit_name": name, "second_exit_name": second_name, "false_match_rate": rate}
+    if write_json(json, {"first": str(first), "second": str(second), **asdict(verdict), **names}):
         return
     answer = "the same person" if verdict.same else "not the same person"
     side = "below" if verdict.same else "not below"

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from dare.cli import options
 from dare.cli.terminal import check_outputs, mega, output
-from dare.cli.vectors import vectors_of
+from dare.cli.vectors import SOURCE, SourceOptions
 from dare.datasets import open_benchmark
 
 if TYPE_CHECKING:
@@ -19,19 +19,16 @@ def choose_exits(
     root: options.Root,
     /,
     *,
-    model: options.ModelPaths,
+    source: SourceOptions = SOURCE,
     mean_macs: Annotated[str, Parameter(allow_leading_hyphen=True)],
     maximise: Annotated[Literal["rank-1", "mAP"], Parameter(name="--for")] = "rank-1",
     allowed: Literal["other-cameras", "paper"] = "other-cameras",
-    embeddings: options.StoredVectors = None,
     out: Path | None = None,
-    skip_unreadable: options.SkipUnreadable = False,
-    layout: options.Layout = None,
-    engine: options.EngineOptions = options.ENGINE,
 ) -> None:
     """Choose which exits to keep and how many queries leave at each, within a budget, on people held out for it.
 
-    Give it training people that were held out (`dare data hold-out`), never the test set that you will report.
+    Give it --model, and training people that were held out (`dare data hold-out`), never the test set that you will
+    report.
 
     Parameters
     ----------
@@ -45,17 +42,16 @@ def choose_exits(
         JSON file to write, for `dare stream --plan`.
     """
     from dare.anytime.records import PlanFile, save_plan
-    from dare.evaluation.evaluate import evaluate
     from dare.experiments.choice import choose_exits as choose
     from dare.experiments.query_stream import query_stream
 
     check_outputs(out)
     budget = options.parse_macs(mean_macs)
-    benchmark = open_benchmark(root, layout)
-    samples = (*benchmark.query, *benchmark.gallery)
-    vectors, costs, skipped = vectors_of(benchmark, samples, model, embeddings, engine, skip_unreadable=skip_unreadable)
-    assert costs is not None
-    stream = query_stream(evaluate(vectors, benchmark, costs=costs, skipped=skipped))
+    if source.model is None:
+        raise ValueError("what exits cost is the network's; give --model, beside --embeddings too")
+    evaluation = source.evaluation(open_benchmark(root, source.layout))
+    assert evaluation.costs is not None
+    stream, costs, vectors = query_stream(evaluation), evaluation.costs, evaluation.query
     if allowed == "other-cameras" and stream.label_free == "all":
         output.print("note: cameras are not known, so margins are taken from the whole gallery")
     confidence: Literal["margin", "label-free margin"] = "margin" if allowed == "paper" else "label-free margin"

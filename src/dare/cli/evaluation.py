@@ -14,7 +14,7 @@ from rich.table import Table
 from dare import __version__
 from dare.cli import options
 from dare.cli.terminal import check_outputs, console, mega, one_line, output, write_json
-from dare.cli.vectors import Crops, TrackletPooling, vectors_of
+from dare.cli.vectors import SOURCE, Crops, SourceOptions, TrackletPooling
 from dare.datasets import multi_query as asking_together
 from dare.datasets import open_benchmark
 from dare.schema import said
@@ -30,8 +30,7 @@ def evaluate(
     root: options.Root,
     /,
     *,
-    model: options.ModelPaths | None = None,
-    embeddings: options.StoredVectors = None,
+    source: SourceOptions = SOURCE,
     distance: Literal["euclidean", "cosine"] = "euclidean",
     metric: str | None = None,
     rule: Literal["official", "step"] = "official",
@@ -42,14 +41,11 @@ def evaluate(
     report: Path | None = None,
     embedding_maps: Annotated[bool, options.FLAG] = False,
     json: Annotated[Path | None, Parameter(help="JSON file to write the figures to.")] = None,
-    skip_unreadable: options.SkipUnreadable = False,
-    layout: options.Layout = None,
-    engine: options.EngineOptions = options.ENGINE,
 ) -> None:
     """Score every exit of a network on a data set's queries and gallery, or embeddings from elsewhere.
 
-    Give --model, --embeddings, or both: embeddings of this network, whose costs are known then. The network may have
-    been trained on another data set. Exit status 1 if no query has a valid match, or all pictures show one person.
+    Give --model, --embeddings, or both. The network may have been trained on another data set. Exit status 1 if no
+    query has a valid match, or all pictures show one person.
 
     Parameters
     ----------
@@ -76,12 +72,10 @@ def evaluate(
     if embedding_maps:
         _check_maps(report)
     reranking, learner = _reranking(rerank), _learner(metric)
-    benchmark = open_benchmark(root, layout)
+    benchmark = open_benchmark(root, source.layout)
     asking = asking_together(benchmark) if multi_query else benchmark
     samples = (*asking.query, *asking.gallery, *(asking.train if learner else ()))
-    vectors, costs, left_out = vectors_of(
-        asking, samples, model, embeddings, engine, skip_unreadable=skip_unreadable, crops=crops, pooling=pooling
-    )
+    vectors, costs, left_out = source.vectors(asking, samples, crops=crops, pooling=pooling)
     result = evaluate_embeddings(
         vectors,
         benchmark,
@@ -98,7 +92,7 @@ def evaluate(
     if report:
         from dare.pages.report import write_report
 
-        write_report(report, result, look=_look(model, engine), embedding_maps=embedding_maps)
+        write_report(report, result, look=_look(source.model, source.engine), embedding_maps=embedding_maps)
     _show(result)
     if report:
         output.print(f"report: {report}")

@@ -48,14 +48,6 @@ ModelPaths = Annotated[
         "run in this order, and each is one exit.",
     ),
 ]
-StoredVectors = Annotated[
-    Path | None,
-    Parameter(
-        name="--embeddings",
-        help="An .npz file instead of running the network: what `dare embed` wrote, or arrays `vectors` (N, D) and "
-        "`ids` (file names).",
-    ),
-]
 Preparation = Annotated[
     str | None,
     Parameter(

@@ -4,7 +4,6 @@ import math
 import re
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +15,6 @@ from dare.cli.galleries import GalleryFolder, MovedModels, opened
 from dare.cli.terminal import check_outputs, console, mega, one_line, output, write_json
 from dare.datasets.folder import label_number, seconds_since_1970
 from dare.gallery.entry import Where
-from dare.images.reading import UnreadableImageError
 from dare.runners.runner import Runner
 
 if TYPE_CHECKING:
@@ -72,6 +70,7 @@ def search(
         Page to write, with pictures.
     """
     from dare.identification.answer import warm_up
+    from dare.identification.identify import identify_each
 
     if not query:
         raise ValueError("no picture to search for; give at least one")
@@ -87,8 +86,13 @@ def search(
         last = len(runner.exit_names) - 1
         warm_up(runner, store, 0 if within is not None else last if leave_at is None else leave_at)
         measured = None if within is None else exit_times(times, runner, store, settings)
-        limits = {"deadline": within, "times": measured, "allow_late": allow_late}
-        found = _ask(query, runner, store, leave_at, limits, settings, engine.workers)
+        if leave_at is None:
+            settings |= {"deadline": within, "times": measured, "allow_late": allow_late}
+        given = identify_each(query, runner, store, exit=leave_at, workers=engine.workers, **settings)
+        found = [(path, answer) for path, answer in zip(query, given, strict=True) if not answer.problem]
+        for answer in given:
+            if answer.problem:
+                console.print(f"left out: {one_line(answer.problem)}")
         if not write_json(json, [_figures(path, answer, runner, store) for path, answer in found]):
             for path, answer in found:
                 _show(path, answer, runner, store)
@@ -101,36 +105,6 @@ def search(
             console.print(f"page: {html}")
     if len(found) < len(query):
         sys.exit(3)
-
-
-def _ask(
-    queries: Sequence[Path],
-    runner: Runner,
-    store: "LanceGallery",
-    leave_at: int | None,
-    limits: dict[str, Any],
-    settings: dict[str, Any],
-    workers: int,
-) -> "list[tuple[Path, Answer]]":
-    """Answers to the pictures that can be read."""
-    from dare.identification.identify import answers, identify
-
-    def ask(path: Path) -> "Answer | UnreadableImageError":
-        try:
-            if leave_at is None:
-                return identify(path, runner, store, **limits, **settings)
-            return next(answers(path, runner, store, first=leave_at, **settings))
-        except UnreadableImageError as problem:
-            return problem
-
-    found = []
-    with ThreadPoolExecutor(workers) as pool:
-        for path, answer in zip(queries, pool.map(ask, queries), strict=True):
-            if isinstance(answer, UnreadableImageError):
-                console.print(f"left out: {one_line(answer)}")
-            else:
-                found.append((path, answer))
-    return found
 
 
 def exit_number(exit: str, names: Sequence[str]) -> int:

@@ -3,8 +3,9 @@
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -16,15 +17,17 @@ from dare.datasets import multi_query as asking_together
 from dare.files import check_writable
 from dare.gallery.store import MismatchError
 from dare.images.reading import UnreadableImageError
-from dare.retrieval.embeddings import Embeddings
+from dare.retrieval.distances import another_model
+from dare.retrieval.embeddings import Embeddings, Pooling
 from dare.runners.runner import Runner
+
+if TYPE_CHECKING:
+    from dare.evaluation.evaluate import Evaluation
 
 Crops = Annotated[
     Literal[1, 10], Parameter(help="10 takes the mean over five crops and their mirror images, at ten times the cost.")
 ]
-TrackletPooling = Annotated[
-    Literal["mean", "max"], Parameter(help="How the vectors of a tracklet's pictures become one.")
-]
+TrackletPooling = Annotated[Pooling, Parameter(help="How the vectors of a tracklet's pictures become one.")]
 
 
 def embed(
@@ -71,35 +74,55 @@ def embed(
     output.print(f"{len(embeddings)} {kind}, {len(embeddings.exits())} exits, in {out}")
 
 
-def vectors_of(
-    benchmark: Benchmark,
-    samples: Sequence[Sample],
-    model: Sequence[Path] | None,
-    stored: Path | None,
-    engine: options.Engine,
-    *,
-    skip_unreadable: bool = False,
-    crops: int = 1,
-    pooling: Literal["mean", "max"] = "mean",
-) -> tuple[Embeddings, ExitCosts | None, list[str]]:
-    """Vectors of samples, what exits cost if a network is given, and the ids of samples that were left out."""
-    from dare.retrieval.distances import another_model
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a data set's vectors come from: a network, what `dare embed` wrote, or both, which must fit."""
 
-    if model is None and stored is None:
-        raise ValueError("no vectors to score; give --model, or --embeddings")
-    if stored is not None and ((crops, pooling) != (1, "mean") or (model is None and engine != options.ENGINE)):
-        raise ValueError("options of running a network belong to --model, not to --embeddings; leave them out")
-    runner = engine.open(model) if model else None
-    if stored is None:
-        assert runner is not None
-        vectors = _computed(benchmark, samples, runner, engine.workers, skip_unreadable, crops, pooling)
-    else:
-        vectors = Embeddings.load(stored)
-        if runner and vectors.model != runner.digest:
-            advice = "give the network that they were made with"
-            raise MismatchError(another_model(f"{stored} holds vectors", vectors.model, runner.digest, advice))
-    costs = runner.costs.times(vectors.crops) if runner else None
-    return vectors, costs, vectors.lacking(benchmark.identify(samples)) if skip_unreadable else []
+    model: options.ModelPaths | None = None
+    embeddings: Annotated[
+        Path | None,
+        Parameter(
+            help="An .npz file instead of running the network: what `dare embed` wrote, or arrays `vectors` (N, D) and "
+            "`ids` (file names). With --model too they must be this network's, whose costs are known then."
+        ),
+    ] = None
+    skip_unreadable: options.SkipUnreadable = False
+    layout: options.Layout = None
+    engine: options.EngineOptions = options.ENGINE
+
+    def vectors(
+        self, benchmark: Benchmark, samples: Sequence[Sample], *, crops: int = 1, pooling: Pooling = "mean"
+    ) -> tuple[Embeddings, ExitCosts | None, list[str]]:
+        """Vectors of samples, what exits cost if a network is given, and the ids of samples that were left out."""
+        if self.model is None and self.embeddings is None:
+            raise ValueError("no vectors to score; give --model, or --embeddings")
+        ignored = (crops, pooling) != (1, "mean") or (self.model is None and self.engine != options.ENGINE)
+        if self.embeddings is not None and ignored:
+            raise ValueError("options of running a network belong to --model, not to --embeddings; leave them out")
+        runner = self.engine.open(self.model) if self.model else None
+        if self.embeddings is not None:
+            vectors = Embeddings.load(self.embeddings)
+            if runner and vectors.model != runner.digest:
+                advice = "give the network that they were made with"
+                raise MismatchError(
+                    another_model(f"{self.embeddings} holds vectors", vectors.model, runner.digest, advice)
+                )
+        else:
+            assert runner is not None
+            vectors = _computed(benchmark, samples, runner, self.engine.workers, self.skip_unreadable, crops, pooling)
+        costs = runner.costs.times(vectors.crops) if runner else None
+        return vectors, costs, vectors.lacking(benchmark.identify(samples)) if self.skip_unreadable else []
+
+    def evaluation(self, benchmark: Benchmark, distance: Literal["euclidean", "cosine"] = "euclidean") -> "Evaluation":
+        """The queries and the gallery, scored."""
+        from dare.evaluation.evaluate import evaluate
+
+        vectors, costs, skipped = self.vectors(benchmark, (*benchmark.query, *benchmark.gallery))
+        return evaluate(vectors, benchmark, distance=distance, costs=costs, skipped=skipped)
+
+
+SOURCE = Source()
+SourceOptions = Annotated[Source, Parameter(name="*")]
 
 
 def _computed(
@@ -109,7 +132,7 @@ def _computed(
     workers: int,
     skip_unreadable: bool,
     crops: int,
-    pooling: Literal["mean", "max"],
+    pooling: Pooling,
     batch_size: int = 64,
     resume: Path | None = None,
 ) -> Embeddings:

@@ -9,7 +9,7 @@ from rich.table import Table
 from dare.cli import options
 from dare.cli.search import exit_number
 from dare.cli.terminal import check_outputs, one_line, output, progress, write_json
-from dare.cli.vectors import vectors_of
+from dare.cli.vectors import SOURCE, SourceOptions
 from dare.datasets import open_benchmark
 
 if TYPE_CHECKING:
@@ -21,15 +21,11 @@ def threshold(
     root: options.Root,
     /,
     *,
-    model: options.ModelPaths | None = None,
-    embeddings: options.StoredVectors = None,
+    source: SourceOptions = SOURCE,
     false_match_rate: float = 0.001,
     distance: Literal["euclidean", "cosine"] = "euclidean",
     out: Path | None = None,
     plot: Path | None = None,
-    skip_unreadable: options.SkipUnreadable = False,
-    layout: options.Layout = None,
-    engine: options.EngineOptions = options.ENGINE,
 ) -> None:
     """Find the distance below which two pictures show the same person, for each exit, and measure its errors.
 
@@ -48,7 +44,6 @@ def threshold(
     plot
         Drawing to write, of both kinds of pairs and of the errors: NAME.png and NAME.svg.
     """
-    from dare.evaluation.evaluate import evaluate
     from dare.experiments.plots import new_figure, write_errors
     from dare.verification.rates import check_rate
     from dare.verification.verifier import check_known, save_verifier
@@ -58,11 +53,9 @@ def threshold(
     check_outputs(out, plot)
     if plot is not None:
         new_figure(1, 1)  # raises without matplotlib, before there is any work
-    benchmark = open_benchmark(root, layout)
+    benchmark = open_benchmark(root, source.layout)
     check_people([sample.person for sample in benchmark.query])
-    samples = (*benchmark.query, *benchmark.gallery)
-    vectors, _, skipped = vectors_of(benchmark, samples, model, embeddings, engine, skip_unreadable=skip_unreadable)
-    evaluation = evaluate(vectors, benchmark, distance=distance, skipped=skipped)
+    evaluation = source.evaluation(benchmark, distance)
     if out is not None:
         check_known(evaluation.query.model)
     with progress() as show:

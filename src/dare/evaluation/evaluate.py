@@ -147,7 +147,7 @@ class Evaluation:
         rows: list[dict[str, Any]] = []
         for result in self.results:
             scores, own = result.scores, result.own_gallery
-            row = {
+            row: dict[str, Any] = {
                 "name": result.name,
                 "is_exit": result.is_exit,
                 "macs": result.macs,

@@ -34,7 +34,7 @@ def evaluate(
     distance: Literal["euclidean", "cosine"] = "euclidean",
     metric: str | None = None,
     rule: Literal["official", "step"] = "official",
-    multi_query: options.MultiQuery = False,
+    multi_query: Annotated[bool, options.FLAG] = False,
     rerank: str | None = None,
     crops: Crops = 1,
     pooling: TrackletPooling = "mean",
@@ -56,6 +56,9 @@ def evaluate(
         pictures too. kissme=200 keeps 200 dimensions of PCA, xqda=200 at most 200.
     rule
         Of average precision: official (the code of Market-1501) or step (torchreid, fast-reid).
+    multi_query
+        Join all pictures of a person at a camera into one query, by the mean of their vectors: the hand-drawn boxes of
+        Market-1501 (gt_bbox/), the queries of other data sets.
     rerank
         Re-rank by k-reciprocal neighbours (Zhong et al. 2017); needs all queries at once. --rerank alone means
         k1=20,k2=6,weight=0.3,variant=zhong,junk=true; give what differs. Variants: zhong, fourth-power (torchreid),

@@ -26,14 +26,6 @@ Splits = Annotated[
     list[Split] | None,
     Parameter(negative="", help="Which pictures; may be given several times. Query and gallery if not given."),
 ]
-MultiQuery = Annotated[
-    bool,
-    Parameter(
-        negative="",
-        help="Join all pictures of a person at a camera into one query, by the mean of their vectors: the hand-drawn "
-        "boxes of Market-1501 (gt_bbox/), the queries of other data sets.",
-    ),
-]
 SkipUnreadable = Annotated[
     bool, Parameter(negative="", help="Leave unreadable pictures out and count them, instead of refusing.")
 ]

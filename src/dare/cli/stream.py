@@ -4,8 +4,6 @@ import math
 import sys
 import time
 from collections.abc import Sequence
-from csv import writer
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,7 +15,6 @@ from dare.cli.calibration import TimesFile, exit_times
 from dare.cli.galleries import GalleryFolder, MovedModels, opened
 from dare.cli.terminal import check_outputs, console, mega, one_line, output, progress, show_table, write_json
 from dare.datasets import Sample, open_benchmark
-from dare.files import replacing
 from dare.runners.runner import Runner
 
 if TYPE_CHECKING:
@@ -80,7 +77,7 @@ def stream(
     """
     from dare.identification import routing
     from dare.identification.opening import network_paths
-    from dare.identification.summary import filters, summarise, themselves
+    from dare.identification.summary import filters, summarise, themselves, write_answers
 
     check_outputs(answers, json)
     budget = _budget(mean_macs, mean_time, times, policy, plan)
@@ -101,7 +98,7 @@ def stream(
         how = {"policy": policy, "confidence": confidence, "allowed": allowed, "micro_batch": micro_batch}
         figures = _figures(summary, runner, costs, budget, seconds, found) | how
         if answers is not None:
-            _write_answers(answers, benchmark.identify(samples), found, runner)
+            write_answers(answers, benchmark.identify(samples), found, runner.exit_names)
         if not write_json(json, figures):
             _show(figures, store.count())
             if same := sum(id is not None for id in own):
@@ -226,22 +223,3 @@ def _show(figures: dict[str, Any], entries: int) -> None:
     output.print(f"costs: {figures['costs_source']}")
     if figures["unreadable"]:
         output.print(f"note: {figures['unreadable']} pictures could not be read")
-
-
-def _write_answers(path: Path, ids: Sequence[str], found: "list[Answer]", runner: Runner) -> None:
-    """A line per query. Texts that a spreadsheet would take for a formula get a quote in front."""
-    lines = StringIO()
-    table = writer(lines)
-    table.writerow(["query", "exit", "macs", "confidence", "person", "distance", "picture", "problem"])
-    for id, answer in zip(ids, found, strict=True):
-        hits = answer.hits
-        name = runner.exit_names[answer.exit] if answer.exit >= 0 else ""
-        best = [hits.people[0, 0], hits.distances[0, 0], _plain(str(hits.ids[0, 0]))] if hits.ids.size else ["", "", ""]
-        best[0] = "" if hits.ids.size and hits.people[0, 0] < 0 else best[0]
-        table.writerow([_plain(id), name, answer.macs, answer.confidence, *best, _plain(answer.problem)])
-    with replacing(path) as file:
-        file.write(lines.getvalue().encode(errors="surrogateescape"))
-
-
-def _plain(text: str) -> str:
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

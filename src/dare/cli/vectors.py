@@ -37,7 +37,7 @@ def embed(
     *,
     model: options.ModelPaths,
     split: options.Splits = None,
-    multi_query: options.MultiQuery = False,
+    multi_query: Annotated[bool, options.FLAG] = False,
     crops: Crops = 1,
     pooling: TrackletPooling = "mean",
     batch_size: options.BatchSize = 64,
@@ -53,6 +53,8 @@ def embed(
     ----------
     out
         File to write.
+    multi_query
+        Also embed the pictures that `dare evaluate --multi-query` joins: the hand-drawn boxes of Market-1501.
     """
 
     check_writable(out)

@@ -98,9 +98,10 @@ def compare(
 
     Parameters
     ----------
-    first, second
-        Picture files. The first one leaves at --exit, the second one goes through the whole network if its exits share
-        one space.
+    first
+        Picture file; it leaves at --exit.
+    second
+        Picture file to compare it with; where exits share one space it goes through the whole network.
     thresholds
         What `dare threshold --out` wrote for this network; a shipped network brings its own.
     exit

@@ -92,12 +92,16 @@ class Source:
     layout: options.Layout = None
     engine: options.EngineOptions = options.ENGINE
 
+    def check(self) -> None:
+        """Refuse vectors from nowhere."""
+        if self.model is None and self.embeddings is None:
+            raise ValueError("no vectors to score; give --model, or --embeddings")
+
     def vectors(
         self, benchmark: Benchmark, samples: Sequence[Sample], *, crops: int = 1, pooling: Pooling = "mean"
     ) -> tuple[Embeddings, ExitCosts | None, list[str]]:
         """Vectors of samples, what exits cost if a network is given, and the ids of samples that were left out."""
-        if self.model is None and self.embeddings is None:
-            raise ValueError("no vectors to score; give --model, or --embeddings")
+        self.check()
         ignored = (crops, pooling) != (1, "mean") or (self.model is None and self.engine != options.ENGINE)
         if self.embeddings is not None and ignored:
             raise ValueError("options of running a network belong to --model, not to --embeddings; leave them out")

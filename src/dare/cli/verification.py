@@ -49,6 +49,7 @@ def threshold(
     from dare.verification.verifier import check_known, save_verifier
     from dare.verification.verify import check_people, fit_verifier
 
+    source.check()
     check_rate(false_match_rate)
     check_outputs(out, plot)
     if plot is not None:

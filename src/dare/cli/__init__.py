@@ -5,6 +5,7 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 from cyclopts import App, CycloptsError, UnknownOptionError
 
@@ -51,9 +52,11 @@ app = App(
     help="Budget-aware person re-identification: one network, an embedding after every stage.",
     help_format="markdown",
 )
-for command in (data_app, models, train, embed, evaluate, index, search, stream, calibrate, threshold, compare, bench):
-    app.command(command)
-for command in (export, convert_app, forget, choose_exits, reproduce):
+COMMANDS: tuple[Any, ...] = (
+    *(data_app, models, train, embed, evaluate, index, search, stream, calibrate, threshold, compare, bench, export),
+    *(convert_app, forget, choose_exits, reproduce),
+)
+for command in COMMANDS:
     app.command(command)
 
 

@@ -4,6 +4,7 @@ import math
 import re
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,8 @@ from dare.cli.calibration import TimesFile, exit_times
 from dare.cli.galleries import GalleryFolder, MovedModels, opened
 from dare.cli.terminal import check_outputs, console, mega, one_line, output, write_json
 from dare.datasets.folder import label_number, seconds_since_1970
-from dare.gallery.entry import Where
+from dare.gallery.entry import Entry, Where
+from dare.images.reading import UnreadableImageError
 from dare.runners.runner import Runner
 
 if TYPE_CHECKING:
@@ -70,7 +72,6 @@ def search(
         Page to write, with pictures.
     """
     from dare.identification.answer import warm_up
-    from dare.identification.identify import identify_each
 
     if not query:
         raise ValueError("no picture to search for; give at least one")
@@ -88,7 +89,7 @@ def search(
         measured = None if within is None else exit_times(times, runner, store, settings)
         if leave_at is None:
             settings |= {"deadline": within, "times": measured, "allow_late": allow_late}
-        given = identify_each(query, runner, store, exit=leave_at, workers=engine.workers, **settings)
+        given = _ask(query, runner, store, leave_at, engine.workers, settings)
         found = [(path, answer) for path, answer in zip(query, given, strict=True) if not answer.problem]
         for answer in given:
             if answer.problem:
@@ -105,6 +106,30 @@ def search(
             console.print(f"page: {html}")
     if len(found) < len(query):
         sys.exit(3)
+
+
+def _ask(
+    queries: Sequence[Path],
+    runner: Runner,
+    store: "LanceGallery",
+    leave_at: int | None,
+    workers: int,
+    settings: dict[str, Any],
+) -> "list[Answer]":
+    """An answer to each picture; to one that cannot be read, what is wrong with it."""
+    from dare.identification.answer import Answer
+    from dare.identification.identify import answers, identify
+
+    def ask(path: Path) -> Answer:
+        try:
+            if leave_at is None:
+                return identify(path, runner, store, **settings)
+            return next(answers(path, runner, store, first=leave_at, **settings))
+        except UnreadableImageError as problem:
+            return Answer.unreadable(problem, 0.0)
+
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(ask, queries))
 
 
 def exit_number(exit: str, names: Sequence[str]) -> int:
@@ -146,17 +171,24 @@ def _show(path: Path, answer: "Answer", runner: Runner, store: "LanceGallery") -
     output.print(f"{one_line(path)}: {runner.exit_names[answer.exit]}, {cost}, confidence {answer.confidence:.3g}")
     if not answer.hits.ids.size:
         output.print("  nobody found")
-    for rank, (entry, distance) in enumerate(answer.entries(store), start=1):
+    for rank, (entry, distance) in enumerate(_listed(answer, store), start=1):
         person = entry.name or ("unknown" if entry.person is None else str(entry.person))
         camera = "unknown" if entry.camera is None else str(entry.camera)
         who = f"person {one_line(person):7}  camera {camera:7}"
         output.print(f"{rank:4}. {distance:8.3f}  {who}  {one_line(entry.id)}")
 
 
+def _listed(answer: "Answer", store: "LanceGallery") -> list[tuple[Entry, float]]:
+    """The entries of an answer with their distances; one that was forgotten meanwhile is passed over."""
+    ids, distances = answer.hits.ids[0].tolist(), answer.hits.distances[0].tolist()
+    entries = store.get(ids)
+    return [(entries[id], distance) for id, distance in zip(ids, distances, strict=True) if id in entries]
+
+
 def _figures(path: Path, answer: "Answer", runner: Runner, store: "LanceGallery") -> dict[str, Any]:
     hits = [
         {name: getattr(entry, name) for name in ("id", "person", "name", "camera", "time")} | {"distance": distance}
-        for entry, distance in answer.entries(store)
+        for entry, distance in _listed(answer, store)
     ]
     return {
         "query": str(path),

@@ -76,8 +76,9 @@ def stream(
         CSV file to write: a line per query.
     """
     from dare.identification import routing
+    from dare.identification.answer_table import write_answers
     from dare.identification.opening import network_paths
-    from dare.identification.summary import filters, summarise, themselves, write_answers
+    from dare.identification.summary import filters, summarise, themselves
 
     check_outputs(answers, json)
     budget = _budget(mean_macs, mean_time, times, policy, plan)

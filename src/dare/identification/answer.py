@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dare.anytime.confidence import margin, nearness
 from dare.anytime.costs import ExitTimes
 from dare.anytime.records import Confidence
-from dare.gallery.entry import Entry, Where
+from dare.gallery.entry import Where
 from dare.gallery.store import Gallery, Hits, MismatchError
 from dare.images.reading import UnreadableImageError, prepare, read_resized
 from dare.retrieval.distances import another_model
@@ -50,12 +50,6 @@ class Answer:
     deadline_met: bool
     vector: NDArray[np.float32]
     problem: str = ""
-
-    def entries(self, gallery: Gallery) -> list[tuple[Entry, float]]:
-        """The entries that were found, with their distances; one that was forgotten meanwhile is passed over."""
-        ids, distances = self.hits.ids[0].tolist(), self.hits.distances[0].tolist()
-        there = gallery.get(ids)
-        return [(there[id], distance) for id, distance in zip(ids, distances, strict=True) if id in there]
 
     @classmethod
     def unreadable(cls, problem: UnreadableImageError, seconds: float) -> "Answer":

@@ -6,9 +6,7 @@ network is behind `runner` (dare.runners), the people behind `gallery` (dare.gal
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -18,7 +16,6 @@ from dare.anytime.records import Confidence
 from dare.gallery.entry import Where
 from dare.gallery.store import Gallery
 from dare.identification.answer import Answer, DeadlineTooShortError, Picture, check, look_up, prepared
-from dare.images.reading import UnreadableImageError
 from dare.runners.runner import Runner
 
 
@@ -125,32 +122,3 @@ def identify(
             break
         best = later
     return best
-
-
-def identify_each(
-    images: Sequence[Picture],
-    runner: Runner,
-    gallery: Gallery,
-    *,
-    exit: int | None = None,
-    workers: int = 1,
-    **settings: Any,
-) -> list[Answer]:
-    """Answers to pictures, each on its own, in their order; one that cannot be read gets `Answer.unreadable`.
-
-    Args:
-        exit: answer there, counted from 0, instead of where `identify` would.
-        workers: pictures that are on their way at the same time; open the runner with as many.
-        settings: as of `identify`; with an exit as of `answers`.
-    """
-
-    def ask(image: Picture) -> Answer:
-        try:
-            if exit is None:
-                return identify(image, runner, gallery, **settings)
-            return next(answers(image, runner, gallery, first=exit, **settings))
-        except UnreadableImageError as problem:
-            return Answer.unreadable(problem, 0.0)
-
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(ask, images))

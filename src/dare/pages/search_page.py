@@ -12,6 +12,7 @@ def write_search_page(
     path: Path, found: Sequence[tuple[Path, Answer]], gallery: Gallery, exit_names: Sequence[str]
 ) -> None:
     """Write the page in one piece; it holds the pictures, so note which people it shows before you share it."""
+    entries = gallery.get(str(id) for _, answer in found for id in answer.hits.ids[0])
     answers = [
         {
             "query": str(query),
@@ -19,8 +20,9 @@ def write_search_page(
             "answer": answer,
             "exit": exit_names[answer.exit],
             "hits": [
-                {"entry": entry, "distance": distance, "picture": thumbnail(Path(entry.picture))}
-                for entry, distance in answer.entries(gallery)
+                {"entry": entries[str(id)], "distance": distance, "picture": thumbnail(Path(entries[str(id)].picture))}
+                for id, distance in zip(answer.hits.ids[0], answer.hits.distances[0], strict=True)
+                if str(id) in entries
             ],
         }
         for query, answer in found

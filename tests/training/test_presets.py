@@ -41,7 +41,7 @@ def test_a_file_stands_between_the_preset_and_single_settings(tmp_path: Path) ->
         ('fusion = "no"', "fusion: expected a valid boolean, got 'no'"),
         ("height = 3", "at least 16 pixels"),
         ("rate = 1", "rate is unknown; leave it out, or correct its name"),
-        ("[augmentation]\nerasing = 1.0\ncolour = 1", "augmentation.* unknown|valid dictionary|expected"),
+        ("[augmentation]\nerasing = 1.0\ncolour = 1", "colour is unknown; leave it out"),
         ("seed = 1979-05-27", "seed: expected a valid integer"),
         ("iterations = 0", "iterations: expected at least 1"),
         ("iterations = 1" + "0" * 400, "iterations: expected at most"),

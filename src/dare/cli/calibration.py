@@ -24,7 +24,6 @@ def calibrate(
     /,
     *,
     gallery: Path | None = None,
-    batch: int = 1,
     repeats: int = 50,
     out: Path | None = None,
     engine: EngineOptions = ENGINE,
@@ -35,8 +34,6 @@ def calibrate(
     ----------
     gallery
         A gallery of this network: the time then includes the search.
-    batch
-        Pictures that run together.
     repeats
         How often each exit is timed.
     out
@@ -50,10 +47,10 @@ def calibrate(
     check_outputs(out)
     runner = engine.open(model)
     if gallery is None:
-        times = measure(runner, batch=batch, repeats=repeats)
+        times = measure(runner, repeats=repeats)
     else:
         with closing(open_gallery(gallery)) as store:
-            times = measure_answers(runner, store, batch=batch, repeats=repeats)
+            times = measure_answers(runner, store, repeats=repeats)
     rows = zip(runner.exit_names, runner.costs.macs, times.median, times.slow, times.steps, strict=True)
     show_table(
         ("exit", "multiply-adds", "median ms", "95 % ms", "step from the exit before, 95 % ms"),

@@ -65,7 +65,9 @@ def to_mat(root: Root, embeddings: Path, out: Path, /, *, split: Splits = None, 
 
 
 @convert_app.command
-def from_mat(root: Root, features: Path, out: Path, /, *, split: Splits = None, layout: Layout = None) -> None:
+def from_mat(
+    root: Root, features: Path, out: Path, /, *, split: Splits = None, stages: int = 4, layout: Layout = None
+) -> None:
     """Write the .mat files of the released code as embeddings, which `dare evaluate` takes.
 
     They hold neither names nor labels: both come from the data set, which must hold the pictures they were made from.
@@ -73,13 +75,16 @@ def from_mat(root: Root, features: Path, out: Path, /, *, split: Splits = None, 
     Parameters
     ----------
     features
-        Folder with query_features_1.mat and so on, of a network with four stages.
+        Folder with query_features_1.mat and so on.
     out
         .npz file to write.
+    stages
+        Stages of the network that are tapped. Of four, the last one's file may be missing.
     """
     from dare.retrieval.mat_features import read_mat_features
 
     check_outputs(out)
-    vectors = read_mat_features(features, open_benchmark(root, layout), split or ("query", "gallery"))
+    benchmark = open_benchmark(root, layout)
+    vectors = read_mat_features(features, benchmark, split or ("query", "gallery"), stages=stages)
     vectors.save(out)
     output.print(f"{len(vectors)} pictures, {len(vectors.exits())} exits, in {out}")

@@ -324,7 +324,7 @@ def test_a_cascade_of_networks_has_a_gallery_of_its_own(
     [
         (["search", "NONE", "QUERY"], "there is no gallery"),
         (["search", "MARKET", "QUERY"], "gallery"),
-        (["search", "GALLERY"], "at least one picture"),
+        (["search", "GALLERY"], "no picture to search for; give at least one"),
         (["search", "GALLERY", "QUERY", "--deadline", "0"], "expected a positive time such as 40ms"),
         (["search", "GALLERY", "QUERY", "--deadline", "nan"], "expected a positive time such as 40ms"),
         (["search", "GALLERY", "QUERY", "--deadline", "-5ms"], "expected a positive time such as 40ms"),

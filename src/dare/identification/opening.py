@@ -10,7 +10,8 @@ from dare.gallery.opening import create_gallery
 from dare.gallery.store import MismatchError
 from dare.retrieval.distances import another_model
 from dare.runners.runner import Runner
-from dare.shipped.network import NETWORKS, is_name, located
+from dare.shipped import network
+from dare.shipped.network import is_name, located
 
 Open = Callable[[Sequence[Path]], Runner]
 """Opens a network by its paths, several of a cascade, such as `dare.open_runner`."""
@@ -69,4 +70,4 @@ def network_paths(store: LanceGallery, model: Sequence[Path] | None = None) -> l
     if model:
         return [located(path) for path in model]
     # Paths are remembered whole, so a name is a shipped network's, whatever the working directory holds.
-    return [NETWORKS / path if is_name(path) else path for path in map(Path, store.model_path)]
+    return [network.NETWORKS / path if is_name(path) else path for path in map(Path, store.model_path)]

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from dare.runners import opening
 from dare.runners.exported import EXPORTED, PRECISIONS
-from dare.runners.opening import FOREIGN, engine_of, is_foreign, is_installed, open_runner
+from dare.runners.opening import FOREIGN, engine_of, is_foreign, open_runner
 from dare.runners.runner import Runner
 from dare.shipped.network import shipped_at
 
@@ -26,7 +27,7 @@ def alternatives(
                 yield open_runner(model, engine, precision="bf16", threads=threads, preparation=preparation)
     elif (network := shipped_at(model)) and device == "cpu":
         for way in network.card.engines:
-            if is_installed(way.runner):
+            if opening.is_installed(way.runner):
                 yield open_runner(model, way.runner, precision=way.precision, threads=threads)
     elif engine_of(model, device=device) in EXPORTED:
         yield open_runner(model, threads=threads)

@@ -70,13 +70,7 @@ def index(
     if no_people:
         samples = [replaced(sample, person=UNKNOWN) for sample in samples]
     is_new = not (gallery / DESCRIPTION).exists()  # one whose making was cut short is made again
-    if is_new and not model:
-        raise ValueError(f"no gallery at {gallery}; give --model to make one")
-    store, runner = (
-        create_with_network(gallery, model, engine.open)
-        if is_new and model
-        else open_with_network(gallery, model, engine.open)
-    )
+    store, runner = (create_with_network if is_new else open_with_network)(gallery, model, engine.open)
     try:
         store.take_lock()
         with progress() as show, stop_on_signal() as stopped:

@@ -129,8 +129,6 @@ def train(
     benchmark = open_benchmark(root, layout)
     for note in benchmark.notes:
         console.print(f"note: {note}")
-    # bf16 by OpenVINO takes a quarter of the time, and is far finer than a network follows.
-    taught_in = "bf16" if teacher and teacher.suffix == ".xml" else None
     skipped: list[UnreadableImageError] | None = [] if skip_unreadable else None
     done = _train(
         run,
@@ -140,7 +138,8 @@ def train(
         resume=resume,
         device=device,
         generated=[path for folder in unlabelled or [] for path in pictures_below(folder)],
-        teacher=open_runner(teacher, precision=taught_in) if teacher else None,
+        # bf16 by OpenVINO takes a quarter of the time, and is far finer than a network follows.
+        teacher=open_runner(teacher, precision="bf16" if teacher.suffix == ".xml" else None) if teacher else None,
         memory_map=memory_map,
         skipped=skipped,
         tensorboard=tensorboard,

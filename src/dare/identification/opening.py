@@ -45,12 +45,15 @@ def open_with_network(folder: Path, model: Sequence[Path] | None, open: Open) ->
     return store, runner
 
 
-def create_with_network(folder: Path, model: Sequence[Path], open: Open) -> tuple[LanceGallery, Runner]:
+def create_with_network(folder: Path, model: Sequence[Path] | None, open: Open) -> tuple[LanceGallery, Runner]:
     """An empty gallery for a network, whose place it remembers.
 
     Raises:
         GalleryError: there is something already.
+        ValueError: no network.
     """
+    if not model:
+        raise ValueError(f"no gallery at {folder}; give --model to make one")
     runner = open(model)
     size = runner.preparation
     blank = np.zeros((size.frames, 3, size.height, size.width), np.float32)

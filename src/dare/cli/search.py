@@ -100,7 +100,7 @@ def search(
             if measured:
                 output.print(f"times: {measured.source}")
         if html is not None:
-            from dare.pages.search_page import write_search_page
+            from dare.pages.page import write_search_page
 
             write_search_page(html, found, store, runner.exit_names)
             console.print(f"page: {html}")

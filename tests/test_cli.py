@@ -132,7 +132,7 @@ def test_vectors_from_elsewhere_are_scored_by_either_distance(
 def test_a_learnt_distance_takes_the_training_pictures(
     capsys: pytest.CaptureFixture[str], market: Path, model: Path, tmp_path: Path
 ) -> None:
-    learn = ["--metric", "kissme", "--metric-dimensions", "3"]
+    learn = ["--metric", "kissme=3"]
     status, out, _ = run(capsys, "evaluate", market, "--model", model, *learn, "--json", tmp_path / "r.json")
     assert status == 0
     assert "learnt distance (at the last by KISSME in " in out
@@ -140,7 +140,7 @@ def test_a_learnt_distance_takes_the_training_pictures(
     run(capsys, "embed", market, tmp_path / "e.npz", "--model", model)
     status, _, err = run(capsys, "evaluate", market, "--embeddings", tmp_path / "e.npz", *learn)
     assert status == 2
-    assert "embed them too: dare embed --split train --split query --split gallery" in err
+    assert "embed training pictures too: dare embed --split train --split query --split gallery" in err
     splits = [f"--split={name}" for name in ("train", "query", "gallery")]
     run(capsys, "embed", market, tmp_path / "e.npz", "--model", model, *splits)
     status, _, _ = run(
@@ -270,7 +270,7 @@ def test_one_camera_alone_cannot_be_scored_and_the_reason_is_said(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["evaluate", "ROOT"], "give either --model or --embeddings"),
+        (["evaluate", "ROOT"], "give --model, or --embeddings"),
         (["evaluate", "ROOT", "--model", "none"], "no checkpoint at none"),
         (
             ["evaluate", "none", "--model", "MODEL"],
@@ -281,7 +281,7 @@ def test_one_camera_alone_cannot_be_scored_and_the_reason_is_said(
         (["train", "ROOT", "OUT", "--backbone", "vgg", "--weights", "none"], "unknown backbone 'vgg'"),
         (["train", "ROOT", "OUT", "--device", "abacus"], "device 'abacus' cannot be used"),
         (["evaluate", "ROOT", "--model", "MODEL", "--device", "abacus"], "device 'abacus' cannot be used"),
-        (["evaluate", "ROOT", "--model", "MODEL", "--batch-size", "0"], "batch_size must be at least 1"),
+        (["embed", "ROOT", "OUT/e.npz", "--model", "MODEL", "--batch-size", "0"], "batch_size must be at least 1"),
         (["train", "ROOT", "OUT", "--set", "hidden_dim=0"], "hidden_dim: expected at least 1, got 0"),
         (["train", "ROOT", "OUT", "--backbone", "timm/swin_tiny_patch4_window7_224"], "cannot take pictures of"),
         (["train", "ROOT", "OUT", "--preset", "lite"], "starts from the teacher's weights (--weights teacher); give"),
@@ -294,33 +294,42 @@ def test_one_camera_alone_cannot_be_scored_and_the_reason_is_said(
         (["train", "ROOT", "OUT", "--config", "ROOT/none.toml"], "No such file"),
         (["train", "ROOT", "OUT", "--init", "MODEL", "--weights", "none"], "weights and init both say"),
         (
+            ["train", "ROOT", "OUT", "--init", "MODEL", "--backbone", "slim"],
+            "is tiny, got backbone slim",
+        ),
+        (["train", "ROOT", "OUT", "--backbone", "tiny", "--weights", "f.pth"], "tiny starts from random weights only"),
+        (["train", "ROOT", "OUT", "--set", "erasing=2"], "dare: settings: erasing"),
+        (
             ["train", "ROOT", "OUT", "--set", "fusion_rate=-1"],
             "fusion_rate: expected at least 0, got -1",
         ),
         (["train", "ROOT", "OUT", "--set", "margin=nan"], "margin: expected a finite number"),
         (["train", "ROOT", "OUT", "--set", "hidden_dim=100000000000"], "hidden_dim: expected at most 65536"),
         (["evaluate", "ROOT", "--embeddings", "none.npz", "--crops", "10"], "belong to --model"),
-        (["evaluate", "ROOT", "--model", "MODEL", "--metric-dimensions", "3"], "belongs to --metric"),
-        (["evaluate", "ROOT", "--model", "MODEL", "--metric", "xqda", "--metric-dimensions", "0"], "at least 1"),
-        (["threshold", "ROOT"], "give either --model or --embeddings"),
+        (["evaluate", "ROOT", "--model", "MODEL", "--metric", "mahalanobis"], "expected --metric kissme or xqda, or"),
+        (["evaluate", "ROOT", "--model", "MODEL", "--metric", "xqda=0"], "at least 1"),
+        (["threshold", "ROOT"], "give --model, or --embeddings"),
         (["threshold", "ROOT", "--model", "none"], "queries must show at least four, got 3"),
         (["threshold", "none", "--model", "none", "--false-match-rate", "2"], "a false match rate is between 0 and 1"),
-        (["threshold", "none", "--model", "none", "--prior", "1"], "a prior probability is between 0 and 1"),
-        (["threshold", "none", "--model", "none", "--seed", "-1"], "a seed is at least 0"),
+        (["threshold", "none", "--model", "none", "--prior", "1"], "unknown option --prior; give it to dare compare"),
+        (["train", "ROOT", "OUT", "--erasing", "0"], "unknown option --erasing; settings without an option are given"),
+        (["evaluate", "ROOT", "--metric-dimensions", "3"], "unknown option --metric-dimensions; write --metric kissme"),
+        (["evaluate"], "requires an argument; see dare evaluate --help"),
         (["compare", "a", "b", "--model", "none", "--thresholds", "none.json", "--prior", "0"], "a prior probability"),
-        (["evaluate", "none", "--model", "none", "--false-match-rate", "0.1"], "belongs to --report"),
-        (["evaluate", "none", "--model", "none", "--report", "r", "--false-match-rate", "2"], "between 0 and 1, got 2"),
         (["compare", "a.jpg", "b.jpg", "--model", "MODEL", "--thresholds", "none.json"], "no file at none.json"),
-        (["evaluate", "ROOT", "--model", "none", "--rerank", "weight=2"], "rerank: weight must be from 0"),
-        (["evaluate", "ROOT", "--model", "none", "--rerank", "k1=many"], "rerank.k1: expected a valid integer"),
-        (["evaluate", "ROOT", "--model", "none", "--rerank", "k3=5"], "rerank.k3 is unknown"),
+        (["evaluate", "ROOT", "--model", "none", "--rerank", "weight=2"], "dare: --rerank: weight must be from 0"),
+        (
+            ["evaluate", "ROOT", "--model", "none", "--rerank", "k1=many"],
+            "--rerank: k1: expected a valid integer",
+        ),
+        (["evaluate", "ROOT", "--model", "none", "--rerank", "k3=5"], "--rerank has no setting 'k3'; choose k1, k2"),
         (["evaluate", "ROOT", "--model", "MODEL", "--rerank"], "expected at least 21 queries and gallery entries"),
         (["train", "ROOT", "OUT", "--threads", "0"], "threads must be at least 1"),
         (["embed", "ROOT", "OUT/e.npz", "--model", "ROOT"], "no checkpoint at"),
         (["data", "check", "none"], "found neither at none"),
-        (["data", "synthetic", "OUT", "--set.colour", "1"], "unknown knob colour; choose"),
-        (["data", "synthetic", "OUT", "--set.train-people", "2.7"], "train_people must be a whole number"),
-        (["data", "synthetic", "OUT", "--set.train-people", "inf"], "train_people must be a whole number"),
+        (["data", "synthetic", "OUT", "--set", "colour=1"], "unknown knob colour; choose"),
+        (["data", "synthetic", "OUT", "--set", "train-people=2.7"], "train_people must be a whole number"),
+        (["data", "synthetic", "OUT", "--set", "train_people=inf"], "train_people must be a whole number"),
         (["data", "hold-out", "ROOT", "OUT/e.npz", "--people", "5"], "5 of 6 training people cannot be held out"),
         (["data", "hold-out", "ROOT", "OUT/e.npz", "--people", "2"], "expected the name of a .csv file"),
         (["data", "hold-out", "ROOT", "OUT/e.csv", "--people", "2"], "must lie in a folder above the pictures"),
@@ -411,9 +420,8 @@ def test_settings_are_shown_without_training(capsys: pytest.CaptureFixture[str],
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_keeps_its_settings_and_goes_on_with_them(
-    capsys: pytest.CaptureFixture[str], market: Path, tmp_path: Path
-) -> None:
+def test_a_run_keeps_its_settings_and_goes_on_with_them(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    market = make_market(tmp_path / "market", train_people=6)
     run(capsys, "train", market, tmp_path / "run", *TINY, "--set", "erasing=0.25")
     kept = (tmp_path / "run" / "config.toml").read_text()
     assert {"erasing = 0.25", "iterations = 4", "embedding_dim = 8"} <= set(kept.splitlines())
@@ -426,6 +434,11 @@ def test_a_run_keeps_its_settings_and_goes_on_with_them(
     status, _, err = run(capsys, "train", market, tmp_path / "run", "--threads=1", "--resume", "--preset=demo")
     assert status == 2
     assert "was trained with" in err
+    for path in (market / "bounding_box_train").iterdir():
+        path.write_bytes(b"")  # pictures are not read before settings are compared
+    words = ["train", market, tmp_path / "run", "--threads=1", "--resume", "--set", "erasing=0.5"]
+    status, _, err = run(capsys, *words)
+    assert "resume.safetensors was trained with erasing=0.25, now it is 0.5; resume with" in err
 
 
 def test_help_tells_a_newcomer_what_to_give(capsys: pytest.CaptureFixture[str]) -> None:

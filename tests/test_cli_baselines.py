@@ -16,7 +16,7 @@ SMALL += ["--set=images=2", "--iterations=20", "--threads=1"]
 
 OWN = {
     "svdnet": ["--set=embedding_dim=16"],
-    "lite": ["--terms=triplet=1,identity=1", "--set=space=own", "--set=taps=[1]", "--set=fusion=false"],
+    "lite": ["--set=terms=triplet=1,identity=1", "--set=space=own", "--set=taps=[1]", "--set=fusion=false"],
 }
 """What a preset needs besides."""
 

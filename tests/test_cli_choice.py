@@ -12,8 +12,6 @@ from dare import cli
 
 pytestmark = pytest.mark.heavy
 
-LABEL_FREE_NEARNESS = ["--confidence", "nearness", "--allowed", "other-cameras"]
-
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
@@ -74,10 +72,6 @@ def test_a_plan_is_chosen_and_a_stream_follows_it(
     [
         (["choose-exits", "ROOT", "--model", "A", "--embeddings", "E", "--mean-macs", "9"], "smallest possible budget"),
         (["choose-exits", "ROOT", "--model", "A", "--mean-macs", "lots"], "a positive number of multiply-adds"),
-        (
-            ["choose-exits", "ROOT", "--model", "A", "--mean-macs", "1M", *LABEL_FREE_NEARNESS],
-            "by the paper's protocol",
-        ),
     ],
 )
 def test_what_cannot_be_chosen_is_one_line(

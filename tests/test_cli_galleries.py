@@ -200,7 +200,7 @@ def test_search_answers_by_the_full_network_at_an_exit_or_in_time(
     status, out, _ = run(capsys, "search", indexed, query(market), "--deadline", "1us", "--allow-late")
     assert ": stage 1, " in out
     assert "too late" in out
-    assert "times reckoned with: prepacked" in out
+    assert "times: prepacked" in out
 
 
 def test_search_looks_where_it_is_told(capsys: pytest.CaptureFixture[str], market: Path, indexed: Path) -> None:
@@ -299,7 +299,7 @@ def test_who_is_forgotten_is_gone(capsys: pytest.CaptureFixture[str], market: Pa
     assert {hit["person"] for hit in json.loads(out)[0]["hits"]} == {8, 9, 10, 11}
     status, out, err = run(capsys, "forget", gallery, "--person", "7", "--person", "8", "--image", "no.jpg")
     assert (status, "2 entries forgotten, 6 left" in out) == (1, True)
-    assert "nothing in the gallery was called 7, no.jpg" in err
+    assert "the gallery has no 7, no.jpg; check the spelling" in err
     status, out, _ = run(capsys, "forget", gallery, "--person", "7")
     assert (status, "0 entries forgotten, 6 left" in out) == (1, True)
 
@@ -324,7 +324,7 @@ def test_a_cascade_of_networks_has_a_gallery_of_its_own(
     [
         (["search", "NONE", "QUERY"], "there is no gallery"),
         (["search", "MARKET", "QUERY"], "gallery"),
-        (["search", "GALLERY"], "at least one picture"),
+        (["search", "GALLERY"], "no picture to search for; give at least one"),
         (["search", "GALLERY", "QUERY", "--deadline", "0"], "expected a positive time such as 40ms"),
         (["search", "GALLERY", "QUERY", "--deadline", "nan"], "expected a positive time such as 40ms"),
         (["search", "GALLERY", "QUERY", "--deadline", "-5ms"], "expected a positive time such as 40ms"),
@@ -339,25 +339,24 @@ def test_a_cascade_of_networks_has_a_gallery_of_its_own(
             ["stream", "GALLERY", "--queries", "MARKET"],
             "give a budget, --mean-macs or --mean-time; the smallest possible budget is",
         ),
-        (["stream", "GALLERY", "--queries", "MARKET", "--mean-macs", "nan"], "the smallest possible budget is 0."),
-        (["stream", "GALLERY", "--queries", "MARKET", "--mean-macs", "0"], "the smallest possible budget is 0."),
+        (["stream", "GALLERY", "--queries", "MARKET", "--mean-macs", "nan"], "expected a positive number"),
+        (["stream", "GALLERY", "--queries", "MARKET", "--mean-macs", "0"], "expected a positive number"),
         (["stream", "GALLERY", "--queries", "MARKET", "--mean-macs", "5"], "the smallest possible budget is"),
         (
             ["stream", "GALLERY", "--queries", "MARKET", "--mean-macs", "1G", "--mean-time", "1s"],
-            "either --mean-macs or",
+            "give either --mean-macs or --mean-time",
         ),
-        (["stream", "GALLERY", "--queries", "MARKET", "--policy", "thresholds"], "needs --plan FILE"),
+        (["stream", "GALLERY", "--queries", "MARKET", "--policy", "thresholds"], "needs a plan; give --plan FILE"),
         (["stream", "GALLERY", "--queries", "MARKET", "--plan", "NONE", "--policy", "quantile"], "no file at"),
-        (["stream", "GALLERY", "--queries", "MARKET", "--plan", "NONE", "--policy", "steered"], "a plan belongs to"),
-        (["stream", "GALLERY", "--queries", "MARKET", "--mean-macs", "1G", "--micro-batch", "0"], "micro_batch"),
         (
-            ["stream", "GALLERY", "--queries", "MARKET", "--mean-macs", "1G", "--no-people", "--allowed", "paper"],
-            "needs to know who is in",
+            ["stream", "GALLERY", "--queries", "MARKET", "--plan", "NONE", "--policy", "steered"],
+            "follows no plan; choose",
         ),
+        (["stream", "GALLERY", "--queries", "MARKET", "--mean-macs", "1G", "--micro-batch", "0"], "micro_batch"),
         (["stream", "GALLERY", "--queries", "NONE", "--mean-macs", "1G"], "expected a folder of pictures"),
         (["index", "NONE", "--images", "MARKET"], "give --model to make one"),
         (["index", "GALLERY", "--images", "NONE"], "expected a folder of pictures"),
-        (["forget", "GALLERY"], "say whom to forget"),
+        (["forget", "GALLERY"], "nobody to forget; give --person or --image"),
         (["forget", "NONE", "--person", "1"], "there is no gallery"),
         (["calibrate", "NONE"], "NONE"),
         (["calibrate", "MODEL", "--repeats", "0"], "at least 1"),

@@ -117,7 +117,7 @@ def test_two_pictures_are_compared_by_the_shipped_thresholds(
     assert explicit[1] == out
     status, _, err = run(capsys, "compare", first, first, "--model", model)
     assert status == 2
-    assert err.startswith("dare: give --thresholds, which dare threshold --out writes")
+    assert err.startswith("dare: only shipped networks bring thresholds; give --thresholds")
 
 
 def test_a_stream_follows_the_shipped_plan_unless_it_has_a_budget(

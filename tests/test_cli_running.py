@@ -66,7 +66,7 @@ def test_bench_times_every_exit_by_every_engine(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["bench"], "give at least one network"),
+        (["bench"], "no network to time; give a checkpoint"),
         (["bench", "MODEL", "--threads", "0"], "threads must be at least 1, got 0"),
         (["bench", "MODEL", "--batch", "0"], "batch and repeats must be at least 1, got 0"),
         (["embed", "ROOT", "OUT.npz", "--model", "MODEL", "--workers", "0"], "workers must be at least 1, got 0"),

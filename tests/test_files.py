@@ -100,6 +100,16 @@ class Outer(BaseModel):
     inner: dict[str, Inner]
 
 
+class Both(Outer):
+    other: int
+
+
+def test_a_file_that_lacks_several_things_is_of_another_kind() -> None:
+    with pytest.raises(ValidationError) as raised:
+        Both.model_validate({"something": 1})
+    assert said(raised.value, "f.json") == "f.json lacks inner, other, so it is another kind of file"
+
+
 @pytest.mark.parametrize(
     ("content", "line"),
     [

@@ -208,18 +208,15 @@ def test_multi_query_by_the_command_is_the_same_from_a_network_and_from_a_file(
     assert status == 0
     assert "32 pictures" in out  # 6 queries, 8 of the gallery, 18 hand-drawn boxes
     found = []
-    for source in (["--model", model], ["--embeddings", file]):
-        for how in ([], ["--query-pooling", "max"]):
-            words = ["evaluate", market, *source, "--multi-query", *how, "--json", tmp_path / "r.json"]
-            status, out, _ = run(capsys, *words)
-            assert status == 0
-            assert "the hand-drawn boxes in gt_bbox/" in " ".join(out.split())
-            found.append(figures(tmp_path / "r.json"))
-    assert [one["multi_query"] for one in found] == ["mean", "max", "mean", "max"]
-    for one, other in ((found[0], found[2]), (found[1], found[3])):
-        assert [result["mAP"] for result in one["results"]] == pytest.approx([r["mAP"] for r in other["results"]])
+    for source in (["--model", model], ["--embeddings", file], ["--model", model, "--embeddings", file]):
+        words = ["evaluate", market, *source, "--multi-query", "--json", tmp_path / "r.json"]
+        status, out, _ = run(capsys, *words)
+        assert status == 0
+        assert "the hand-drawn boxes in gt_bbox/" in " ".join(out.split())
+        found.append(figures(tmp_path / "r.json"))
+    assert [one["multi_query"] for one in found] == ["mean"] * 3
+    assert [bool(one["costs"]) for one in found] == [True, False, True]
+    for other in found[1:]:
+        assert [one["mAP"] for one in found[0]["results"]] == pytest.approx([one["mAP"] for one in other["results"]])
     status, _, _ = run(capsys, "evaluate", market, "--embeddings", file)
     assert status == 0
-    status, _, err = run(capsys, "evaluate", market, "--embeddings", file, "--query-pooling", "max")
-    assert status == 2
-    assert "--query-pooling belongs to --multi-query" in err

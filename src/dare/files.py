@@ -199,10 +199,14 @@ def said(error: "ValidationError", file: str | Path) -> str:
 
     What a model's own validators raise is said in their words.
     """
-    first = error.errors(include_url=False)[0]
+    errors = error.errors(include_url=False)
+    first = errors[0]
     place = ".".join(str(part) for part in first["loc"])
     where = f"{file}: {place}" if place else str(file)
     if first["type"] == "missing":
+        lacking = [str(each["loc"][0]) for each in errors if each["type"] == "missing" and len(each["loc"]) == 1]
+        if len(lacking) > 1:
+            return f"{file} lacks {', '.join(lacking)}, so it is another kind of file"
         parent = ".".join(str(part) for part in first["loc"][:-1])
         return f"{file}: {f'{parent}: ' if parent else ''}expected {first['loc'][-1]}, which is missing; add it"
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):

@@ -262,7 +262,7 @@ def test_the_mscan_trunk_joins_three_dilations() -> None:
         for dilation, scale in enumerate(block.scales, start=1)
     ]
     torch.testing.assert_close(block(features), block.norm(torch.cat(joined, 1)).relu())
-    with pytest.raises(ValueError, match="no published weights for the mscan trunk"):
+    with pytest.raises(ValueError, match="the trunk mscan starts from random weights only"):
         BACKBONES["mscan"]("imagenet")
 
 

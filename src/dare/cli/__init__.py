@@ -5,8 +5,9 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
-from cyclopts import App
+from cyclopts import App, CycloptsError, UnknownOptionError
 
 from dare import __version__
 from dare.cli.bench import bench
@@ -14,7 +15,6 @@ from dare.cli.calibration import calibrate
 from dare.cli.choice import choose_exits
 from dare.cli.conversion import convert_app
 from dare.cli.datasets import data_app
-from dare.cli.embedding import embed
 from dare.cli.evaluation import evaluate
 from dare.cli.export import export
 from dare.cli.galleries import forget, index
@@ -24,10 +24,27 @@ from dare.cli.search import search
 from dare.cli.stream import stream
 from dare.cli.terminal import console, message, one_line
 from dare.cli.training import train
+from dare.cli.vectors import embed
 from dare.cli.verification import compare, threshold
 from dare.training.monitor import TrainingStoppedError
 
 OUT_OF_MEMORY = re.compile("out of memory|allocate memory")
+
+EMBED_FIRST = "embed with it (dare embed), then give --embeddings"
+SUCCESSORS = {
+    "--generated": "give --unlabelled",
+    "--metric-dimensions": "write --metric kissme=200",
+    "--rerank-k1": "write --rerank k1=20",
+    "--rerank-k2": "write --rerank k2=6",
+    "--rerank-weight": "write --rerank weight=0.3",
+    "--rerank-variant": "write --rerank variant=zhong",
+    "--no-rerank-junk": "write --rerank junk=false",
+    "--crops": EMBED_FIRST,
+    "--pooling": EMBED_FIRST,
+    "--batch-size": EMBED_FIRST,
+    "--prior": "give it to dare compare",
+}
+"""What to do instead of options that left, or that left some commands."""
 
 app = App(
     name="dare",
@@ -35,23 +52,12 @@ app = App(
     help="Budget-aware person re-identification: one network, an embedding after every stage.",
     help_format="markdown",
 )
-app.command(data_app)
-app.command(models)
-app.command(train)
-app.command(embed)
-app.command(evaluate)
-app.command(index)
-app.command(search)
-app.command(stream)
-app.command(calibrate)
-app.command(threshold)
-app.command(compare)
-app.command(bench)
-app.command(export)
-app.command(convert_app)
-app.command(forget)
-app.command(choose_exits)
-app.command(reproduce)
+COMMANDS: tuple[Any, ...] = (
+    *(data_app, models, train, embed, evaluate, index, search, stream, calibrate, threshold, compare, bench, export),
+    *(convert_app, forget, choose_exits, reproduce),
+)
+for command in COMMANDS:
+    app.command(command)
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -65,7 +71,10 @@ def main(words: Sequence[str] | None = None) -> None:
         warnings.filterwarnings("ignore", message=words_of_pillow)
     warnings.showwarning = lambda text, *_, **__: console.print(f"note: {one_line(text)}")
     try:
-        app(_with_values(sys.argv[1:] if words is None else words))
+        app(_with_values(sys.argv[1:] if words is None else words), print_error=False, exit_on_error=False)
+    except CycloptsError as error:
+        console.print(f"dare: {_misread(error)}")
+        sys.exit(2)
     except (ValueError, OSError, ImportError, TrainingStoppedError) as error:
         if os.environ.get("DARE_DEBUG"):
             raise
@@ -80,6 +89,19 @@ def main(words: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         console.print("dare: interrupted")
         sys.exit(130)
+
+
+def _misread(error: CycloptsError) -> str:
+    """What is wrong with the words of a command line, and what to do."""
+    command = " ".join(("dare", *(error.command_chain or ())))
+    text, advice = one_line(str(error)).rstrip("."), f"see {command} --help"
+    if isinstance(error, UnknownOptionError) and (name := error.token.keyword):
+        text = f"unknown option {name}"
+        if name in SUCCESSORS:
+            advice = SUCCESSORS[name]
+        elif command == "dare train":
+            advice = f"settings without an option are given as --set NAME=VALUE; {advice}"
+    return f"{text[:1].lower()}{text[1:]}; {advice}"
 
 
 def _with_values(words: Sequence[str]) -> list[str]:

@@ -1,72 +1,61 @@
 """`dare calibrate`, and times for other commands: how long each exit takes on this machine."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
-from rich.table import Table
 
-from dare.cli.options import Engine, EngineOptions
-from dare.cli.terminal import output
-from dare.files import check_writable
+from dare.anytime.costs import ExitTimes
+from dare.cli.options import ENGINE, EngineOptions
+from dare.cli.terminal import check_outputs, mega, output, show_table
+from dare.runners.runner import Runner
 
 if TYPE_CHECKING:
-    from dare.anytime.costs import ExitTimes
     from dare.gallery.lance import LanceGallery
-    from dare.runners.runner import Runner
 
 REPEATS = 10
 
-TimesFile = Annotated[Path | None, Parameter(help="What `dare calibrate --out` wrote; measured anew if not given.")]
+TimesFile = Annotated[Path | None, Parameter(help="What `dare calibrate --out` wrote; measured now if not given.")]
 
 
 def calibrate(
-    model: Annotated[list[Path], Parameter(help="As --model elsewhere; several are a cascade.")],
+    model: Annotated[list[Path], Parameter(help="As --model elsewhere; several make a cascade.")],
     /,
     *,
     gallery: Path | None = None,
-    batch: int = 1,
     repeats: int = 50,
-    count: int = 10,
     out: Path | None = None,
-    engine: EngineOptions = None,
+    engine: EngineOptions = ENGINE,
 ) -> None:
-    """Measure the time to an answer at each exit, on this machine, with --threads threads.
+    """Measure the time to an answer at each exit, on this machine.
 
     Parameters
     ----------
     gallery
-        A gallery of this network; searching it is part of the time then.
-    batch
-        Pictures that are run together.
+        A gallery of this network: the time then includes the search.
     repeats
         How often each exit is timed.
-    count
-        Entries per answer.
     out
-        JSON file to write, for `dare search --times` and `dare reproduce --times`.
+        JSON file to write, for --times of `dare search` and `dare stream`.
     """
     from dare.anytime.records import save_times
     from dare.gallery.opening import open_gallery
     from dare.identification.answer import measure_answers
     from dare.runners.timing import measure
 
-    if out is not None:
-        check_writable(out)
-    runner = (engine or Engine()).open(model)
+    check_outputs(out)
+    runner = engine.open(model)
     if gallery is None:
-        times = measure(runner, batch=batch, repeats=repeats)
+        times = measure(runner, repeats=repeats)
     else:
-        store = open_gallery(gallery)
-        try:
-            times = measure_answers(runner, store, batch=batch, repeats=repeats, count=count)
-        finally:
-            store.close()
-    table = Table("exit", "multiply-adds", "median ms", "95 % ms", "step from the exit before, 95 % ms")
+        with closing(open_gallery(gallery)) as store:
+            times = measure_answers(runner, store, repeats=repeats)
     rows = zip(runner.exit_names, runner.costs.macs, times.median, times.slow, times.steps, strict=True)
-    for name, macs, median, slow, step in rows:
-        table.add_row(name, f"{macs / 1e6:,.1f} M", *(f"{1000 * value:.2f}" for value in (median, slow, step)))
-    output.print(table)
+    show_table(
+        ("exit", "multiply-adds", "median ms", "95 % ms", "step from the exit before, 95 % ms"),
+        ((name, mega(macs), *(f"{1000 * value:.2f}" for value in seconds)) for name, macs, *seconds in rows),
+    )
     output.print(f"longest time between two chances to stop: {1000 * times.longest_block:.2f} ms")
     output.print(f"measured: {times.source}; reading pictures is not included")
     if out is not None:
@@ -74,8 +63,8 @@ def calibrate(
         output.print(f"written to {out}")
 
 
-def exit_times(file: Path | None, runner: "Runner", store: "LanceGallery", settings: dict[str, Any]) -> "ExitTimes":
-    """How long exits take, from a file or measured now, the search included."""
+def exit_times(file: Path | None, runner: Runner, store: "LanceGallery", settings: dict[str, Any]) -> ExitTimes:
+    """How long exits take, the search included: from a file, or measured now."""
     from dare.anytime.records import load_times
     from dare.identification.answer import measure_answers
 

@@ -6,33 +6,29 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 from rich.table import Table
 
-from dare.cli.options import Layout, Models, Root, RunningOptions, parse_macs
-from dare.cli.scored import Stored, scored
-from dare.cli.terminal import output
-from dare.files import check_writable
+from dare.cli import options
+from dare.cli.terminal import check_outputs, mega, output
+from dare.cli.vectors import SOURCE, SourceOptions
+from dare.datasets import open_benchmark
 
 if TYPE_CHECKING:
     from dare.experiments.accuracy import Accuracy
 
 
 def choose_exits(
-    root: Root,
+    root: options.Root,
     /,
     *,
-    model: Models,
+    source: SourceOptions = SOURCE,
     mean_macs: Annotated[str, Parameter(allow_leading_hyphen=True)],
     maximise: Annotated[Literal["rank-1", "mAP"], Parameter(name="--for")] = "rank-1",
-    confidence: Literal["margin", "nearness"] = "margin",
-    allowed: Literal["paper", "other-cameras"] | None = None,
-    embeddings: Stored = None,
+    allowed: Literal["other-cameras", "paper"] = "other-cameras",
     out: Path | None = None,
-    seed: int = 817,
-    layout: Layout = None,
-    running: RunningOptions = None,
 ) -> None:
     """Choose which exits to keep and how many queries leave at each, within a budget, on people held out for it.
 
-    Give it training people that were held out (`dare data hold-out`), never the test set that you will report.
+    Give it --model, and training people that were held out (`dare data hold-out`), never the test set that you will
+    report.
 
     Parameters
     ----------
@@ -40,56 +36,49 @@ def choose_exits(
         The budget: mean multiply-adds per query, such as 1.2G.
     maximise
         What is to be best.
-    confidence
-        What the thresholds are for.
     allowed
-        What queries are compared with: other-cameras for the margin if not given, as in the paper for nearness.
+        Which entries a query is compared with: those of other-cameras, or those that the paper's protocol allows.
     out
         JSON file to write, for `dare stream --plan`.
-    seed
-        Of the bootstrap.
     """
     from dare.anytime.records import PlanFile, save_plan
     from dare.experiments.choice import choose_exits as choose
-    from dare.experiments.query_stream import Confidence, query_stream
+    from dare.experiments.query_stream import query_stream
 
-    if out is not None:
-        check_writable(out)
-    allowed = allowed or ("other-cameras" if confidence == "margin" else "paper")
-    if confidence == "nearness" and allowed != "paper":
-        raise ValueError("thresholds of nearness are learnt by the paper's protocol only; give --allowed paper")
-    if seed < 0:
-        raise ValueError(f"a seed is at least 0, got {seed}")
-    name: Confidence = "label-free margin" if allowed == "other-cameras" else confidence
-    budget = parse_macs(mean_macs)
-    evaluation, costs = scored(root, model, embeddings, layout, running)
-    stream = query_stream(evaluation)
+    check_outputs(out)
+    budget = options.parse_macs(mean_macs)
+    if source.model is None:
+        raise ValueError("what exits cost is the network's; give --model, beside --embeddings too")
+    evaluation = source.evaluation(open_benchmark(root, source.layout))
+    assert evaluation.costs is not None
+    stream, costs, vectors = query_stream(evaluation), evaluation.costs, evaluation.query
     if allowed == "other-cameras" and stream.label_free == "all":
-        output.print("note: cameras are not known, so margins are of the whole gallery")
-    choice = choose(stream, costs, budget, maximise=maximise, confidence=name, seed=seed)
+        output.print("note: cameras are not known, so margins are taken from the whole gallery")
+    confidence: Literal["margin", "label-free margin"] = "margin" if allowed == "paper" else "label-free margin"
+    choice = choose(stream, costs, budget, maximise=maximise, confidence=confidence)
     table = Table("plan", *stream.exits, "spent", "rank-1", "mAP")
     for label, plan in (("chosen", choice.chosen), ("best", choice.best), ("geometric", choice.geometric)):
         shares = (f"{100 * share:.0f}" if share else "-" for share in plan.shares)
-        table.add_row(label, *shares, f"{plan.spent_macs / 1e6:,.1f} M", *_with_error(plan.accuracy))
-    table.add_row("mix", *("" for _ in stream.exits), f"{budget / 1e6:,.1f} M", *_with_error(choice.static_mix))
+        table.add_row(label, *shares, mega(plan.spent_macs), *_with_error(plan.accuracy))
+    table.add_row("mix", *("" for _ in stream.exits), mega(budget), *_with_error(choice.static_mix))
     output.print(table)
-    output.print("shares, rank-1 and mAP in percent; behind ± the standard error, people resampled")
+    output.print("shares, rank-1 and mAP in percent; after ± the standard error, people resampled")
     gain = choice.gain_over_static_mix
     better = f"rank-1 {gain.rank1}, mAP {gain.mean_average_precision} points"
     output.print(f"mix: the static mix of exits at the whole budget; chosen over it: {better}")
-    output.print(f"{choice.candidates} shares tried on {len(stream)} queries; accuracies are of the people chosen on")
+    output.print(
+        f"{choice.candidates} plans tried on {len(stream)} queries; accuracies are of the people they were chosen on"
+    )
     if out is not None:
         chosen = choice.chosen
-        label_free: Literal["all", "other-cameras"] = "all" if stream.label_free == "all" else "other-cameras"
-        about = {"data": stream.benchmark, "for": maximise, "mean_macs": budget, "costs": costs.source}
         written = PlanFile(
-            evaluation.query.model,
+            vectors.model,
             tuple(chosen.shares.tolist()),
             tuple(chosen.thresholds.tolist()),
-            confidence,
-            "paper" if allowed == "paper" else label_free,
-            evaluation.query.crops,
-            about,
+            "margin",
+            "paper" if allowed == "paper" else stream.label_free,
+            vectors.crops,
+            {"data": stream.benchmark, "for": maximise, "mean_macs": budget, "costs": costs.source},
         )
         save_plan(out, written)
         output.print(f"written to {out}")

@@ -1,27 +1,23 @@
 """`dare convert`: files of the code that was released with the paper."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
-from dare.cli.options import Layout, Root
-from dare.cli.terminal import output
-from dare.files import check_writable
+from dare.cli.options import Layout, Root, Splits
+from dare.cli.terminal import check_outputs, mega, output
+from dare.datasets import open_benchmark
+from dare.retrieval.embeddings import Embeddings
 
-convert_app = App(name="convert", help="Files of the code released with the paper: its weights, its .mat features.")
-
-Splits = Annotated[
-    list[Literal["train", "query", "gallery"]] | None,
-    Parameter(negative="", help="Which pictures; query and gallery if not given."),
-]
+convert_app = App(name="convert", help="Convert files of the code released with the paper: weights, .mat features.")
 
 
 @convert_app.command
 def weights(released: Path, out: Path, /, *, backbone: Literal["resnet50", "densenet201"]) -> None:
     """Turn a checkpoint saved by the released code into a model.
 
-    It is read as data: no code in it is run. Every command that runs or trains a network takes the result.
+    It is read as data: no code in it runs. Every command that runs or trains a network takes the result.
 
     Parameters
     ----------
@@ -40,16 +36,16 @@ def weights(released: Path, out: Path, /, *, backbone: Literal["resnet50", "dens
         raise NotADirectoryError(f"expected a folder for {MODEL_FILE}, {out} is a file; give the name of a new folder")
     if file.exists():
         raise FileExistsError(f"{out} holds a model already; choose another folder")
-    check_writable(file)
+    check_outputs(file)
     checkpoint = released_checkpoint(released, backbone)
     save_checkpoint(file, checkpoint)
     built = checkpoint.architecture
     output.print(f"{backbone} with heads of {built.hidden_dim} units and vectors of {built.embedding_dim}, in {file}")
-    costs = ", ".join(f"{macs / 1e6:,.1f} M" for macs in checkpoint.costs.macs)
+    costs = ", ".join(map(mega, checkpoint.costs.macs))
     output.print(f"multiply-adds per exit: {costs}; {checkpoint.costs.source}")
 
 
-@convert_app.command(name="to-mat")
+@convert_app.command
 def to_mat(root: Root, embeddings: Path, out: Path, /, *, split: Splits = None, layout: Layout = None) -> None:
     """Write embeddings as the .mat files of the released code, for the official evaluation in Matlab.
 
@@ -60,17 +56,15 @@ def to_mat(root: Root, embeddings: Path, out: Path, /, *, split: Splits = None, 
     out
         Folder to make, for query_features_1.mat and so on.
     """
-    from dare.datasets import open_benchmark
-    from dare.retrieval.embeddings import Embeddings
     from dare.retrieval.mat_features import FUSION, file_name, write_mat_features
 
-    check_writable(out / file_name("query", FUSION))
+    check_outputs(out / file_name("query", FUSION))
     benchmark = open_benchmark(root, layout)
     write_mat_features(out, Embeddings.load(embeddings), benchmark, split or ("query", "gallery"))
     output.print(f"{', '.join(sorted(path.name for path in out.iterdir()))} in {out}")
 
 
-@convert_app.command(name="from-mat")
+@convert_app.command
 def from_mat(
     root: Root, features: Path, out: Path, /, *, split: Splits = None, stages: int = 4, layout: Layout = None
 ) -> None:
@@ -85,12 +79,11 @@ def from_mat(
     out
         .npz file to write.
     stages
-        Stages of the network.
+        Stages of the network that are tapped. Of four, the last one's file may be missing.
     """
-    from dare.datasets import open_benchmark
     from dare.retrieval.mat_features import read_mat_features
 
-    check_writable(out)
+    check_outputs(out)
     benchmark = open_benchmark(root, layout)
     vectors = read_mat_features(features, benchmark, split or ("query", "gallery"), stages=stages)
     vectors.save(out)

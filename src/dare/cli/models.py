@@ -6,50 +6,46 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.table import Table
 
-from dare.cli.terminal import output
+from dare.cli.terminal import mega, output, show_table
 
 if TYPE_CHECKING:
-    from dare.shipped.card import Accuracy, Engine, Interval
+    from dare.shipped.card import Engine, Interval
     from dare.shipped.network import ShippedNetwork
 
 
 def models(
-    name: Annotated[Path | None, Parameter(help="Show the card of this one, or of a folder that is like one.")] = None,
+    name: Annotated[Path | None, Parameter(help="Show the whole card of this network, or of one in a folder.")] = None,
     /,
 ) -> None:
     """Show the networks that come with the package: data and terms, accuracy and time of every exit."""
     from dare.shipped.network import NETWORKS, ShippedNetwork, shipped_at, shipped_names
 
+    names = shipped_names()
     if name is not None:
         network = shipped_at(name)
         if network is None:
-            known = f"choose {', '.join(names)}" if (names := shipped_names()) else "this version has none"
+            known = f"choose {', '.join(names)}" if names else "this version has none"
             raise ValueError(f"no network called {name} is shipped; {known}")
         _show_card(network)
         return
-    shipped = [ShippedNetwork.at(NETWORKS / name) for name in shipped_names()]
-    if not shipped:
+    if not names:
         output.print("no network is shipped with this version")
         return
     table = Table("network", "exit", "rank-1", "mAP", "multiply-adds", "ms")
-    for network in shipped:
-        _add_exits(table, network)
-    output.print(table)
-    for network in shipped:
+    remarks = []
+    for network in (ShippedNetwork.at(NETWORKS / name) for name in names):
         card, here = network.card, _engine_here(network)
-        output.print(f"{card.name}: {card.summary}")
-        output.print(f"  scored on {card.accuracy[0].benchmark}; {_in_words(here)}; on {card.measured_on}")
-    output.print("a name stands wherever --model does; dare models NAME shows more, dare bench NAME measures here")
-
-
-def _add_exits(table: Table, network: "ShippedNetwork") -> None:
-    card, here = network.card, _engine_here(network)
-    scores = card.accuracy[0]
-    times = here.milliseconds if here else card.engines[0].milliseconds
-    rows = zip(card.exits, scores.rank1, scores.mean_average_precision, card.macs, times, strict=True)
-    for number, (exit, rank1, precision, macs, time) in enumerate(rows):
-        cells = (_percent(rank1), _percent(precision), f"{macs / 1e6:,.1f} M", f"{time:.2f}")
-        table.add_row(card.name if number == 0 else "", exit, *cells, end_section=number == len(card.exits) - 1)
+        scores, times = card.accuracy[0], (here or card.engines[0]).milliseconds
+        rows = zip(card.exits, scores.rank1, scores.mean_average_precision, card.macs, times, strict=True)
+        for number, (exit, rank1, precision, macs, time) in enumerate(rows):
+            cells = (f"{100 * rank1[0]:.1f}", f"{100 * precision[0]:.1f}", mega(macs), f"{time:.2f}")
+            table.add_row(card.name if number == 0 else "", exit, *cells, end_section=exit == card.exits[-1])
+        remarks.append(f"{card.name}: {card.summary}")
+        remarks.append(f"  scored on {scores.benchmark}; {_in_words(here)}; on {card.measured_on}")
+    output.print(table)
+    for remark in remarks:
+        output.print(remark)
+    output.print("a name works wherever --model does; dare models NAME shows more, dare bench NAME measures here")
 
 
 def _engine_here(network: "ShippedNetwork") -> "Engine | None":
@@ -71,29 +67,18 @@ def _in_words(engine: "Engine | None") -> str:
 
 def _show_card(network: "ShippedNetwork") -> None:
     """All that the card says, and the thresholds and the plan that come with the network."""
-    card = network.card
+    card, here = network.card, _engine_here(network)
     output.print(f"{card.name}: {card.summary}\nmodel {card.digest}")
     for title, words in card.words.items():
         output.print(f"{title}: {words}")
     for scores in card.accuracy:
-        _show_accuracy(scores, network)
+        output.print(f"on {scores.benchmark}:")
+        rows = zip(card.exits, scores.rank1, scores.mean_average_precision, card.macs, strict=True)
+        show_table(
+            ("exit", "rank-1", "mAP", "multiply-adds"),
+            ((exit, *map(_with_interval, (rank1, precision)), mega(macs)) for exit, rank1, precision, macs in rows),
+        )
     output.print("rank-1 and mAP in percent by the official protocol, in brackets the 95 % interval over people")
-    _show_engines(network)
-    _show_thresholds(network)
-    _show_plan(network)
-
-
-def _show_accuracy(scores: "Accuracy", network: "ShippedNetwork") -> None:
-    output.print(f"on {scores.benchmark}:")
-    table = Table("exit", "rank-1", "mAP", "multiply-adds")
-    rows = zip(network.card.exits, scores.rank1, scores.mean_average_precision, network.card.macs, strict=True)
-    for exit, rank1, precision, macs in rows:
-        table.add_row(exit, _with_interval(rank1), _with_interval(precision), f"{macs / 1e6:,.1f} M")
-    output.print(table)
-
-
-def _show_engines(network: "ShippedNetwork") -> None:
-    card, here = network.card, _engine_here(network)
     table = Table("engine", *card.exits, "mAP lost")
     for engine in card.engines:
         name = f"{engine.runner} {engine.precision}{' *' if engine == here else ''}"
@@ -102,6 +87,8 @@ def _show_engines(network: "ShippedNetwork") -> None:
     taken = "* runs it here" if here else _in_words(here)
     output.print(f"milliseconds of CPU until each exit, one picture on one thread, {card.measured_on}; {taken}")
     output.print("mAP lost: in points at the worst exit, against fp32 of torch, on people held out")
+    _show_thresholds(network)
+    _show_plan(network)
 
 
 def _show_thresholds(network: "ShippedNetwork") -> None:
@@ -111,11 +98,13 @@ def _show_thresholds(network: "ShippedNetwork") -> None:
     if not network.has(THRESHOLDS):
         return
     verifier = load_verifier(network.folder, network.card.digest)
-    table = Table("threshold", "distance", "false matches, %", "missed, %")
-    for at in verifier.exits:
-        rates = (str(at.measured.false_match), str(at.measured.false_non_match))
-        table.add_row(at.name, f"{at.threshold.distance:.4g}", *rates)
-    output.print(table)
+    show_table(
+        ("threshold", "distance", "false matches, %", "missed, %"),
+        (
+            (at.name, f"{at.threshold.distance:.4g}", str(at.measured.false_match), str(at.measured.false_non_match))
+            for at in verifier.exits
+        ),
+    )
     data, people = (verifier.about.get(name) for name in ("data", "other_people"))
     output.print(f"for {100 * verifier.false_match_rate:g} % false matches; measured on {people} people of {data}")
 
@@ -128,14 +117,10 @@ def _show_plan(network: "ShippedNetwork") -> None:
         return
     card = network.card
     plan = load_plan(network.checked(PLAN), len(card.exits))
-    shares = (f"{exit} {100 * share:.0f} %" for exit, share in zip(card.exits, plan.shares, strict=True))
+    shares = ", ".join(f"{exit} {100 * share:.0f} %" for exit, share in zip(card.exits, plan.shares, strict=True))
     mean = sum(share * macs for share, macs in zip(plan.shares, card.macs, strict=True))
-    output.print(f"plan of a stream: {', '.join(shares)}, for {plan.about.get('for')} on {plan.about.get('data')}")
-    output.print(f"its mean cost: {mean / 1e6:,.1f} M, {100 * mean / card.macs[-1]:.0f} % of the full network")
-
-
-def _percent(interval: "Interval") -> str:
-    return f"{100 * interval[0]:.1f}"
+    output.print(f"plan of a stream: {shares}, for {plan.about.get('for')} on {plan.about.get('data')}")
+    output.print(f"its mean cost: {mega(mean)}, {100 * mean / card.macs[-1]:.0f} % of the full network")
 
 
 def _with_interval(interval: "Interval") -> str:

@@ -4,97 +4,90 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
-from dare.cli.terminal import console, one_line, output
+from dare.runners.runner import Runner
 
-if TYPE_CHECKING:
-    from dare.images.reading import UnreadableImageError
-    from dare.runners.runner import Runner
+FLAG = Parameter(negative="")
+"""An option that is there or not, or one that may be given several times."""
 
-Root = Annotated[
-    Path,
-    Parameter(help="Data set: a folder as it was published, a folder of your own pictures, or a CSV file."),
-]
+Root = Annotated[Path, Parameter(help="Data set: a folder as published, a folder of your own pictures, or a CSV file.")]
 Layout = Annotated[
     str | None,
     Parameter(
         help="Layout of the data set: market1501, cuhk03-detected, cuhk03-labeled, dukemtmc, msmt17, mars, synthetic "
-        "or folder; recognised by itself if not given."
+        "or folder. Recognised if not given."
     ),
 ]
-MultiQuery = Annotated[
-    bool,
-    Parameter(
-        negative="",
-        help="All pictures of a person at a camera ask together: of Market-1501 the hand-drawn boxes in gt_bbox/, of "
-        "other data sets the queries.",
-    ),
+Split = Literal["train", "query", "gallery"]
+Splits = Annotated[
+    list[Split] | None,
+    Parameter(negative="", help="Which pictures; may be given several times. Query and gallery if not given."),
 ]
 SkipUnreadable = Annotated[
     bool, Parameter(negative="", help="Leave unreadable pictures out and count them, instead of refusing.")
 ]
 Device = Annotated[str, Parameter(help="cpu, cuda, cuda:1 or mps.")]
-Threads = Annotated[int | None, Parameter(help="CPU threads of torch; all cores if not given.")]
-Models = Annotated[
+ModelPaths = Annotated[
     list[Path],
     Parameter(
         name="--model",
         negative="",
-        help="A checkpoint (model.safetensors), the folder of a training or of exported steps, the name of a shipped "
-        "network (`dare models`), or a network of others (.onnx, or OpenVINO's .xml). Given several times, they make a "
-        "cascade: they are evaluated in this order, and each is one exit.",
+        help="A checkpoint (model.safetensors), the folder of a training or an export, the name of a shipped network "
+        "(see `dare models`), or another toolbox's network (.onnx, or OpenVINO's .xml). Several make a cascade: they "
+        "run in this order, and each is one exit.",
     ),
 ]
 Preparation = Annotated[
     str | None,
     Parameter(
-        help="How pictures are prepared for networks of others that do not say it: openvino-retail, torchreid, "
+        help="How pictures are prepared for another toolbox's network that doesn't say so: openvino-retail, torchreid, "
         "fast-reid, or a JSON file."
     ),
 ]
-PicturesBelow = Annotated[
-    Path, Parameter(help="A data set, a folder of pictures, or a CSV file; people may be unknown.")
+BatchSize = Annotated[int, Parameter(help="Pictures that run together.")]
+Queried = Annotated[Path, Parameter(help="A data set, a folder of pictures, or a CSV file; people may be unknown.")]
+JsonOut = Annotated[
+    Path | None,
+    Parameter(allow_leading_hyphen=True, help="Print JSON, or write it to a file: --json NAME.json."),
 ]
-NoPeople = Annotated[bool, Parameter(negative="", help="Treat the people in the pictures as unknown.")]
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """What a network is run by."""
+    """What runs a network."""
 
     runner: Annotated[
         Literal["eager", "prepacked", "onnx", "openvino"] | None,
         Parameter(
-            help="eager is torch as it is; prepacked, folded and fused for the CPU, is the default there; onnx and "
-            "openvino run what `dare export` wrote and networks of others, and are the default for these. A shipped "
-            "network takes the fastest that is installed."
+            help="prepacked (folded and fused, the default on a CPU) and eager run checkpoints by torch; onnx and "
+            "openvino run exports and other toolboxes' networks. A shipped network takes the fastest installed."
         ),
     ] = None
     precision: Annotated[
         Literal["fp32", "bf16", "int8"] | None,
         Parameter(
-            help="Of the trunk: fp32 if not given. Exported steps have theirs, a shipped network has several, and "
-            "OpenVINO runs networks of others in bf16 too."
+            help="Of the trunk; fp32 if not given. An export has its own, a shipped network several. OpenVINO runs "
+            "other toolboxes' networks in bf16 too."
         ),
     ] = None
     device: Device = "cpu"
     threads: Annotated[int, Parameter(help="CPU threads.")] = 1
-    workers: Annotated[int, Parameter(help="Processes that run the network, each with one thread.")] = 1
+    workers: Annotated[int, Parameter(help="Processes that run the network, with one thread each.")] = 1
     preparation: Preparation = None
 
-    def open(self, model: "Path | Sequence[Path]") -> "Runner":
+    def open(self, model: Path | Sequence[Path]) -> Runner:
         """Make a network, or a cascade of several, ready to run."""
         from dare.runners.exported import EXPORTED
         from dare.runners.opening import engines_of, open_runner
 
         for name, value in (("threads", self.threads), ("workers", self.workers)):
             if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+                raise ValueError(f"--{name} must be at least 1, got {value}")
         if self.threads > 1 and self.workers > 1:
-            raise ValueError("each worker has one thread; give --threads or --workers")
+            raise ValueError("each worker has one thread; give --threads or --workers, not both")
         if self.workers == 1 and engines_of(model, self.runner, self.device, self.precision) - set(EXPORTED):
             limit_threads(self.threads)
         return open_runner(
@@ -108,41 +101,18 @@ class Engine:
         )
 
 
-EngineOptions = Annotated[Engine | None, Parameter(name="*")]
-
-
-@dataclass(frozen=True, slots=True)
-class Running(Engine):
-    """How a network is run over pictures."""
-
-    crops: Annotated[
-        Literal[1, 10],
-        Parameter(help="10 takes the mean over five crops and their mirror images, at ten times the cost."),
-    ] = 1
-    pooling: Annotated[
-        Literal["mean", "max"], Parameter(help="How the vectors of a tracklet's pictures become one.")
-    ] = "mean"
-    batch_size: Annotated[int, Parameter(help="Pictures that are run together.")] = 64
-    skip_unreadable: SkipUnreadable = False
-
-
-RunningOptions = Annotated[Running | None, Parameter(name="*")]
+ENGINE = Engine()
+EngineOptions = Annotated[Engine, Parameter(name="*", group=Group("Engine", sort_key=1))]
 
 
 def limit_threads(threads: int | None) -> None:
+    """Let torch use this many threads; None leaves it all cores."""
     if threads is not None:
         import torch
 
         if threads < 1:
-            raise ValueError(f"threads must be at least 1, got {threads}")
+            raise ValueError(f"--threads must be at least 1, got {threads}")
         torch.set_num_threads(threads)
-
-
-def report_skipped(skipped: "list[UnreadableImageError] | None") -> None:
-    for problem in skipped or []:
-        console.print(f"left out: {one_line(problem)}")
-    if skipped:
-        output.print(f"note: {len(skipped)} unreadable pictures were left out")
 
 
 NUMBER = r"\s*([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.table import Table
 
-from dare.cli.options import Engine, EngineOptions, Layout, limit_threads
+from dare.cli.options import ENGINE, Engine, EngineOptions, Layout, limit_threads
 from dare.cli.terminal import console, output, progress, stop_on_signal
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def reproduce(
     train: bool = True,
     memory_map: Annotated[bool, Parameter(negative="")] = False,
     batch_size: int = 64,
-    engine: EngineOptions = None,
+    engine: EngineOptions = ENGINE,
 ) -> None:
     """Tables and figures of the paper, published and measured: train, embed, score, draw what a recipe has.
 
@@ -78,7 +78,7 @@ def reproduce(
     if show:
         print(followed.text, end="")
         return
-    _follow(followed, outputs or followed.outputs, out, train, memory_map, batch_size, engine or Engine())
+    _follow(followed, outputs or followed.outputs, out, train, memory_map, batch_size, engine)
 
 
 def _folders(given: list[str]) -> dict[str, Path]:

@@ -6,29 +6,22 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from dare.cli import options
 from dare.cli.calibration import TimesFile, exit_times
-from dare.cli.galleries import GalleryFolder, OtherModels, open_with_network
-from dare.cli.options import Engine, EngineOptions, parse_seconds
-from dare.cli.terminal import STDOUT, console, one_line, output, write_json
-from dare.files import check_writable
+from dare.cli.galleries import GalleryFolder, MovedModels, opened
+from dare.cli.terminal import check_outputs, console, mega, one_line, output, write_json
+from dare.datasets.folder import label_number, seconds_since_1970
+from dare.gallery.entry import Entry, Where
+from dare.images.reading import UnreadableImageError
+from dare.runners.runner import Runner
 
 if TYPE_CHECKING:
-    from dare.gallery.entry import Entry, Where
     from dare.gallery.lance import LanceGallery
     from dare.identification.answer import Answer
-    from dare.runners.runner import Runner
-
-
-JsonOut = Annotated[
-    Path | None,
-    Parameter(
-        allow_leading_hyphen=True, help="Print JSON, or write it to the file that is named behind it (NAME.json)."
-    ),
-]
 
 
 def search(
@@ -36,20 +29,25 @@ def search(
     /,
     *query: Path,
     deadline: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    allow_late: Annotated[bool, options.FLAG] = False,
+    times: TimesFile = None,
     exit: str | None = None,
     count: int = 10,
-    confidence: Literal["margin", "nearness"] = "margin",
-    camera: Annotated[list[int] | None, Parameter(negative="")] = None,
-    not_camera: Annotated[list[int] | None, Parameter(negative="")] = None,
-    person: Annotated[list[str] | None, Parameter(negative="")] = None,
+    camera: Annotated[
+        list[int] | None, Parameter(negative="", help="Look at this camera only; may be given several times.")
+    ] = None,
+    not_camera: Annotated[
+        list[int] | None, Parameter(negative="", help="Leave out this camera; may be given several times.")
+    ] = None,
+    person: Annotated[
+        list[str] | None, Parameter(negative="", help="Look at this person only; may be given several times.")
+    ] = None,
     since: str | None = None,
-    until: str | None = None,
-    allow_late: Annotated[bool, Parameter(negative="")] = False,
-    times: TimesFile = None,
-    json: JsonOut = None,
+    until: Annotated[str | None, Parameter(help="Look at entries up to this time only; as --since.")] = None,
+    json: options.JsonOut = None,
     html: Path | None = None,
-    model: OtherModels = None,
-    engine: EngineOptions = None,
+    model: MovedModels = None,
+    engine: options.EngineOptions = options.ENGINE,
 ) -> None:
     """Find the people on pictures in a gallery: by the full network, at one exit, or within a deadline.
 
@@ -62,91 +60,75 @@ def search(
     deadline
         Time for each picture, such as 40ms, reading it and searching the gallery included: the deepest answer that is
         ready by then. How long exits take is measured first, or read from --times.
+    allow_late
+        With --deadline: answer from the first exit even if it is too late.
     exit
         Leave there: its number, counted from 1, or its name, such as fusion.
     count
         Entries per answer.
-    confidence
-        How sure an answer is: its margin to the nearest other person, or its nearness.
-    camera, not_camera, person
-        Look at these cameras or people only, or at all cameras but these; each may be given several times.
-    since, until
-        Look at entries of this time only: seconds since 1970, or like 2024-05-31T14:00:00+02:00.
-    allow_late
-        Where even the first exit is too late, answer from it all the same.
+    since
+        Look at entries from this time on only: seconds since 1970, or like 2024-05-31T14:00:00+02:00.
     html
         Page to write, with pictures.
     """
     from dare.identification.answer import warm_up
 
     if not query:
-        raise ValueError("give at least one picture to search for")
+        raise ValueError("no picture to search for; give at least one")
     if deadline is not None and exit is not None:
-        raise ValueError("give either --deadline or --exit")
+        raise ValueError("--deadline chooses the exit itself; give either --deadline or --exit")
     if deadline is None and (allow_late or times is not None):
-        raise ValueError("--allow-late and --times belong to --deadline")
-    within = None if deadline is None else parse_seconds(deadline)
-    for path in (json, html):
-        if path not in (None, STDOUT):
-            check_writable(path)
-    where = _where(camera, not_camera, person, since, until)
-    settings: dict[str, Any] = {"count": count, "where": where, "confidence": confidence}
-    engine = engine or Engine()
-    store, runner = open_with_network(gallery, model, engine)
-    try:
+        raise ValueError("--allow-late and --times belong to --deadline; give that too, or leave them out")
+    within = None if deadline is None else options.parse_seconds(deadline)
+    check_outputs(json, html)
+    settings: dict[str, Any] = {"count": count, "where": _where(camera, not_camera, person, since, until)}
+    with opened(gallery, model, engine) as (store, runner):
         leave_at = None if exit is None else exit_number(exit, runner.exit_names)
         last = len(runner.exit_names) - 1
         warm_up(runner, store, 0 if within is not None else last if leave_at is None else leave_at)
         measured = None if within is None else exit_times(times, runner, store, settings)
-        limits = {"deadline": within, "times": measured, "allow_late": allow_late}
-        found = _ask(query, runner, store, leave_at, limits, settings, engine.workers)
-        if json != STDOUT:
+        if leave_at is None:
+            settings |= {"deadline": within, "times": measured, "allow_late": allow_late}
+        given = _ask(query, runner, store, leave_at, engine.workers, settings)
+        found = [(path, answer) for path, answer in zip(query, given, strict=True) if not answer.problem]
+        for answer in given:
+            if answer.problem:
+                console.print(f"left out: {one_line(answer.problem)}")
+        if not write_json(json, [_figures(path, answer, runner, store) for path, answer in found]):
             for path, answer in found:
                 _show(path, answer, runner, store)
             if measured:
-                output.print(f"times reckoned with: {measured.source}")
-        if json is not None:
-            write_json(json, [_figures(path, answer, runner, store) for path, answer in found])
+                output.print(f"times: {measured.source}")
         if html is not None:
             from dare.pages.page import write_search_page
 
             write_search_page(html, found, store, runner.exit_names)
             console.print(f"page: {html}")
-    finally:
-        store.close()
     if len(found) < len(query):
         sys.exit(3)
 
 
 def _ask(
     queries: Sequence[Path],
-    runner: "Runner",
+    runner: Runner,
     store: "LanceGallery",
     leave_at: int | None,
-    limits: dict[str, Any],
-    settings: dict[str, Any],
     workers: int,
-) -> "list[tuple[Path, Answer]]":
-    """Answers to the pictures that can be read."""
-    from dare.identification.answer import answers, identify
-    from dare.images.reading import UnreadableImageError
+    settings: dict[str, Any],
+) -> "list[Answer]":
+    """An answer to each picture; to one that cannot be read, what is wrong with it."""
+    from dare.identification.answer import Answer, answers, identify
 
-    def ask(path: Path) -> "Answer | UnreadableImageError":
+    def ask(path: Path) -> Answer:
         try:
             if leave_at is None:
-                return identify(path, runner, store, **limits, **settings)
+                return identify(path, runner, store, **settings)
             return next(answers(path, runner, store, first=leave_at, **settings))
         except UnreadableImageError as problem:
-            return problem
+            return Answer.unreadable(problem, 0.0)
 
-    found = []
     with ThreadPoolExecutor(workers) as pool:
-        for path, answer in zip(queries, pool.map(ask, queries), strict=True):
-            if isinstance(answer, UnreadableImageError):
-                console.print(f"left out: {one_line(answer)}")
-            else:
-                found.append((path, answer))
-    return found
+        return list(pool.map(ask, queries))
 
 
 def exit_number(exit: str, names: Sequence[str]) -> int:
@@ -165,14 +147,11 @@ def _where(
     people: list[str] | None,
     since: str | None,
     until: str | None,
-) -> "Where | None":
-    from dare.datasets.folder import label_number
-    from dare.gallery.entry import Where
-
+) -> Where | None:
     where = Where(
         cameras=tuple(cameras) if cameras else None,
         not_cameras=tuple(not_cameras or ()),
-        people=tuple(label_number(name) for name in people) if people else None,
+        people=tuple(map(label_number, people)) if people else None,
         since=None if since is None else _moment(since),
         until=None if until is None else _moment(until),
     )
@@ -180,19 +159,17 @@ def _where(
 
 
 def _moment(text: str) -> float:
-    from dare.datasets.folder import seconds_since_1970
-
     if re.fullmatch(r"\d{4}", text):
-        raise ValueError(f"{text} would be read as seconds since 1970; for the year write {text}-01-01")
+        raise ValueError(f"{text} would mean seconds since 1970; for the year write {text}-01-01")
     return seconds_since_1970(text)
 
 
-def _show(path: Path, answer: "Answer", runner: "Runner", store: "LanceGallery") -> None:
+def _show(path: Path, answer: "Answer", runner: Runner, store: "LanceGallery") -> None:
     late = "" if answer.deadline_met else ", too late"
-    cost = f"{answer.macs / 1e6:,.1f} M multiply-adds, {1000 * answer.seconds:.1f} ms{late}"
+    cost = f"{mega(answer.macs)} multiply-adds, {1000 * answer.seconds:.1f} ms{late}"
     output.print(f"{one_line(path)}: {runner.exit_names[answer.exit]}, {cost}, confidence {answer.confidence:.3g}")
     if not answer.hits.ids.size:
-        output.print("  nobody to be found")
+        output.print("  nobody found")
     for rank, (entry, distance) in enumerate(_listed(answer, store), start=1):
         person = entry.name or ("unknown" if entry.person is None else str(entry.person))
         camera = "unknown" if entry.camera is None else str(entry.camera)
@@ -200,14 +177,18 @@ def _show(path: Path, answer: "Answer", runner: "Runner", store: "LanceGallery")
         output.print(f"{rank:4}. {distance:8.3f}  {who}  {one_line(entry.id)}")
 
 
-def _listed(answer: "Answer", store: "LanceGallery") -> "list[tuple[Entry, float]]":
+def _listed(answer: "Answer", store: "LanceGallery") -> list[tuple[Entry, float]]:
     """The entries of an answer with their distances; one that was forgotten meanwhile is passed over."""
     ids, distances = answer.hits.ids[0].tolist(), answer.hits.distances[0].tolist()
     entries = store.get(ids)
     return [(entries[id], distance) for id, distance in zip(ids, distances, strict=True) if id in entries]
 
 
-def _figures(path: Path, answer: "Answer", runner: "Runner", store: "LanceGallery") -> dict[str, Any]:
+def _figures(path: Path, answer: "Answer", runner: Runner, store: "LanceGallery") -> dict[str, Any]:
+    hits = [
+        {name: getattr(entry, name) for name in ("id", "person", "name", "camera", "time")} | {"distance": distance}
+        for entry, distance in _listed(answer, store)
+    ]
     return {
         "query": str(path),
         "exit": answer.exit,
@@ -217,15 +198,5 @@ def _figures(path: Path, answer: "Answer", runner: "Runner", store: "LanceGaller
         "seconds": answer.seconds,
         "deadline_met": answer.deadline_met,
         "confidence": answer.confidence if math.isfinite(answer.confidence) else None,
-        "hits": [
-            {
-                "id": entry.id,
-                "person": entry.person,
-                "name": entry.name,
-                "camera": entry.camera,
-                "time": entry.time,
-                "distance": distance,
-            }
-            for entry, distance in _listed(answer, store)
-        ],
+        "hits": hits,
     }

@@ -4,55 +4,47 @@ import math
 import sys
 import time
 from collections.abc import Sequence
-from csv import writer
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
-from rich.table import Table
 
-from dare.cli import routing
-from dare.cli.calibration import TimesFile
-from dare.cli.galleries import GalleryFolder, OtherModels, network_paths, open_with_network, unlabelled
-from dare.cli.options import Engine, EngineOptions, Layout, NoPeople, PicturesBelow
-from dare.cli.search import JsonOut
-from dare.cli.terminal import STDOUT, console, one_line, output, progress, write_json
-from dare.files import check_writable, replacing
+from dare.anytime.costs import ExitCosts, ExitTimes
+from dare.cli import options
+from dare.cli.calibration import TimesFile, exit_times
+from dare.cli.galleries import GalleryFolder, MovedModels, opened
+from dare.cli.terminal import check_outputs, console, mega, one_line, output, progress, show_table, write_json
+from dare.datasets import Sample, open_benchmark
+from dare.runners.runner import Runner
 
 if TYPE_CHECKING:
-    from dare.anytime.costs import ExitCosts, ExitTimes
     from dare.anytime.policies import ExitPolicy
-    from dare.datasets import Sample
     from dare.gallery.lance import LanceGallery
     from dare.identification.answer import Answer
     from dare.identification.summary import StreamSummary
-    from dare.runners.runner import Runner
+
+Policy = Literal["steered", "quantile", "chance", "thresholds"]
 
 
 def stream(
     gallery: GalleryFolder,
     /,
     *,
-    queries: PicturesBelow,
+    queries: options.Queried,
+    split: options.Split = "query",
     mean_macs: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     mean_time: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     times: TimesFile = None,
-    policy: routing.Policy | None = None,
+    policy: Policy | None = None,
     plan: Path | None = None,
     confidence: Literal["margin", "nearness"] | None = None,
-    allowed: Literal["paper", "other-cameras", "all"] | None = None,
+    allowed: Literal["other-cameras", "all", "paper"] | None = None,
     micro_batch: int = 4,
-    window: int | None = None,
-    seed: int | None = None,
-    split: Literal["train", "query", "gallery"] = "query",
-    no_people: NoPeople = False,
-    count: int = 10,
     answers: Path | None = None,
-    json: JsonOut = None,
-    layout: Layout = None,
-    model: OtherModels = None,
-    engine: EngineOptions = None,
+    json: options.JsonOut = None,
+    layout: options.Layout = None,
+    model: MovedModels = None,
+    engine: options.EngineOptions = options.ENGINE,
 ) -> None:
     """Identify a stream of queries on a budget: easy ones leave early, so that the mean cost meets it.
 
@@ -61,74 +53,80 @@ def stream(
 
     Parameters
     ----------
+    split
+        Which pictures of a data set with splits.
     mean_macs
         The budget: mean multiply-adds per query, such as 1.2G.
     mean_time
-        Or the budget as mean time per query, such as 2.5ms: costs are then the measured times of the exits.
+        Or the budget as mean time per query, such as 2.5ms: exits then cost their measured times.
     policy
         steered: shares follow what was spent, the default with a budget; quantile: the paper's rule, the default with a
         plan; chance: the paper's random baseline; thresholds: those of a plan.
     plan
-        What `dare choose-exits` wrote: its thresholds with --policy thresholds, its shares with --policy quantile. A
-        shipped network brings one, which is followed where no budget is given.
+        What `dare choose-exits` wrote: its shares with --policy quantile, its thresholds with --policy thresholds. A
+        shipped network brings one, which is followed if no budget is given.
     confidence
-        How sure an answer is: its margin to the nearest other person, which is the default, or its nearness.
+        How sure an answer is: its margin to the nearest other person, the default, or its nearness.
     allowed
-        What a query is compared with: entries of other-cameras, which is the default where cameras are known; all of
-        them; or as in the paper, whose protocol leaves out the query's own person at its own camera and so has to know
-        whom it shows.
+        Which entries a query is compared with: those of other-cameras, the default where cameras are known; all; or as
+        in the paper all but its own person's at its own camera, which takes its label to know.
     micro_batch
         Queries that run together.
-    window
-        How many confidences to remember per exit: all if not given, for steered 256.
-    seed
-        Of chance; 0 if not given.
-    split
-        Which pictures of a data set with splits.
-    count
-        Entries per answer.
     answers
         CSV file to write: a line per query.
     """
-    from dare.datasets import open_benchmark
+    from dare.identification import routing
+    from dare.identification.answer_table import write_answers
+    from dare.identification.opening import network_paths
     from dare.identification.summary import filters, summarise, themselves
 
-    for path in (answers, json):
-        if path not in (None, STDOUT):
-            check_writable(path)
-    routing.refuse_unused(policy, plan, mean_macs, mean_time, times, window, seed)
+    check_outputs(answers, json)
+    budget = _budget(mean_macs, mean_time, times, policy, plan)
     benchmark = open_benchmark(queries, layout, unlabelled=True)
-    samples = _single_pictures(unlabelled(getattr(benchmark, split), no_people), queries, split)
-    store, runner = open_with_network(gallery, model, engine := engine or Engine())
-    try:
-        plan = plan or routing.shipped_plan(network_paths(store, model), policy, mean_macs, mean_time)
-        policy = policy or ("steered" if plan is None else "quantile")
-        learnt = routing.learnt(policy, plan, runner)
-        confidence, chosen = routing.looking(confidence, allowed, learnt, policy, benchmark.cameras_known)
+    samples, known = _single_pictures(getattr(benchmark, split), queries, split), benchmark.cameras_known
+    with opened(gallery, model, engine) as (store, runner):
+        paths = network_paths(store, model)
+        followed = None if budget else routing.plan_for(runner, paths, plan, policy)
+        policy = policy or ("quantile" if followed else "steered")
+        confidence, allowed = routing.compared(followed, policy, confidence, allowed, known)
         own = themselves(samples, store)
-        where = filters(samples, benchmark.cameras_known, chosen, own)
-        settings: dict[str, Any] = {"count": count, "where": None, "confidence": confidence}
-        costs, budget = routing.budget(mean_macs, mean_time, times, runner, store, settings, learnt is None)
-        leave = routing.policy(policy, costs, budget, learnt, window, seed or 0)
-        settings |= {"where": where.__getitem__, "micro_batch": micro_batch, "workers": engine.workers}
-        found, seconds = _identified(samples, runner, store, leave, settings)
-        summary = summarise(found, samples, store, runner.costs, None if benchmark.cameras_known else own)
-        how = {"policy": policy, "confidence": confidence, "allowed": chosen, "micro_batch": micro_batch}
+        where = filters(samples, known, allowed, own)
+        costs = runner.costs if mean_time is None else exit_times(times, runner, store, {"confidence": confidence})
+        leave = routing.make_policy(policy, followed, costs, budget)
+        settings = {"where": where.__getitem__, "confidence": confidence, "micro_batch": micro_batch}
+        found, seconds = _identified(samples, runner, store, leave, settings | {"workers": engine.workers})
+        summary = summarise(found, samples, store, runner.costs, None if known else own)
+        how = {"policy": policy, "confidence": confidence, "allowed": allowed, "micro_batch": micro_batch}
         figures = _figures(summary, runner, costs, budget, seconds, found) | how
         if answers is not None:
-            _write_answers(answers, benchmark.identify(samples), found, runner)
-        if json is not None:
-            write_json(json, figures)
-        if json != STDOUT:
+            write_answers(answers, benchmark.identify(samples), found, runner.exit_names)
+        if not write_json(json, figures):
             _show(figures, store.count())
-            _note_entries(sum(id is not None for id in own), benchmark.cameras_known)
-    finally:
-        store.close()
+            if same := sum(id is not None for id in own):
+                found_too = "may find themselves" if known else "aren't compared with themselves"
+                output.print(f"note: {same} queries are entries of the gallery, and {found_too}")
     if summary.unreadable:
         sys.exit(3)
 
 
-def _single_pictures(samples: "list[Sample]", queries: Path, split: str) -> "list[Sample]":
+def _budget(
+    mean_macs: str | None, mean_time: str | None, times: Path | None, policy: Policy | None, plan: Path | None
+) -> float | None:
+    """The budget; an option that would change nothing is a misunderstanding."""
+    if mean_macs is not None and mean_time is not None:
+        raise ValueError("a budget has one unit; give either --mean-macs or --mean-time")
+    if plan is not None and (mean_macs is not None or mean_time is not None):
+        raise ValueError("a plan has its own budget; give either --plan or a budget")
+    if plan is not None and policy in ("steered", "chance"):
+        raise ValueError(f"--policy {policy} follows no plan; choose quantile or thresholds, or leave --plan out")
+    if times is not None and mean_time is None:
+        raise ValueError("--times belongs to --mean-time; give that too, or leave it out")
+    if mean_macs is not None:
+        return options.parse_macs(mean_macs)
+    return None if mean_time is None else options.parse_seconds(mean_time)
+
+
+def _single_pictures(samples: Sequence[Sample], queries: Path, split: str) -> Sequence[Sample]:
     if not samples:
         raise ValueError(f"{queries} has no pictures in its split {split}; choose another one with --split")
     if several := [sample for sample in samples if len(sample.images) > 1]:
@@ -140,8 +138,8 @@ def _single_pictures(samples: "list[Sample]", queries: Path, split: str) -> "lis
 
 
 def _identified(
-    samples: "Sequence[Sample]",
-    runner: "Runner",
+    samples: Sequence[Sample],
+    runner: Runner,
     store: "LanceGallery",
     policy: "ExitPolicy",
     settings: dict[str, Any],
@@ -164,24 +162,23 @@ def _identified(
 
 def _figures(
     summary: "StreamSummary",
-    runner: "Runner",
-    costs: "ExitCosts | ExitTimes",
+    runner: Runner,
+    costs: ExitCosts | ExitTimes,
     budget: float | None,
     seconds: float,
     found: "list[Answer]",
 ) -> dict[str, Any]:
-    from dare.anytime.costs import ExitCosts
 
     spent = summary.mean_macs
-    if not isinstance(costs, ExitCosts):
+    if timed := isinstance(costs, ExitTimes):
         spent = costs.mean([answer.exit for answer in found if answer.exit >= 0])
     return {
         "queries": summary.queries,
         "unreadable": summary.unreadable,
         "runner": runner.description,
         "exits": dict(zip(runner.exit_names, summary.left, strict=True)),
-        "unit": "multiply-adds" if isinstance(costs, ExitCosts) else "seconds",
-        "costs": list(costs.macs if isinstance(costs, ExitCosts) else costs.median),
+        "unit": "seconds" if timed else "multiply-adds",
+        "costs": list(costs.median if isinstance(costs, ExitTimes) else costs.macs),
         "costs_source": costs.source,
         "budget": budget,
         "spent": _number(spent),
@@ -194,7 +191,7 @@ def _figures(
 
 
 def _number(value: float) -> float | None:
-    """NaN is no JSON."""
+    """JSON has no NaN."""
     return value if math.isfinite(value) else None
 
 
@@ -204,12 +201,15 @@ def _show(figures: dict[str, Any], entries: int) -> None:
     time_unit = figures["unit"] == "seconds"
 
     def cost(value: float) -> str:
-        return f"{1000 * value:.2f} ms" if time_unit else f"{value / 1e6:,.1f} M"
+        return f"{1000 * value:.2f} ms" if time_unit else mega(value)
 
-    table = Table("exit", "queries", "share", "time" if time_unit else "multiply-adds")
-    for (name, left), each in zip(figures["exits"].items(), figures["costs"], strict=True):
-        table.add_row(name, str(left), f"{100 * left / max(1, queries):.1f} %", cost(each))
-    output.print(table)
+    show_table(
+        ("exit", "queries", "share", "time" if time_unit else "multiply-adds"),
+        (
+            (name, str(left), f"{100 * left / max(1, queries):.1f} %", cost(each))
+            for (name, left), each in zip(figures["exits"].items(), figures["costs"], strict=True)
+        ),
+    )
     if figures["spent"] is not None:
         budget = figures["budget"]
         against = f", budget {cost(budget)} ({100 * (figures['spent'] / budget - 1):+.2f} %)" if budget else ""
@@ -224,28 +224,3 @@ def _show(figures: dict[str, Any], entries: int) -> None:
     output.print(f"costs: {figures['costs_source']}")
     if figures["unreadable"]:
         output.print(f"note: {figures['unreadable']} pictures could not be read")
-
-
-def _note_entries(same: int, cameras_known: bool) -> None:
-    if same:
-        found_too = "may find themselves" if cameras_known else "aren't compared with themselves"
-        output.print(f"note: {same} queries are entries of the gallery, and {found_too}")
-
-
-def _write_answers(path: Path, ids: "Sequence[str]", found: "list[Answer]", runner: "Runner") -> None:
-    """A line per query. Texts that a spreadsheet would take for a formula get a quote in front."""
-    lines = StringIO()
-    table = writer(lines)
-    table.writerow(["query", "exit", "macs", "confidence", "person", "distance", "picture", "problem"])
-    for id, answer in zip(ids, found, strict=True):
-        hits = answer.hits
-        name = runner.exit_names[answer.exit] if answer.exit >= 0 else ""
-        best = [hits.people[0, 0], hits.distances[0, 0], _plain(str(hits.ids[0, 0]))] if hits.ids.size else ["", "", ""]
-        best[0] = "" if hits.ids.size and hits.people[0, 0] < 0 else best[0]
-        table.writerow([_plain(id), name, answer.macs, answer.confidence, *best, _plain(answer.problem)])
-    with replacing(path) as file:
-        file.write(lines.getvalue().encode(errors="surrogateescape"))
-
-
-def _plain(text: str) -> str:
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

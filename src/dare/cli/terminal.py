@@ -3,16 +3,17 @@
 import errno
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from dare import missing_extra
-from dare.files import replacing
+from dare.files import check_writable, replacing
 
 console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 output = Console(highlight=False, soft_wrap=True, markup=False)
@@ -80,11 +81,31 @@ def one_line(text: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))
 
 
-def write_json(path: Path, figures: Any) -> None:
-    """Print it, or write it to a file."""
+def mega(macs: float) -> str:
+    """Multiply-adds as tables show them."""
+    return f"{macs / 1e6:,.1f} M"
+
+
+def check_outputs(*paths: Path | None) -> None:
+    """Refuse, before any work, files that could not be written in the end."""
+    for path in paths:
+        if path not in (None, STDOUT):
+            check_writable(path)
+
+
+def write_json(path: Path | None, figures: Any) -> bool:
+    """Print figures or write them to a file, if they are asked for; whether they were printed, in place of tables."""
     text = json.dumps(figures, indent=2)
     if path == STDOUT:
         print(text)
-        return
-    with replacing(path) as file:
-        file.write((text + "\n").encode())
+    elif path is not None:
+        with replacing(path) as file:
+            file.write((text + "\n").encode())
+    return path == STDOUT
+
+
+def show_table(header: Sequence[str], rows: Iterable[Iterable[str]]) -> None:
+    table = Table(*header)
+    for row in rows:
+        table.add_row(*row)
+    output.print(table)

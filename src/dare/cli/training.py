@@ -7,57 +7,50 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from dare.cli.options import Device, Layout, Root, SkipUnreadable, Threads, limit_threads, report_skipped
+from dare.cli.options import FLAG, Device, Layout, Root, SkipUnreadable, limit_threads
 from dare.cli.terminal import console, output, progress, stop_on_signal
+from dare.cli.vectors import report_skipped
+from dare.datasets import open_benchmark
+from dare.datasets.folder import pictures_below
+from dare.images.reading import UnreadableImageError
 
 if TYPE_CHECKING:
-    from dare.images.reading import UnreadableImageError
-    from dare.runners.runner import Runner
     from dare.training.config import TrainConfig
 
 Preset = Literal["paper", "slim", "lite", "demo", "trinet", "ide", "lsro", "svdnet", "pan", "mscan", "st-rnn"]
 
 
-def _help(text: str) -> Parameter:
-    return Parameter(help=text)
-
-
 @dataclass(frozen=True, slots=True)
 class Common:
-    """Settings that people change often; None leaves the preset's or the file's value."""
+    """Settings that people change often; None leaves the preset's or the file's value.
 
-    backbone: Annotated[
-        str | None,
-        _help(
-            "resnet18, resnet34, resnet50, densenet121, densenet161, densenet169, densenet201, lite0, lite1, lite2, "
-            "mobilenetv2, alexnet, mscan, slim, tiny, omni, omni75, omni50, omni25, or timm/NAME (a convolutional one)."
-        ),
-    ] = None
-    weights: Annotated[
-        str | None, _help("What the trunk starts from: imagenet, none (random), a file, or teacher (--teacher's file).")
-    ] = None
-    height: Annotated[int | None, _help("Of the network's input, in pixels.")] = None
-    width: Annotated[int | None, _help("Of the network's input, in pixels.")] = None
-    iterations: Annotated[int | None, _help("Batches to train on; the schedule stretches or shrinks with it.")] = None
-    sizes: Annotated[
-        str | None,
-        _help(
-            "Pictures that grow, as in --sizes 128x64:2500,256x128:700: height x width : iterations, the network's "
-            "size last; none for one size."
-        ),
-    ] = None
-    learning_rate: Annotated[float | None, _help("Of Adam.")] = None
-    terms: Annotated[
-        str | None,
-        _help(
-            "What is trained for, with weights, as in --terms triplet=1,teacher=6: triplet, identity, teacher (with "
-            "--teacher), space (every exit's vectors pulled to the last one's)."
-        ),
-    ] = None
-    precision: Annotated[
-        Literal["auto", "fp32", "bf16"] | None, _help("Of the trunk; auto: what is faster here, measured on CPUs.")
-    ] = None
-    seed: Annotated[int | None, _help("Same seed, same run, on one machine and number of threads.")] = None
+    Parameters
+    ----------
+    backbone
+        resnet18, resnet34, resnet50, densenet121, densenet161, densenet169, densenet201, lite0, lite1, lite2,
+        mobilenetv2, alexnet, mscan, slim, tiny, omni, omni75, omni50, omni25, or timm/NAME (a convolutional network).
+    weights
+        What the trunk starts from: imagenet, none (random), a file, or teacher (the file given as --teacher).
+    height
+        Of the network's input, in pixels.
+    width
+        Of the network's input, in pixels.
+    iterations
+        Batches to train on; the schedule stretches or shrinks with it.
+    sizes
+        Train on pictures that grow, as in --sizes 128x64:2500,256x128:700: height x width : iterations, the network's
+        size last. none for one size.
+    seed
+        Same seed, same run, on one machine and number of threads.
+    """
+
+    backbone: str | None = None
+    weights: str | None = None
+    height: int | None = None
+    width: int | None = None
+    iterations: int | None = None
+    sizes: str | None = None
+    seed: int | None = None
 
 
 def train(
@@ -68,18 +61,18 @@ def train(
     preset: Preset | None = None,
     config: Path | None = None,
     common: Annotated[Common | None, Parameter(name="*")] = None,
-    set: Annotated[list[str] | None, Parameter(negative="")] = None,
+    set: Annotated[list[str] | None, FLAG] = None,
+    show_settings: Annotated[bool, FLAG] = False,
     init: Path | None = None,
-    resume: Annotated[bool, Parameter(negative="")] = False,
-    layout: Layout = None,
-    unlabelled: Annotated[list[Path] | None, Parameter(negative="")] = None,
+    resume: Annotated[bool, FLAG] = False,
+    unlabelled: Annotated[list[Path] | None, FLAG] = None,
     teacher: Path | None = None,
     device: Device = "cpu",
-    threads: Threads = None,
-    memory_map: Annotated[bool, Parameter(negative="")] = False,
+    threads: Annotated[int | None, Parameter(help="CPU threads of torch; all cores if not given.")] = None,
+    memory_map: Annotated[bool, FLAG] = False,
+    tensorboard: Annotated[bool, FLAG] = False,
     skip_unreadable: SkipUnreadable = False,
-    tensorboard: Annotated[bool, Parameter(negative="")] = False,
-    show_settings: Annotated[bool, Parameter(negative="")] = False,
+    layout: Layout = None,
 ) -> None:
     """Train a network on a data set's training pictures.
 
@@ -102,6 +95,8 @@ def train(
         TOML file of settings, such as the config.toml of another run. It may leave settings out.
     set
         Any setting, as in `--set erasing=0.3`; may be given several times. `--show-settings` lists them.
+    show_settings
+        Print every setting of the run as `--config` reads it, and don't train.
     init
         Checkpoint to start from (fine-tuning); its network and input are taken over.
     resume
@@ -110,26 +105,23 @@ def train(
         Folder of pictures without known people, which the term `teacher` and preset `lsro` learn from as well; may be
         given several times. `--set generated_images=16` says how many of them come into a batch.
     teacher
-        A network whose vectors the term `teacher` follows: a checkpoint, exported steps, or another toolbox's network.
+        A network whose vectors the term `teacher` follows: a checkpoint, an export, or another toolbox's network.
     memory_map
         Keep decoded pictures in a file of the run's folder instead of in memory.
     tensorboard
         Also write TensorBoard events into the run's folder.
-    show_settings
-        Print every setting of the run as `--config` reads it, and don't train.
     """
     import tomli_w
 
-    from dare.datasets import open_benchmark
-    from dare.datasets.folder import pictures_below
+    from dare.runners.opening import open_runner
     from dare.training.presets import CONFIG_FILE, flat
 
     limit_threads(threads)
-    if resume and preset is None and config is None and (run / CONFIG_FILE).exists():
-        config = run / CONFIG_FILE
     if resume and preset is None and config is None:
-        raise ValueError(f"{run} has no {CONFIG_FILE}; give the --preset or --config that it was trained with")
-    settings = _settings(preset or "slim", config, common or Common(), set or [], init)
+        config = run / CONFIG_FILE
+        if not config.exists():
+            raise ValueError(f"{run} has no {CONFIG_FILE}; give the --preset or --config that it was trained with")
+    settings = _settings(preset or "slim", config, common or Common(), set or (), init)
     if show_settings:
         output.print(tomli_w.dumps(flat(settings)), end="")
         return
@@ -146,7 +138,8 @@ def train(
         resume=resume,
         device=device,
         generated=[path for folder in unlabelled or [] for path in pictures_below(folder)],
-        teacher=_open_teacher(teacher) if teacher else None,
+        # bf16 by OpenVINO takes a quarter of the time, and is far finer than a network follows.
+        teacher=open_runner(teacher, precision="bf16" if teacher.suffix == ".xml" else None) if teacher else None,
         memory_map=memory_map,
         skipped=skipped,
         tensorboard=tensorboard,
@@ -155,8 +148,8 @@ def train(
     report_skipped(skipped)
     if done < settings.iterations:
         output.print(f"stopped after {done} of {settings.iterations} iterations, saved in {run}; go on with --resume")
-        return
-    output.print(f"trained for {done} iterations; the model is in {run}")
+    else:
+        output.print(f"trained for {done} iterations; the model is in {run}")
 
 
 def _settings(
@@ -198,10 +191,3 @@ def _train(run: Path, settings: "TrainConfig", **given: Any) -> int:
 
         checkpoint = train_network(folder=run, config=settings, on_progress=on_progress, should_stop=stopping, **given)
     return int(checkpoint.training["iterations"])
-
-
-def _open_teacher(path: Path) -> "Runner":
-    """In bfloat16 where OpenVINO runs it: a quarter of the time, and far finer than a network follows."""
-    from dare.runners.opening import open_runner
-
-    return open_runner(path, precision="bf16" if path.suffix == ".xml" else None)

@@ -6,75 +6,63 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.table import Table
 
-from dare.cli.options import Engine, EngineOptions, Layout, Models, Root, Running, RunningOptions
-from dare.cli.scored import vectors_of
-from dare.cli.search import JsonOut, exit_number
-from dare.cli.terminal import STDOUT, one_line, output, progress, write_json
-from dare.files import check_writable
+from dare.cli import options
+from dare.cli.search import exit_number
+from dare.cli.terminal import check_outputs, one_line, output, progress, write_json
+from dare.cli.vectors import SOURCE, SourceOptions
+from dare.datasets import open_benchmark
 
 if TYPE_CHECKING:
-    from dare.evaluation.evaluate import Evaluation
     from dare.verification.rates import Errors
     from dare.verification.verifier import Verifier
 
 
 def threshold(
-    root: Root,
+    root: options.Root,
     /,
     *,
-    model: Models | None = None,
-    embeddings: Path | None = None,
+    source: SourceOptions = SOURCE,
     false_match_rate: float = 0.001,
-    prior: float = 0.5,
     distance: Literal["euclidean", "cosine"] = "euclidean",
-    seed: int = 0,
     out: Path | None = None,
     plot: Path | None = None,
-    layout: Layout = None,
-    running: RunningOptions = None,
 ) -> None:
-    """Find the distance below which two pictures show the same person, for each exit, and measure what it gets wrong.
+    """Find the distance below which two pictures show the same person, for each exit, and measure its errors.
 
     It is found on half of the people among the queries and the gallery, and measured on the others: expect what was
     measured. Give it people that the network was not trained on.
 
     Parameters
     ----------
-    embeddings
-        An .npz file instead of a model: what `dare embed` wrote, or arrays `vectors` (N, D) and `ids`.
     false_match_rate
         The share of pairs of different people that may be taken for one person.
-    prior
-        How likely two pictures show one person before anybody looks; what probabilities start from.
     distance
-        Euclidean as DaRe is trained for; cosine scales vectors to length 1 first. Thresholds are Euclidean distances
-        either way.
-    seed
-        Of the halves, and of the intervals' bootstrap.
+        euclidean, which DaRe is trained for; cosine scales vectors to length 1 first. Thresholds are Euclidean
+        distances either way.
     out
         JSON file to write, for `dare compare --thresholds`.
     plot
         Drawing to write, of both kinds of pairs and of the errors: NAME.png and NAME.svg.
     """
-    from dare.experiments.plots import new_figure
+    from dare.experiments.plots import new_figure, write_errors
+    from dare.verification.rates import check_rate
     from dare.verification.verifier import check_known, save_verifier
-    from dare.verification.verify import check_settings, fit_verifier
+    from dare.verification.verify import check_people, fit_verifier
 
-    check_settings(false_match_rate, prior, seed)
-    for path in (out, plot):
-        if path is not None:
-            check_writable(path)
+    source.check()
+    check_rate(false_match_rate)
+    check_outputs(out, plot)
     if plot is not None:
         new_figure(1, 1)  # raises without matplotlib, before there is any work
-    evaluation = _evaluated(root, model, embeddings, distance, layout, running)
+    benchmark = open_benchmark(root, source.layout)
+    check_people([sample.person for sample in benchmark.query])
+    evaluation = source.evaluation(benchmark, distance)
     if out is not None:
         check_known(evaluation.query.model)
     with progress() as show:
         verifier = fit_verifier(
             evaluation,
             false_match_rate=false_match_rate,
-            prior=prior,
-            seed=seed,
             on_progress=lambda done, total: show("exits", done, total),
         )
     written: list[Path] = []
@@ -82,8 +70,6 @@ def threshold(
         save_verifier(out, verifier)
         written.append(out)
     if plot is not None:
-        from dare.experiments.plots import write_errors
-
         written += write_errors(verifier, plot)
     _show(verifier)
     output.print(f"compared by {evaluation.compared}")
@@ -98,12 +84,12 @@ def compare(
     second: Path,
     /,
     *,
-    model: Models,
+    model: options.ModelPaths,
     thresholds: Path | None = None,
     exit: str | None = None,
     prior: float | None = None,
-    json: JsonOut = None,
-    engine: EngineOptions = None,
+    json: options.JsonOut = None,
+    engine: options.EngineOptions = options.ENGINE,
 ) -> None:
     """Say whether two pictures show the same person.
 
@@ -113,12 +99,16 @@ def compare(
 
     Parameters
     ----------
+    first
+        Picture file; it leaves at --exit.
+    second
+        Picture file to compare it with; where exits share one space it goes through the whole network.
     thresholds
         What `dare threshold --out` wrote for this network; a shipped network brings its own.
     exit
         Compare there: its number, counted from 1, or its name; the last one if not given.
     prior
-        How likely the two show one person before anybody looks; the one in the file if not given.
+        How likely the two show one person before anybody looks; what the file says (0.5) if not given.
     """
     from dare.shipped.network import shipped_at
     from dare.verification.rates import check_prior
@@ -127,62 +117,32 @@ def compare(
 
     if prior is not None:
         check_prior(prior)
-    if json not in (None, STDOUT):
-        check_writable(json)
+    check_outputs(json)
     if thresholds is None and not (len(model) == 1 and shipped_at(model[0])):
-        raise ValueError("give --thresholds, which dare threshold --out writes; shipped networks alone bring their own")
-    runner = (engine or Engine()).open(model)
+        raise ValueError("only shipped networks bring thresholds; give --thresholds, which dare threshold --out writes")
+    runner = engine.open(model)
     verifier = load_verifier(thresholds or model[0], runner.digest)
     number = -1 if exit is None else exit_number(exit, runner.exit_names)
     verdict = compare_pictures(first, second, runner, verifier, exit=number, prior=prior)
     name, second_name = (verifier.exits[exit].name for exit in verifier.exits_of_pair(verdict.exit))
-    if json != STDOUT:
-        answer = "the same person" if verdict.same else "not the same person"
-        side = "below" if verdict.same else "not below"
-        against = "" if second_name == name else f" of the first against {second_name} of the second"
-        output.print(f"{one_line(first)}, {one_line(second)}: {answer}")
-        output.print(
-            f"{name}{against}: distance {verdict.distance:.4g}, {side} the threshold {verdict.threshold:.4g} for "
-            f"{100 * verifier.false_match_rate:g} % false matches"
-        )
-        output.print(f"probability {_probability(verdict.probability)}, from a prior of {verdict.prior:g}")
-    if json is not None:
-        figures = {
-            **asdict(verdict),
-            "exit_name": name,
-            "second_exit_name": second_name,
-            "false_match_rate": verifier.false_match_rate,
-        }
-        write_json(json, {"first": str(first), "second": str(second), **figures})
+    rate = verifier.false_match_rate
+    names = {"exit_name": name, "second_exit_name": second_name, "false_match_rate": rate}
+    if write_json(json, {"first": str(first), "second": str(second), **asdict(verdict), **names}):
+        return
+    answer = "the same person" if verdict.same else "not the same person"
+    side = "below" if verdict.same else "not below"
+    against = "" if second_name == name else f" of the first against {second_name} of the second"
+    output.print(f"{one_line(first)}, {one_line(second)}: {answer}")
+    output.print(
+        f"{name}{against}: distance {verdict.distance:.4g}, {side} the threshold {verdict.threshold:.4g} for "
+        f"{100 * rate:g} % false matches"
+    )
+    output.print(f"probability {_probability(verdict.probability)}, from a prior of {verdict.prior:g}")
 
 
 def _probability(value: float) -> str:
     """Never 0 or 1, as none is."""
     return f"{value:.3g}" if value < 0.999 else f"1 - {1 - value:.1g}"
-
-
-def _evaluated(
-    root: Path,
-    model: "list[Path] | None",
-    embeddings: Path | None,
-    distance: Literal["euclidean", "cosine"],
-    layout: str | None,
-    running: Running | None,
-) -> "Evaluation":
-    """The queries and the gallery of a data set, embedded now or before."""
-    from dare.datasets import open_benchmark
-    from dare.evaluation.evaluate import evaluate
-    from dare.verification.verify import check_people
-
-    if (model is None) == (embeddings is None):
-        raise ValueError("give either --model or --embeddings")
-    running = running or Running()
-    benchmark = open_benchmark(root, layout)
-    check_people([sample.person for sample in benchmark.query])
-    samples = (*benchmark.query, *benchmark.gallery)
-    runner = None if model is None else running.open(model)
-    vectors, _, skipped = vectors_of(benchmark, samples, runner, embeddings, running)
-    return evaluate(vectors, benchmark, distance=distance, skipped=skipped)
 
 
 def _show(verifier: "Verifier") -> None:

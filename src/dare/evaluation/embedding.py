@@ -5,7 +5,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +21,8 @@ CHUNK = 2048  # pictures, or a few more, between two saves of an embedding that 
 READING_THREADS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class _Vectors:
-    """One row per image or sample: (N, D) per stage, and fused."""
-
-    stages: list[NDArray[np.float32]]
-    fused: NDArray[np.float32] | None
+_Vectors = list[NDArray[np.float32]]
+"""One row per image or sample: (N, D) per stage, then the fused ones where there are any."""
 
 
 def embed(
@@ -84,7 +80,7 @@ def embed(
         vectors = _saved(file)
         if vectors is None:
             of_clips = _chunk(runner, paths, crops, batch_size, workers, problems, done, total, on_progress)
-            vectors = _pooled(of_clips, counts, pooling)
+            vectors = [pool(rows, counts, pooling) for rows in of_clips]
         chunks.append(vectors)
         if problems and skipped is None:
             raise UnreadableImageError.several(problems)
@@ -93,10 +89,10 @@ def embed(
             _save(file, vectors)
         done += len(paths)
         on_progress(done, total)
-    vectors = _joined(chunks)
+    vectors, stages = _joined(chunks), len(runner.stage_names)
     found = Embeddings(
-        tuple(vectors.stages),
-        vectors.fused,
+        tuple(vectors[:stages]),
+        vectors[stages] if len(vectors) > stages else None,
         tuple(ids),
         np.asarray([sample.person for sample in samples]),
         np.asarray([sample.camera for sample in samples]),
@@ -180,10 +176,10 @@ def _chunk(
     on_progress: Callable[[int, int], None],
 ) -> _Vectors:
     def run(pictures: NDArray[np.uint8]) -> _Vectors:
-        if crops == 1:
-            return _Vectors(*runner.embed(prepare(pictures, runner.preparation)))
-        cropped = ten_crops(pictures, runner.preparation.height, runner.preparation.width)
-        return _mean([_Vectors(*runner.embed(prepare(crop, runner.preparation))) for crop in cropped])
+        size = runner.preparation
+        cropped = [pictures] if crops == 1 else ten_crops(pictures, size.height, size.width)
+        vectors = [_in_row(*runner.embed(prepare(crop, size))) for crop in cropped]
+        return [np.stack(each).mean(0, dtype=np.float32) for each in zip(*vectors, strict=True)]
 
     batches: list[_Vectors] = []
     ahead: deque[tuple[int, Future[_Vectors]]] = deque()
@@ -236,32 +232,16 @@ def _batches(
         yield start + len(now), pictures
 
 
-def _mean(each: Sequence[_Vectors]) -> _Vectors:
-    """The mean over crops."""
-
-    def mean(crops: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        average: NDArray[np.float32] = np.stack(crops).mean(0, dtype=np.float32)
-        return average
-
-    stages = [mean([v.stages[n] for v in each]) for n in range(len(each[0].stages))]
-    fused = [v.fused for v in each if v.fused is not None]
-    return _Vectors(stages, mean(fused) if fused else None)
+def _in_row(stages: list[NDArray[np.float32]], fused: NDArray[np.float32] | None) -> _Vectors:
+    return stages if fused is None else [*stages, fused]
 
 
 def _joined(parts: Sequence[_Vectors]) -> _Vectors:
-    stages = [np.concatenate([part.stages[n] for part in parts]) for n in range(len(parts[0].stages))]
-    fused = [part.fused for part in parts if part.fused is not None]
-    return _Vectors(stages, np.concatenate(fused) if fused else None)
-
-
-def _pooled(vectors: _Vectors, counts: Sequence[int], pooling: Pooling) -> _Vectors:
-    """One row per sample, of one row per image or clip."""
-    stages = [pool(rows, counts, pooling) for rows in vectors.stages]
-    return _Vectors(stages, None if vectors.fused is None else pool(vectors.fused, counts, pooling))
+    return [np.concatenate(rows) for rows in zip(*parts, strict=True)]
 
 
 def _refuse_nan(vectors: _Vectors, samples: Sequence[Sample]) -> None:
-    for rows in (*vectors.stages, *([] if vectors.fused is None else [vectors.fused])):
+    for rows in vectors:
         finite = np.isfinite(rows).all(1)
         if not finite.all():
             raise ValueError(
@@ -279,11 +259,8 @@ def _fingerprint(runner: Runner, paths: Sequence[Path], crops: int, counts: Sequ
 
 
 def _save(file: Path, vectors: _Vectors) -> None:
-    arrays = {f"stage_{n}": rows for n, rows in enumerate(vectors.stages)}
-    if vectors.fused is not None:
-        arrays["fused"] = vectors.fused
     with replacing(file) as target:
-        np.savez(target, **arrays)  # type: ignore[arg-type]
+        np.savez(target, *vectors)
 
 
 def _saved(file: Path | None) -> _Vectors | None:
@@ -291,9 +268,7 @@ def _saved(file: Path | None) -> _Vectors | None:
     if file is None or not file.exists():
         return None
     try:
-        arrays = read_arrays(file)
+        return list(read_arrays(file).values())
     except EmbeddingsError:
         file.unlink()
         return None
-    stages = [arrays[f"stage_{n}"] for n in range(len(arrays)) if f"stage_{n}" in arrays]
-    return _Vectors(stages, arrays.get("fused"))

@@ -1,8 +1,8 @@
 """Embeddings of a benchmark's queries and gallery -> scores of every stage and exit."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from dare.anytime.costs import ExitCosts
 from dare.datasets.market import multi_query as asking_together
 from dare.datasets.sample import Benchmark, says_nothing
-from dare.evaluation.learnt_distances import Learner, mapped, tested_too, training_vectors
+from dare.evaluation.learnt_distances import Learner, mapped, tested_too
+from dare.evaluation.rows import joined, labelled
 from dare.retrieval.distances import normalised
-from dare.retrieval.embeddings import Embeddings, EmbeddingsError, Pooling, refuse_unknown
-from dare.retrieval.labels import Labels
+from dare.retrieval.embeddings import Embeddings, Pooling, refuse_unknown
 from dare.retrieval.reranking import Reranking, score_reranked
 from dare.retrieval.scoring import Rule, Scores, score_vectors
 
@@ -105,8 +105,9 @@ class Evaluation:
             parts.append("one space, all exits against the gallery's vectors of the last")
         parts.append("crops unknown" if self.crops is None else f"{self.crops} crop{'s' if self.crops > 1 else ''}")
         if self.tracklets:
-            how = "in an unknown way" if self.tracklets == "unknown" else f"by {self.tracklets}"
-            parts.append(f"tracklets pooled {how}")
+            parts.append(
+                "tracklets pooled " + {"unknown": "in an unknown way"}.get(self.tracklets, f"by {self.tracklets}")
+            )
         if self.multi_query:
             parts.append(f"multi-query by {self.multi_query}")
         return "; ".join(parts)
@@ -143,24 +144,24 @@ class Evaluation:
         def figure(value: float) -> float | None:
             return None if math.isnan(value) else value
 
-        rows = [
-            {
+        rows: list[dict[str, Any]] = []
+        for result in self.results:
+            scores, own = result.scores, result.own_gallery
+            row: dict[str, Any] = {
                 "name": result.name,
                 "is_exit": result.is_exit,
                 "macs": result.macs,
-                "rank1": figure(result.scores.cmc(1)),
-                "rank5": figure(result.scores.cmc(5)),
-                "rank10": figure(result.scores.cmc(10)),
-                "mAP": figure(result.scores.mean_average_precision),
-                "mINP": figure(result.scores.mean_inverse_negative_penalty),
-                "cmc": [figure(value) for value in result.scores.cmc_curve(CMC_RANKS).tolist()],
-                "ties": result.scores.ties,
-                "queries": len(result.scores.matched),
-                "queries_with_a_match": int(result.scores.matched.sum()),
-                **_own_gallery(result, figure),
+                **{f"rank{rank}": figure(scores.cmc(rank)) for rank in (1, 5, 10)},
+                "mAP": figure(scores.mean_average_precision),
+                "mINP": figure(scores.mean_inverse_negative_penalty),
+                "cmc": [figure(value) for value in scores.cmc_curve(CMC_RANKS).tolist()],
+                "ties": scores.ties,
+                "queries": len(scores.matched),
+                "queries_with_a_match": int(scores.matched.sum()),
             }
-            for result in self.results
-        ]
+            if own:
+                row["own_gallery"] = {"rank1": figure(own.cmc(1)), "mAP": figure(own.mean_average_precision)}
+            rows.append(row)
         return {
             "benchmark": self.benchmark.name,
             "distance": self.distance,
@@ -192,9 +193,6 @@ def evaluate(
 ) -> Evaluation:
     """Score every stage and exit by the benchmark's protocol.
 
-    Where the exits share a space, queries of each are scored against the gallery's vectors of the last exit, and beside
-    that against those of their own.
-
     Args:
         embeddings: of at least the benchmark's query and gallery pictures, found by id; their labels are the
             benchmark's own, whatever the embeddings say.
@@ -202,9 +200,8 @@ def evaluate(
         rule: of average precision, as in `score`.
         multi_query: "mean" or "max" joins the vectors of all queries of a person at a camera into one query, for
             Market-1501 those of its hand-drawn boxes, as `dare.multi_query` says; None scores each query alone.
-        metric: `kissme`, `xqda` or a `functools.partial` of one: each embedding's distance is learnt from the
-            benchmark's training pictures, whose vectors are among the embeddings then. With "cosine" all vectors are
-            scaled to length 1 first.
+        metric: `kissme`, `xqda` or a `functools.partial` of one: each embedding's distance is learnt from the training
+            pictures, which need embeddings then. With "cosine" all vectors are scaled to length 1 first.
         rerank: re-rank each embedding's distances; they then depend on all queries together.
         costs: multiply-adds per exit.
         skipped: ids of samples that were left out as unreadable; they are left out here too.
@@ -220,40 +217,33 @@ def evaluate(
     if multi_query is not None:
         refuse_unknown(multi_query)
         benchmark = asking_together(benchmark)
-    left_out = set(skipped)
-    samples = [*benchmark.query, *benchmark.gallery]
-    ids = benchmark.identify(samples)
-    kept = [row for row, id in enumerate(ids) if id not in left_out]
-    labels = Labels.of([samples[row] for row in kept])
-    wanted = [ids[row] for row in kept]
+    left_out, notes, learnt = set(skipped), list(benchmark.notes), ""
+    samples = (*benchmark.query, *benchmark.gallery)
+    embed_too = "as dare embed --multi-query does" if multi_query else "with ids as in the data set's folder"
+    found = labelled(embeddings, benchmark, samples, left_out, f"embed these pictures too, {embed_too}")
+    queries = sum(id not in left_out for id in benchmark.identify(benchmark.query))
+    query, gallery = found.rows(range(queries)), found.rows(range(queries, len(found)))
     if multi_query is not None:
-        _refuse_lacking(embeddings, wanted)
-    found = embeddings.find(wanted)
-    found = replace(found, people=labels.people, cameras=labels.cameras)
-    found.refuse_nan()
-    queries = sum(row < len(benchmark.query) for row in kept)
-    query, gallery = found.rows(range(queries)), found.rows(range(queries, len(kept)))
-    together: list[str] = []
-    if multi_query is not None:
-        query, together = _joined(query, multi_query)
-    learnt = ""
+        count, query = len(query), joined(query, multi_query)
+        each = f"the {multi_query} of {count / max(1, len(query)):.1f} vectors each"
+        told = f"{count} pictures make {len(query)} queries, {each}"
+        notes.append(f"multi-query: {told}; multiply-adds are those of one picture")
     if metric is not None:
-        training, scaled = training_vectors(embeddings, benchmark, left_out), distance == "cosine"
-        (query, gallery), learnt = mapped([query, gallery], training, metric, scaled=scaled)
+        embed_too = "embed training pictures too: dare embed --split train --split query --split gallery"
+        training = labelled(embeddings, benchmark, benchmark.train, left_out, embed_too)
+        (query, gallery), learnt = mapped([query, gallery], training, metric, scaled=distance == "cosine")
         distance = "euclidean"
     results = tuple(_scored(query, gallery, costs, distance, rerank, rule))
-    one_sided = _one_sided(benchmark, query, gallery)
-    notes = [
-        *benchmark.notes,
-        *together,
-        *([one_sided] if one_sided else []),
-        *(tested_too(benchmark) if learnt else []),
-    ]
+    if one_sided := _one_sided(benchmark, query, gallery):
+        notes.append(one_sided)
+    if metric is not None:
+        notes += tested_too(benchmark)
     if rerank and rerank.variant == "fast-reid" and distance == "euclidean":
         notes.append("variant fast-reid is meant for vectors of length 1, as cosine distance makes them")
-    notes += _notes(
-        results, left_out, "pictures" if all(len(sample.images) == 1 for sample in samples) else "tracklets"
-    )
+    if left_out:
+        kind = "pictures" if all(len(sample.images) == 1 for sample in samples) else "tracklets"
+        notes.append(f"{len(left_out)} {kind} were left out: unreadable, or without an embedding")
+    notes += _notes(results)
     return Evaluation(
         benchmark, results, query, gallery, distance, rule, costs, tuple(notes), multi_query, learnt, rerank
     )
@@ -262,33 +252,6 @@ def evaluate(
 def percent(share: float) -> str:
     """A share as tables show it: in percent, "–" where it is unknown."""
     return "–" if math.isnan(share) else f"{100 * share:.1f}"
-
-
-def _own_gallery(result: StageResult, figure: Callable[[float], float | None]) -> dict[str, Any]:
-    if result.own_gallery is None:
-        return {}
-    scores = result.own_gallery
-    figures = {"rank1": scores.cmc(1), "mAP": scores.mean_average_precision}
-    return {"own_gallery": {name: figure(value) for name, value in figures.items()}}
-
-
-def _refuse_lacking(embeddings: Embeddings, ids: Sequence[str]) -> None:
-    if missing := embeddings.lacking(ids):
-        raise EmbeddingsError(
-            f"no embedding of {missing[0]} (and {len(missing) - 1} more of {len(ids)} pictures), which multi-query "
-            "needs; embed these pictures too, as dare embed --multi-query does"
-        )
-
-
-def _joined(query: Embeddings, how: Pooling) -> tuple[Embeddings, list[str]]:
-    """One row per person and camera, in the order of their first pictures, and what there is to say of it."""
-    groups: dict[tuple[int, int], list[int]] = {}
-    for row, key in enumerate(zip(query.people.tolist(), query.cameras.tolist(), strict=True)):
-        groups.setdefault(key, []).append(row)
-    joined = query.pooled(list(groups.values()), how)
-    each = len(query) / max(1, len(joined))
-    note = f"multi-query: {len(query)} pictures make {len(joined)} queries, the {how} of {each:.1f} vectors each"
-    return joined, [f"{note}; multiply-adds are those of one picture"]
 
 
 def _one_sided(benchmark: Benchmark, query: Embeddings, gallery: Embeddings) -> str:
@@ -313,39 +276,25 @@ def _scored(
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
 
-    results = []
-    described = _described(query, costs)
-    for (name, is_exit, macs), (q, g), own in zip(described, query.against(gallery), gallery.vectors(), strict=True):
+    count, results = len(query.stages), []
+    macs: Sequence[int | None] = costs.macs if costs else [None] * max(1, count)
+    names = [*query.names, *([] if query.fused is None else ["fusion"])]
+    for number, (name, (q, g), own) in enumerate(zip(names, query.against(gallery), gallery.vectors(), strict=True)):
         scores, own_gallery = score(name, q, g), None
         if query.space == "shared":
             own_gallery = scores if g is own else score(name, q, own)
-        results.append(StageResult(name, is_exit, macs, scores, own_gallery))
+        is_exit = query.fused is None or number != count - 1  # the last stage is part of the fusion alone
+        results.append(StageResult(name, is_exit, macs[min(number, len(macs) - 1)], scores, own_gallery))
     return results
 
 
-def _described(query: Embeddings, costs: ExitCosts | None) -> Iterator[tuple[str, bool, int | None]]:
-    """Name, whether it is an exit, and multiply-adds of each embedding."""
-    count = len(query.stages)
-    macs: Sequence[int | None] = costs.macs if costs else [None] * max(1, count)
-    for number, name in enumerate(query.names):
-        last_before_fusion = query.fused is not None and number == count - 1
-        yield name, not last_before_fusion, macs[number]
-    if query.fused is not None:
-        yield "fusion", True, macs[-1]
-
-
-def _notes(results: Sequence[StageResult], left_out: set[str], kind: str) -> list[str]:
-    notes = []
-    if left_out:
-        notes.append(f"{len(left_out)} {kind} were left out: unreadable, or without an embedding")
-    unmatched = int((~results[0].scores.matched).sum())
-    if unmatched:
-        total = len(results[0].scores.matched)
-        notes.append(f"{unmatched} of {total} queries have no valid match in the gallery; they are not in any mean")
-    for result in results:
-        if result.scores.ties:
-            notes.append(
-                f"{result.name}: {result.scores.ties} queries have their first match exactly as far as a wrong "
-                "entry; their rank depends on the gallery's order"
-            )
-    return notes
+def _notes(results: Sequence[StageResult]) -> list[str]:
+    notes, matched = [], results[0].scores.matched
+    if unmatched := int((~matched).sum()):
+        notes.append(f"{unmatched} of {len(matched)} queries have no valid match in the gallery; no mean counts them")
+    return notes + [
+        f"{result.name}: {result.scores.ties} queries have their first match exactly as far as a wrong entry; their "
+        "rank depends on the gallery's order"
+        for result in results
+        if result.scores.ties
+    ]

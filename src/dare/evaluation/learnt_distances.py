@@ -8,39 +8,11 @@ from numpy.typing import NDArray
 
 from dare.datasets.sample import Benchmark
 from dare.retrieval.distances import entry_exit, normalised
-from dare.retrieval.embeddings import Embeddings, EmbeddingsError
-from dare.retrieval.labels import Labels
+from dare.retrieval.embeddings import Embeddings
 from dare.retrieval.metrics import Metric
 
 Learner = Callable[[NDArray[np.floating], NDArray[np.int64], NDArray[np.int64]], Metric]
 """`kissme` or `xqda`: vectors, people and cameras -> a learnt distance."""
-
-
-def training_vectors(embeddings: Embeddings, benchmark: Benchmark, left_out: set[str]) -> Embeddings:
-    """The embeddings of the training pictures, with the benchmark's labels.
-
-    Args:
-        left_out: ids of pictures that need none.
-
-    Raises:
-        EmbeddingsError: others have none.
-        ValueError: NaN.
-    """
-    chosen = [
-        (id, sample)
-        for id, sample in zip(benchmark.identify(benchmark.train), benchmark.train, strict=True)
-        if id not in left_out
-    ]
-    missing = embeddings.lacking([id for id, _ in chosen])
-    if missing or not chosen:
-        raise EmbeddingsError(
-            f"a distance is learnt from training pictures, and {len(missing)} of {len(chosen)} have no embedding; "
-            "embed them too: dare embed --split train --split query --split gallery"
-        )
-    training = embeddings.find([id for id, _ in chosen])
-    training.refuse_nan()
-    labels = Labels.of([sample for _, sample in chosen])
-    return replace(training, people=labels.people, cameras=labels.cameras)
 
 
 def mapped(
@@ -75,12 +47,9 @@ def mapped(
 
 def tested_too(benchmark: Benchmark) -> list[str]:
     """A note, if people are asked for from whose pictures a distance was learnt."""
-    if benchmark.numbered_anew:
-        return []
     tested = {sample.person for sample in benchmark.query}
-    both = len(tested & {sample.person for sample in benchmark.train})
-    if not both:
-        return []
-    return [
+    both = 0 if benchmark.numbered_anew else len(tested & {sample.person for sample in benchmark.train})
+    warning = (
         f"{both} of {len(tested)} people asked for are among those the distance was learnt from; figures flatter it"
-    ]
+    )
+    return [warning] if both else []

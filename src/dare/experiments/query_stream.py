@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from dare.anytime.budgets import adjacent_shares, geometric_shares
 from dare.anytime.confidence import Allowed, NearestTwo, nearest_two
 from dare.anytime.costs import ExitCosts
-from dare.anytime.policies import Chance, ExitPolicy, RunningQuantile, replay
-from dare.anytime.steering import Steered
+from dare.anytime.policies import Chance, ExitPolicy, RunningQuantile, Steered, replay
 from dare.evaluation.evaluate import Evaluation
 from dare.experiments.accuracy import CONFIDENCE, Bootstrap, Measure, Outcomes
 from dare.retrieval.distances import normalised

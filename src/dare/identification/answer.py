@@ -21,7 +21,7 @@ from dare.anytime.policies import Deadline, ExitPolicy
 from dare.anytime.records import Confidence
 from dare.gallery.entry import Where
 from dare.gallery.store import Gallery, Hits, MismatchError
-from dare.images.reading import prepare, read_resized
+from dare.images.reading import UnreadableImageError, prepare, read_resized
 from dare.retrieval.distances import another_model
 from dare.runners.runner import Runner
 from dare.runners.timing import measure
@@ -58,6 +58,11 @@ class Answer:
     deadline_met: bool
     vector: NDArray[np.float32]
     problem: str = ""
+
+    @classmethod
+    def unreadable(cls, problem: UnreadableImageError, seconds: float) -> "Answer":
+        """For a picture that can't be used."""
+        return cls(-1, Hits.nothing(), math.nan, 0, seconds, True, np.zeros(0, np.float32), str(problem))
 
 
 class DeadlineTooShortError(ValueError):

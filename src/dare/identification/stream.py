@@ -15,7 +15,7 @@ import numpy as np
 from dare.anytime.policies import ExitPolicy
 from dare.anytime.records import Confidence
 from dare.gallery.entry import Where
-from dare.gallery.store import Gallery, Hits
+from dare.gallery.store import Gallery
 from dare.identification.answer import Answer, Picture, check, look_up, prepared
 from dare.images.reading import UnreadableImageError
 from dare.runners.runner import Runner
@@ -121,8 +121,7 @@ def _micro_batch(
             pictures.append(prepared(image, runner))
             waiting.append(number)
         except UnreadableImageError as problem:
-            nothing = np.zeros(0, np.float32)
-            results[number] = Answer(-1, Hits.nothing(), math.nan, 0, clock() - start, True, nothing, str(problem))
+            results[number] = Answer.unreadable(problem, clock() - start)
     walk = runner.walk(np.stack(pictures)) if pictures else None
     last = len(runner.costs.macs) - 1
     for exit, macs in enumerate(runner.costs.macs):

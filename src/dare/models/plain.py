@@ -50,6 +50,7 @@ def slim(
 
 def tiny(weights: Weights = None) -> list[Stage]:
     """A trunk for demonstrations and tests: one narrow block a stage, pooled as a whole; made for 64x32 pictures."""
+    _refuse("tiny", weights)
     return slim(weights, stages=TINY_STAGES, stem=8, stripes=1)
 
 
@@ -117,6 +118,6 @@ def _stem(channels: int) -> list[nn.Module]:
 def _refuse(trunk: str, weights: Weights) -> None:
     if weights is not None:
         raise ValueError(
-            f"there are no published weights for the {trunk} trunk, got {str(weights)!r}; "
-            "train from random weights (none), or start from a checkpoint (init)"
+            f"the trunk {trunk} starts from random weights only, got {str(weights)!r}; "
+            "give none as weights, or start from a checkpoint (init)"
         )

@@ -171,6 +171,12 @@ def configure(preset: TrainConfig, settings: Mapping[str, Any], init: str | Path
         if "weights" in settings:
             raise ValueError("weights and init both say what to start from; give one of them")
         start = load_checkpoint(init)
+        for name in ("backbone", "network"):
+            if settings.get(name, own := getattr(start.architecture, name)) != own:
+                raise ValueError(
+                    f"init takes the network over from {init}, whose {name} is {own}, got {name} {settings[name]}; "
+                    f"leave {name} out, or start without init"
+                )
         preset = replace(preset, architecture=start.architecture, preparation=start.preparation, weights=None)
     network = settings.get("network", preset.architecture.network)
     if unused := [name for name in _unused(network) if name in settings]:
@@ -252,7 +258,10 @@ def _replaced(
         # JSON, because there pydantic's strict mode takes lists for tuples and objects for dataclasses.
         return TypeAdapter(TrainConfig).validate_json(json.dumps(whole | given, default=str))
     except ValidationError as error:
-        raise ValueError(said(error, source)) from error
+        problem = said(error, source)
+        for part in PARTS:  # users name settings without the part that they belong to
+            problem = problem.replace(f": {part}.", ": ", 1)
+        raise ValueError(problem) from error
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
 

@@ -201,14 +201,34 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
+def refuse_other_settings(path: Path, config: TrainConfig) -> None:
+    """Raises the CheckpointError of `TrainingState.restore` for other settings, before there is a network."""
+    _same_settings(path, read_tensors(path, "training state")[1]["config"], config)
+
+
 def _same_settings(path: Path, saved: dict[str, Any], config: TrainConfig) -> None:
-    now, defaults = (json.loads(json.dumps(asdict(settings))) for settings in (config, TrainConfig()))
-    for name, value in now.items():
-        # Settings that were not there yet when it was saved change nothing by default.
-        before = saved.get(name, defaults[name])
-        before = defaults[name] | before if isinstance(before, dict) else before
-        if name not in FREE and value != before:
-            raise CheckpointError(
-                f"{path} was trained with {name}={before}, now it is {value}; "
-                "resume with the same settings, or start anew with --init"
-            )
+    now, before = (
+        _flat(json.loads(json.dumps(settings)))
+        for settings in (asdict(config), _completed(saved, asdict(TrainConfig())))
+    )
+    changed = [name for name in now if name not in FREE and now[name] != before[name]]
+    if changed:
+        differences = [f"{name}={before[name]}, now it is {now[name]}" for name in changed[:3]]
+        more = [f"{len(changed) - 3} more"] if len(changed) > 3 else []
+        raise CheckpointError(
+            f"{path} was trained with {' and '.join((*differences, *more))}; "
+            "resume with the same settings, or start anew with --init"
+        )
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Setting -> value, whatever part of the configuration it is in."""
+    parts = (value if isinstance(value, dict) else {name: value} for name, value in settings.items())
+    return {name: value for part in parts for name, value in part.items()}
+
+
+def _completed(saved: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """With settings that were not there yet when it was saved: by default they change nothing."""
+    filled = {name: saved.get(name, value) for name, value in defaults.items()}
+    parts = {name: defaults[name] | value for name, value in filled.items() if isinstance(value, dict)}
+    return filled | parts

@@ -25,7 +25,7 @@ from dare.training.config import TrainConfig
 from dare.training.losses import build_objective
 from dare.training.monitor import MetricsLog, Progress
 from dare.training.presets import CONFIG_FILE, write_settings
-from dare.training.state import STATE_FILE, TrainingState
+from dare.training.state import STATE_FILE, TrainingState, refuse_other_settings
 
 
 def train(
@@ -71,6 +71,8 @@ def train(
     folder = Path(folder)
     if (folder / STATE_FILE).exists() and not resume:
         raise FileExistsError(f"{folder} holds a training already; resume it, or choose another folder")
+    if (folder / STATE_FILE).exists():
+        refuse_other_settings(folder / STATE_FILE, config)
     _check_given(config, generated, teacher)
     check_writable(folder / MODEL_FILE)
     writer = _summary_writer() if tensorboard else None
@@ -111,7 +113,9 @@ def _check_given(config: TrainConfig, generated: Sequence[Path], teacher: Runner
             "give unlabelled pictures (--unlabelled) and how many go into a batch (generated_images), or neither"
         )
     if (teacher is not None) != ("teacher" in dict(config.terms)):
-        raise ValueError("the term teacher and a teacher belong together; give both (--terms, --teacher), or neither")
+        raise ValueError(
+            "the term teacher and a teacher belong together; give both (--set terms, --teacher), or neither"
+        )
 
 
 def _loop(

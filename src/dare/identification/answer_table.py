@@ -1,0 +1,28 @@
+"""Answers of a stream as a CSV file."""
+
+from collections.abc import Sequence
+from csv import writer
+from io import StringIO
+from pathlib import Path
+
+from dare.files import replacing
+from dare.identification.answer import Answer
+
+
+def write_answers(path: Path, ids: Sequence[str], answers: Sequence[Answer], exit_names: Sequence[str]) -> None:
+    """Write a line per query. Texts that a spreadsheet would take for a formula get a quote in front."""
+    lines = StringIO()
+    table = writer(lines)
+    table.writerow(["query", "exit", "macs", "confidence", "person", "distance", "picture", "problem"])
+    for id, answer in zip(ids, answers, strict=True):
+        hits = answer.hits
+        name = exit_names[answer.exit] if answer.exit >= 0 else ""
+        best = [hits.people[0, 0], hits.distances[0, 0], _plain(str(hits.ids[0, 0]))] if hits.ids.size else ["", "", ""]
+        best[0] = "" if hits.ids.size and hits.people[0, 0] < 0 else best[0]
+        table.writerow([_plain(id), name, answer.macs, answer.confidence, *best, _plain(answer.problem)])
+    with replacing(path) as file:
+        file.write(lines.getvalue().encode(errors="surrogateescape"))
+
+
+def _plain(text: str) -> str:
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

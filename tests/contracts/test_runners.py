@@ -157,7 +157,7 @@ def test_all_stages_and_the_fusion_can_be_embedded(opened: Opened) -> None:
 
 
 def test_stages_without_a_head_and_networks_without_fusion_are_run_too(opened: Opened) -> None:
-    checkpoint, runner, tolerance = opened(taps=(2, 4), fusion=False)
+    checkpoint, runner, tolerance = opened("tiny", taps=(2, 4), fusion=False)
     images = pictures(checkpoint, 3)
     for vectors, wanted in zip(runner.exits(images), expected(checkpoint, images), strict=True):
         assert_near(vectors, wanted, tolerance)

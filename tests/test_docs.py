@@ -76,7 +76,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-SMALL = {"slim", "lite0", "demo", "lite", "omni"}
+SMALL = {"slim", "tiny", "lite0", "omni", "demo", "lite"}
 """Backbones and presets that are soon counted."""
 
 SHORT: dict[str, Any] = {"iterations": 2, "people": 4, "images": 2, "precision": "fp32"}

@@ -251,23 +251,83 @@ def test_threads_may_share_the_workers(model: Path, two: Runner) -> None:
     assert not wrong
 
 
-def test_a_killed_worker_is_told(model: Path) -> None:
+def test_a_killed_worker_is_replaced_and_its_walk_done_again(model: Path) -> None:
     workers = Workers(model, 2)
-    runner = workers.runner()
-    first, second = processes(workers)
-    os.kill(first, signal.SIGKILL)
-    outcomes = []
-    for _ in range(6):
-        try:
-            outcomes.append(len(list(runner.exits(IMAGES))))
-        except WorkerError:
-            outcomes.append(0)
-    assert sorted(outcomes) == [0, 4, 4, 4, 4, 4]  # the other one goes on
-    os.kill(second, signal.SIGKILL)
-    with pytest.raises(WorkerError, match=r"a worker process is gone.*open the runner again"):
-        list(runner.exits(IMAGES))
-    with pytest.raises(WorkerError, match="gone"):
+    runner, expected = workers.runner(), list(open_runner(model).exits(IMAGES))
+    walks = [runner.walk(IMAGES) for _ in range(2)]
+    for walk in walks:
+        assert walk.exit() is not None
+        walk.keep([2, 0])
+    for pid in processes(workers):
+        os.kill(pid, signal.SIGKILL)
+    with pytest.warns(UserWarning, match="a worker process was killed; another one does its batch again"):
+        found = [[walk.exit() for _ in range(4)] for walk in walks]
+    for *exits, end in found:
+        assert end is None
+        for vectors, wanted in zip(exits, expected[1:], strict=True):
+            np.testing.assert_allclose(vectors, wanted[[2, 0]], atol=1e-5)
+    assert len(runner.embed(IMAGES)[0]) == 4
+    runner.close()
+    with pytest.raises(WorkerError, match="closed or killed; open the runner again"):
         runner.embed(IMAGES)
+
+
+def test_a_worker_that_hangs_is_replaced(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = (workers := Workers(model, 1)).runner()
+    (hanging,) = processes(workers)
+    monkeypatch.setattr("dare.runners.workers.PATIENCE", 0.2)
+    monkeypatch.setattr("dare.runners.workers.PATIENCE_FOR_AN_IMAGE", 0)
+    impatient = runner.walk(IMAGES)
+    monkeypatch.undo()
+    os.kill(hanging, signal.SIGSTOP)
+    with pytest.warns(UserWarning, match="a worker process did not answer"):
+        assert impatient.exit() is not None
+    assert processes(workers) != [hanging]
+    runner.close()
+
+
+def test_workers_that_fail_again_and_again_are_given_up(model: Path) -> None:
+    runner = (workers := Workers(model, 1)).runner()
+    asked = []
+
+    def kill() -> bool:
+        asked.append(0)
+        for pid in processes(workers):
+            os.kill(pid, signal.SIGKILL)
+        return False
+
+    with pytest.warns(UserWarning, match="was killed"), pytest.raises(WorkerError, match="3 times in a row"):
+        list(runner.exits(IMAGES, kill))
+    runner.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_is_told_to_open_the_network_itself(model: Path) -> None:
+    runner = open_runner(model, "eager")
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        try:
+            list(runner.exits(IMAGES))
+        except RuntimeError as error:
+            os.write(writer, str(error).encode())
+        os._exit(0)
+    os.wait()
+    assert "open it here" in os.read(reader, 1000).decode()
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.mark.parametrize("name", ["eager", "prepacked"])
+def test_networks_of_torch_compute_with_the_threads_they_were_opened_with(model: Path, name: str) -> None:
+    before, seen = torch.get_num_threads(), []
+    try:
+        torch.set_num_threads(2)
+        runner = open_runner(model, name, threads=1)
+        for _ in runner.exits(IMAGES):
+            seen.append(torch.get_num_threads())
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1] * 4
 
 
 @pytest.mark.heavy

@@ -15,7 +15,9 @@ from dare.models.devices import choose_device, describe_device
 from dare.runners.runner import Runner, Steps, StepWalk, Stop, Vectors, to_front
 
 
-def open_eager(model: Checkpoint | DaRe | Path, *, precision: str = "fp32", device: str = "cpu") -> Runner:
+def open_eager(
+    model: Checkpoint | DaRe | Path, *, precision: str = "fp32", device: str = "cpu", threads: int | None = None
+) -> Runner:
     """The reference engine: every other one gives the same vectors.
 
     Args:
@@ -23,6 +25,7 @@ def open_eager(model: Checkpoint | DaRe | Path, *, precision: str = "fp32", devi
             not copied: it is moved to the device and put into evaluation mode.
         precision: "fp32", or "bf16" for the trunk; heads stay in float32.
         device: of torch.
+        threads: that it computes with; None takes torch's own number.
     """
     if precision not in ("fp32", "bf16"):
         raise ValueError(f"the eager runner computes in fp32 or bf16, not in {precision!r}")
@@ -37,7 +40,7 @@ def open_eager(model: Checkpoint | DaRe | Path, *, precision: str = "fp32", devi
                 return None
             return result, None if step.head is None else step.embed(result).float().cpu().numpy()
 
-    return torch_runner(network, torch_steps(whole, run), precision, f"eager, {precision}", place)
+    return torch_runner(network, torch_steps(whole, run, threads), precision, f"eager, {precision}", place)
 
 
 def torch_runner(
@@ -62,13 +65,20 @@ def torch_runner(
     )
 
 
-def torch_steps(model: DaRe, run: Any) -> Steps:
-    """The form of a network, around what runs its steps."""
+def torch_steps(model: DaRe, run: Any, threads: int | None) -> Steps:
+    """The form of a network, around what runs its steps, with n threads."""
+
+    def run_with(number: int, features: Tensor, stop: Stop | None) -> tuple[Tensor, Vectors | None] | None:
+        if threads not in (None, torch.get_num_threads()):  # of the thread that calls, which may be a new one
+            torch.set_num_threads(threads)  # type: ignore[arg-type]
+        found: tuple[Tensor, Vectors | None] | None = run(number, features, stop)
+        return found
+
     tapped = [isinstance(step, Step) and step.head is not None for step in model.steps]
     keep = torch.inference_mode()(to_front)  # outside of it tensors that were made inside may not be written to
     if model.fusion is None:
-        return Steps(tapped, None, False, run, keep)
-    return Steps(tapped, model.fusion.weights.detach().cpu().numpy().copy(), model.fusion.unit, run, keep)
+        return Steps(tapped, None, False, run_with, keep)
+    return Steps(tapped, model.fusion.weights.detach().cpu().numpy().copy(), model.fusion.unit, run_with, keep)
 
 
 def as_checkpoint(model: Checkpoint | DaRe | Path) -> Checkpoint:

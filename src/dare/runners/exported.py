@@ -227,8 +227,6 @@ def open_export(folder: Path, engine: Literal["onnx", "openvino"], precision: st
             f"{folder} was exported in {manifest.precision}, got precision {precision!r}; "
             "leave it out, or export again with it"
         )
-    if threads < 1:
-        raise ValueError(f"threads must be at least 1, got {threads}")
     return Export(folder, manifest)
 
 

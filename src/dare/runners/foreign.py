@@ -37,8 +37,6 @@ def open_foreign(
     Raises:
         FileNotFoundError, ForeignError: what the file is, or is not.
     """
-    if threads < 1:
-        raise ValueError(f"threads must be at least 1, got {threads}")
     files = network_files(file)
     graph = GRAPHS[engine](file, threads)
     how = preparation_of(file, preparation, graph.family)

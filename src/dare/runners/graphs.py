@@ -176,7 +176,8 @@ class OpenvinoGraph:
     def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """As `Graph.run`."""
         try:
-            return self._compiled.first_output(images)
+            found = self._compiled.run(images)
+            return np.array(found[0], np.float32)
         except RuntimeError as error:
             raise self._unreadable(error) from error
 

@@ -45,7 +45,7 @@ def open_runner(
     *,
     precision: str | None = None,
     device: str = "cpu",
-    threads: int = 1,
+    threads: int | None = None,
     workers: int = 1,
     preparation: str | Path | None = None,
 ) -> Runner:
@@ -60,8 +60,7 @@ def open_runner(
             is installed.
         precision: "fp32", or "bf16" for the trunk; exported steps have theirs, and a shipped network has several.
         device: of torch.
-        threads: of exported steps and networks of others. Networks of torch take torch's own number
-            (`torch.set_num_threads`).
+        threads: that it computes with; by default 1, and for networks of torch torch's own number.
         workers: more than one are processes of one thread each.
         preparation: how images are prepared for networks of others that don't say it themselves: a name in
             `dare.runners.preparations.FAMILIES`, or a JSON file.
@@ -71,9 +70,11 @@ def open_runner(
         raise ValueError(
             f"a preparation is for networks of others ({', '.join(FOREIGN)}), others know theirs; leave it out"
         )
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
     settings: dict[str, Any] = {"precision": precision, "device": device, "threads": threads}
     if workers != 1:
-        if threads != 1:
+        if threads not in (None, 1):
             raise ValueError(f"each worker has one thread, got {threads} threads and {workers} workers; leave one out")
         from dare.runners.workers import Workers
 
@@ -92,14 +93,14 @@ def open_runner(
     if is_foreign(model):
         from dare.runners.foreign import open_foreign
 
-        return open_foreign(model, name, precision=precision, threads=threads, preparation=preparation)
+        return open_foreign(model, name, precision=precision, threads=threads or 1, preparation=preparation)
     module, _, attribute = RUNNERS[name].partition(":")
     build = getattr(importlib.import_module(module), attribute)
     runner: Runner
     if name in EXPORTED:
-        runner = build(model, precision=precision, threads=threads)
+        runner = build(model, precision=precision, threads=threads or 1)
     else:
-        runner = build(model, precision=precision or "fp32", device=device)
+        runner = build(model, precision=precision or "fp32", device=device, threads=threads)
     return runner
 
 

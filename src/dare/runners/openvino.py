@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,10 @@ from numpy.typing import NDArray
 
 from dare.runners.channels_last import give_channels_last, take_channels_last
 from dare.runners.exported import Export, engine_module, open_export, thread_words
-from dare.runners.runner import SLICES, Runner, Stop, Vectors, slices
+from dare.runners.runner import SLICES, Runner, Stop, Vectors, slices, to_front
 
 HINTS = {"fp32": "f32", "int8": "f32", "bf16": "bf16"}
 """Precision -> what OpenVINO is told to compute in; left to itself it takes bfloat16 where the processor has it."""
-
-SPARES = 4
-"""Feature maps of a step and batch size that are kept for the next walk: as many walks are seldom under way at once."""
 
 
 def open_openvino(folder: Path, *, precision: str | None = None, threads: int = 1) -> Runner:
@@ -25,60 +23,70 @@ def open_openvino(folder: Path, *, precision: str | None = None, threads: int = 
     export = open_export(folder, "openvino", precision, threads)
     steps = [_OpenvinoStep(export, number, threads) for number in range(len(export.manifest.steps))]
 
-    def run(
-        step: int, features: NDArray[np.float32], stop: Stop | None
-    ) -> tuple[NDArray[np.float32] | None, Vectors | None] | None:
-        if stop is not None and stop():
-            return None
-        found = steps[step].run(features)
-        if step:
-            steps[step - 1].spare(features)
-        return found
+    def run(step: int, features: Features, stop: Stop | None) -> tuple[Features | None, Vectors | None] | None:
+        return None if stop is not None and stop() else steps[step].run(features)
 
     words = openvino_words(export.manifest.precision, steps[0].model.computed_in, threads)
-    return export.runner(export.manifest.form(run), words)
+    return export.runner(replace(export.manifest.form(run), keep=_keep), words)
+
+
+@dataclass(frozen=True, slots=True)
+class Maps:
+    """Feature maps (B, H * W, C) on their way to the next step, and whose memory they lie in."""
+
+    array: NDArray[np.float32]
+    results: "Results | None" = None
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.float32]:
+        """As numpy asks for it."""
+        return np.array(self.array, dtype, copy=copy)
+
+
+Features = NDArray[np.float32] | Maps
+"""Images, or what a step gave."""
+
+
+def _keep(features: Features, rows: list[int]) -> Features:
+    assert isinstance(features, Maps)
+    return replace(features, array=to_front(features.array, rows))
 
 
 class _OpenvinoStep:
-    """A step, compiled for a few batch sizes; feature maps are arrays (B, H * W, C), used again when a walk is past.
+    """A step, compiled for a few batch sizes; larger batches are put together from `SLICES`.
 
-    Larger batches are put together from `SLICES`. Channels come last because OpenVINO's convolutions keep them so:
-    handing them over in another order would cost a reordering on either side.
+    Channels of feature maps come last because OpenVINO's convolutions keep them so: handing them over in another order
+    would cost a reordering on either side.
     """
 
     def __init__(self, export: Export, number: int, threads: int) -> None:
         self._shape = step = export.manifest.steps[number]
         settings = compiler_settings(export.manifest.precision, threads)
         self.model = CompiledModel(_read(export, number), step.input, settings, partial(export.misfit, step))
-        self._spares: dict[int, list[NDArray[np.float32]]] = {size: [] for size in SLICES}
 
-    def run(self, features: NDArray[np.float32]) -> tuple[NDArray[np.float32] | None, Vectors | None]:
+    def run(self, features: Features) -> tuple[Features | None, Vectors | None]:
         """The next feature maps and the vectors."""
-        batch, shape = len(features), self._shape
+        given = features.array if isinstance(features, Maps) else features
+        batch, shape = len(given), self._shape
         if not batch:
-            return shape.of_nothing()
-        results: list[NDArray[np.float32]] = []
-        if shape.features is not None:
-            spares = self._spares.get(batch)  # memory that is new to the process is slow to write
-            results.append(spares.pop() if spares else np.empty((batch, *shape.features), np.float32))
-        if shape.dimensions is not None:
-            results.append(np.empty((batch, shape.dimensions), np.float32))
+            maps, vectors = shape.of_nothing()
+            return None if maps is None else Maps(maps), vectors
         if batch in SLICES:
-            self.model.compute(features, results)
-        else:
-            start = 0
-            for size in slices(batch):
-                here = slice(start, start + size)
-                self.model.compute(features[here], [result[here] for result in results])
-                start += size
-        return results[0] if shape.features else None, results[-1] if shape.dimensions else None
-
-    def spare(self, features: NDArray[np.float32]) -> None:
-        """Keep a feature map that came from here and has been used up."""
-        whole = features if features.base is None else features.base
-        spares = self._spares.get(len(whole))
-        if spares is not None and len(spares) < SPARES and whole.shape[1:] == self._shape.features:
-            spares.append(whole)
+            found = self.model.run(given)
+            return (
+                Maps(found[0], found) if shape.features is not None else None,
+                found[len(shape.outputs) - 1].copy() if shape.dimensions is not None else None,
+            )
+        wholes = [np.empty((batch, *one), np.float32) for one in shape.outputs]
+        start = 0
+        for size in slices(batch):
+            found = self.model.run(given[start : start + size])
+            for output, whole in enumerate(wholes):
+                whole[start : start + size] = found[output]
+            start += size
+        return (
+            Maps(wholes[0]) if shape.features is not None else None,
+            wholes[-1] if shape.dimensions is not None else None,
+        )
 
 
 def _read(export: Export, number: int) -> Any:
@@ -125,35 +133,20 @@ class CompiledModel:
         self._compile(1)
         self.computed_in = str(self._compiled[1].get_property("INFERENCE_PRECISION_HINT").to_string())
 
-    def compute(self, features: NDArray[np.float32], results: Sequence[NDArray[np.float32]]) -> None:
-        """Compute into arrays that belong to the caller; OpenVINO only borrows them, and only here."""
-        request = self._request(features)
-        for number, result in enumerate(results):
-            request.set_output_tensor(number, self._tensor(result, shared_memory=True))
-        request.infer(share_outputs=True)  # without it all results would be copied once more
-        self._idle[len(features)].append(request)
-
-    def first_output(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What comes out first, whatever its shape."""
-        request = self._request(features)
-        request.infer(share_outputs=True)
-        found = np.array(request.get_output_tensor(0).data, np.float32)
-        self._idle[len(features)].append(request)
-        return found
-
-    def _request(self, features: NDArray[np.float32]) -> Any:
-        """One that is idle, as a request serves one thread at a time, with its input."""
+    def run(self, features: NDArray[np.float32]) -> "Results":
+        """What comes out; the memory is the model's, and used again once nobody holds the results."""
         size = len(features)
         if size not in self._compiled:
             self._compile(size)
         try:
-            request = self._idle[size].pop()
+            request = self._idle[size].pop()  # a request serves one thread at a time
         except IndexError:
             request = self._compiled[size].create_infer_request()
         if not features.flags.writeable:
             features = features.copy()  # OpenVINO borrows writable arrays alone
         request.set_input_tensor(0, self._tensor(features, shared_memory=True))
-        return request
+        request.infer(share_outputs=True)  # without it all results would be copied
+        return Results(request, self._idle[size])
 
     def _compile(self, size: int) -> None:
         with self._compiling:
@@ -167,6 +160,26 @@ class CompiledModel:
                 raise self._misfit(error) from error
             self._idle[size] = []
             self._compiled[size] = compiled
+
+
+class Results:
+    """What a request computed, until it is let go; then the request takes the next input.
+
+    To give OpenVINO memory to write to takes a twentieth of a small step's time, so results stay where it puts them.
+    """
+
+    __slots__ = ("_idle", "_request")
+
+    def __init__(self, request: Any, idle: list[Any]) -> None:
+        self._request, self._idle = request, idle
+
+    def __del__(self) -> None:
+        self._idle.append(self._request)
+
+    def __getitem__(self, output: int) -> NDArray[np.float32]:
+        """A view, not to be used longer than this is held."""
+        found: NDArray[np.float32] = self._request.get_output_tensor(output).data
+        return found
 
 
 def compiler_settings(precision: str, threads: int) -> dict[str, Any]:

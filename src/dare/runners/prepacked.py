@@ -40,13 +40,16 @@ jit: Any = torch.jit  # whose functions have no types
 _compiling = threading.Lock()
 
 
-def open_prepacked(model: Checkpoint | DaRe | Path, *, precision: str = "fp32", device: str = "cpu") -> Runner:
+def open_prepacked(
+    model: Checkpoint | DaRe | Path, *, precision: str = "fp32", device: str = "cpu", threads: int | None = None
+) -> Runner:
     """The engine for CPUs.
 
     Args:
         model: as of `open_eager`.
         precision: "fp32", or "bf16" for the trunk; heads stay in float32.
         device: only "cpu".
+        threads: as of `open_eager`.
     """
     if precision not in TOLERANCE:
         raise ValueError(f"the prepacked runner computes in fp32 or bf16, not in {precision!r}")
@@ -58,7 +61,7 @@ def open_prepacked(model: Checkpoint | DaRe | Path, *, precision: str = "fp32", 
     if problems := packed.problems():
         words = f"{words}, {len(problems)} of {packed.blocks} blocks as they are"
         warnings.warn(f"{words}: {'; '.join(sorted(set(problems)))}", stacklevel=2)
-    steps = torch_steps(network.model, packed.run)
+    steps = torch_steps(network.model, packed.run, threads)
     # A slice goes through the whole network before the next one: its feature maps stay in the cache.
     together = SLICES[0] * network.preparation.frames
     return torch_runner(network, steps, precision, words, torch.device("cpu"), together)

@@ -1,7 +1,8 @@
 """A network ready to run: what it is, and how a batch walks through it, one exit after the other."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -52,6 +53,8 @@ class Runner:
         together: images that `embed` takes through the whole network before the next ones, so that their feature maps
             stay in the cache; None takes all.
         close: ends the processes of a runner that has some.
+        process: where it was opened. A copy of the process that the system makes (`os.fork`) lacks the threads that
+            engines compute with, and would wait for them for ever.
     """
 
     exit_names: tuple[str, ...]
@@ -65,9 +68,19 @@ class Runner:
     begin: Callable[[Any], Walk]
     together: int | None = None
     close: Callable[[], None] = lambda: None
+    process: int = field(default_factory=os.getpid)
 
     def walk(self, images: Any) -> Walk:
-        """As `exits`, for batches that shrink on the way."""
+        """As `exits`, for batches that shrink on the way.
+
+        Raises:
+            RuntimeError: this is a fork of the process that opened the network.
+        """
+        if os.getpid() != self.process:
+            raise RuntimeError(
+                "the network was opened in another process, of which this one is a fork; open it here, or start "
+                "processes by spawn, or take open_runner(..., workers=N)"
+            )
         return self.begin(images)
 
     def exits(self, images: Any, stop: Stop | None = None) -> Iterator[Vectors]:

@@ -1,10 +1,12 @@
-"""The processes behind `dare.runners.workers`: run as a program, with the numbers of open sockets as arguments."""
+"""The processes behind `dare.runners.workers`: run as a program, with the number of an open socket as argument."""
 
+import contextlib
 import os
 import pickle
 import signal
+import socket
 import sys
-from collections.abc import Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -20,40 +22,57 @@ BATCHES = (1, 2, 3, 4)
 """Run once before processes are copied, so that what is prepared for these sizes is shared too."""
 
 
-def main(sockets: Sequence[int]) -> None:
-    """Open the network, make a process for each socket but the first, and wait for their end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program in front, which then closes the sockets
-    control, *lines = (Connection(number) for number in sockets)
+def main(number: int) -> None:
+    """Open the network, and make a copy of this process whenever a line to it comes, until nobody asks any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program in front, which then closes the socket
+    requests, control = socket.socket(fileno=number), Connection(os.dup(number))
     runner: Runner | None = None
     try:
         model, settings = pickle.loads(control.recv_bytes())
         choice = {name: settings[name] for name in ("name", "device", "precision") if name in settings}
-        engines = engines_of(model, **choice)
-        if not engines & set(COPIED_COLD):
+        if not engines_of(model, **choice) & set(COPIED_COLD):
             runner = _opened(model, settings)
     except Exception as error:
         control.send(error)
+        requests.recv(1)  # what is told is lost if this ends before it has been heard
         return
-    for number, line in enumerate(lines):
-        if os.fork() == 0:
-            for other in lines:
-                if other is not line:
-                    other.close()
-            try:
-                own = runner or _opened(model, settings)
-            except Exception as error:
-                control.send(error)
-            else:
-                if number == 0:
-                    control.send({name: value for name, value in vars(own).items() if name not in ("begin", "close")})
-                control.close()
-                serve(line, own)
+    processes: dict[int, int] = {}
+    while True:
+        place, lines, *_ = socket.recv_fds(requests, 1, 1)
+        if not place:
+            break
+        is_first = not processes
+        if before := processes.get(place[0]):
+            _end(before)
+        process = os.fork()
+        if process == 0:
+            requests.close()
+            _work(Connection(lines[0]), control, runner, model, settings, is_first)
             os._exit(0)  # at once: what libraries would tidy up goes with the process
-    for line in (control, *lines):
-        line.close()
-    for _ in lines:
-        os.wait()
+        processes[place[0]] = process
+        os.close(lines[0])
+    for process in processes.values():
+        _end(process)
     os._exit(0)
+
+
+def _work(
+    line: Connection, control: Connection, runner: Runner | None, model: Any, settings: dict[str, Any], is_first: bool
+) -> None:
+    try:
+        own = replace(runner, process=os.getpid()) if runner else _opened(model, settings)
+    except Exception as error:
+        control.send(error)
+        return
+    if is_first:
+        control.send({name: value for name, value in vars(own).items() if name not in ("begin", "close", "process")})
+    control.close()
+    serve(line, own)
+
+
+def _end(process: int) -> None:
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
 
 
 def serve(line: Connection, runner: Runner) -> None:
@@ -120,4 +139,5 @@ def _opened(model: Any, settings: dict[str, Any]) -> Runner:
 
 
 if __name__ == "__main__":
-    main([int(word) for word in sys.argv[1:]])
+    with contextlib.suppress(ConnectionError, EOFError):  # the program in front is gone
+        main(int(sys.argv[1]))

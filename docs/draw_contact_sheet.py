@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dare.synthetic import SIZES, draw_picture
-from dare.synthetic.appearance import draw_look
-from dare.synthetic.scene import draw_background, draw_person
+from dare.synthetic.look import draw_look
+from dare.synthetic.scene import draw_background
 
 TINY, SEED, COLUMNS = SIZES["tiny"], 1, 12
 CAMERAS = range(1, 7)
@@ -56,7 +56,7 @@ def oddities() -> Iterator[Pixels]:
     accompanied = dataclasses.replace(TINY, bystander_rate=1.0)
     yield from (draw_picture(occluded, SEED, person, person % 6 + 1, 1) for person in (40, 41, 43))
     yield from (draw_picture(accompanied, SEED, person, person % 6 + 1, 1) for person in (44, 45, 46))
-    yield from (draw_person(TINY, SEED, person, person % 6 + 1, 1, badly_placed=True) for person in (50, 51, 52))
+    yield from (draw_picture(TINY, SEED, person, person % 6 + 1, 1, badly_placed=True) for person in (50, 51, 52))
     yield from (draw_background(TINY, SEED, camera, 0) for camera in (1, 3, 4))
 
 

@@ -205,7 +205,7 @@ def test_vectors_of_unknown_networks_have_thresholds_but_no_file(
     assert "vectors" in out
     status, _, err = run(capsys, *words, "--out", tmp_path / "t.json")
     assert status == 2
-    assert "do not say of which they are" in err
+    assert "don't say to which" in err
     assert not (tmp_path / "t.json").exists()
 
 
@@ -303,7 +303,7 @@ def test_one_camera_alone_cannot_be_scored_and_the_reason_is_said(
         (["evaluate", "ROOT", "--model", "MODEL", "--metric-dimensions", "3"], "belongs to --metric"),
         (["evaluate", "ROOT", "--model", "MODEL", "--metric", "xqda", "--metric-dimensions", "0"], "at least 1"),
         (["threshold", "ROOT"], "give either --model or --embeddings"),
-        (["threshold", "ROOT", "--model", "none"], "queries need at least four, got 3"),
+        (["threshold", "ROOT", "--model", "none"], "queries must show at least four, got 3"),
         (["threshold", "none", "--model", "none", "--false-match-rate", "2"], "a false match rate is between 0 and 1"),
         (["threshold", "none", "--model", "none", "--prior", "1"], "a prior probability is between 0 and 1"),
         (["threshold", "none", "--model", "none", "--seed", "-1"], "a seed is at least 0"),

@@ -133,7 +133,10 @@ def test_without_hand_drawn_boxes_market1501_says_that_each_query_asks_alone(mar
     single = market1501(market_folder)
     embeddings = made_up(single, (*single.gallery, *single.query))
     result, alone = evaluate(embeddings, single, multi_query="mean"), evaluate(embeddings, single)
-    assert any("there is no gt_bbox/, so each asks alone, as in single-query" in note for note in result.notes)
+    assert any(
+        "there is no gt_bbox/, so each picture is a query of its own, as in single-query" in note
+        for note in result.notes
+    )
     assert result.results[0].scores.average_precision.tolist() == alone.results[0].scores.average_precision.tolist()
 
 
@@ -148,7 +151,7 @@ def test_what_multi_query_cannot_do_is_refused(market: Path, tmp_path: Path) -> 
         evaluate(embeddings, single, multi_query="median")  # type: ignore[arg-type]
     for box in (market / "gt_bbox").glob("0005_c2*"):
         box.unlink()
-    with pytest.raises(ValueError, match=r"gt_bbox has no picture of person 5 at camera 2, who is asked for \(1 such"):
+    with pytest.raises(ValueError, match=r"gt_bbox has no picture of person 5 at camera 2, who is a query \(1 such"):
         multi_query(single)
     for person in ("ada", "bob"):
         save_picture(tmp_path / "mine" / person / "1.jpg")

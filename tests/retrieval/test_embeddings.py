@@ -95,7 +95,7 @@ def test_pictures_are_found_by_path_or_by_unique_name() -> None:
         made.find(["query/1.jpg", "query/9.jpg"])
     with pytest.raises(EmbeddingsError, match="no embedding of gallery/1.jpg"):
         made.find(["gallery/1.jpg"])  # the row says query/: it is another picture
-    with pytest.raises(EmbeddingsError, match="the name 1 alone does not say which picture is meant, a/1 or b/1"):
+    with pytest.raises(EmbeddingsError, match="the name 1 may mean a/1 or b/1"):
         bare.find(["a/1", "b/1"])
     doubled = Embeddings(made.stages, None, ("a", "b", "a", "c"), made.people, made.cameras)
     with pytest.raises(EmbeddingsError, match=r"two embeddings have one id: a \(rows 0 and 2\)"):
@@ -197,7 +197,7 @@ def test_a_file_says_how_tracklets_were_pooled(tmp_path: Path) -> None:
     for pooling in ("mean", "max", ""):
         Embeddings((vectors,), None, ("a",), [1], [1], pooling=pooling).save(tmp_path / "e.npz")
         assert Embeddings.load(tmp_path / "e.npz").pooling == pooling
-    with pytest.raises(EmbeddingsError, match="pooling by mean or max, or none that is known, got 'median'"):
+    with pytest.raises(EmbeddingsError, match="pooling 'mean' or 'max', or '' if unknown, got 'median'"):
         Embeddings((vectors,), None, ("a",), [1], [1], pooling="median")
     # Before it was written it was always the mean; of vectors from elsewhere nothing is known.
     np.savez(tmp_path / "old.npz", stage_1=vectors, ids=["a"])

@@ -20,7 +20,7 @@ LEARNERS = pytest.mark.parametrize("learn", [kissme, xqda])
 
 
 def covariances_by_loop(
-    vectors: NDArray[np.float64], people: NDArray[np.int64], cameras: NDArray[np.int64], similar: str
+    vectors: NDArray[np.float64], people: NDArray[np.int64], cameras: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean outer products of differences over similar and over dissimilar pairs, pair by pair."""
     kinds: tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]] = ([], [])
@@ -29,7 +29,7 @@ def covariances_by_loop(
             difference = vectors[i] - vectors[j]
             if people[i] != people[j]:
                 kinds[1].append(np.outer(difference, difference))
-            elif similar == "all" or cameras[i] != cameras[j]:
+            elif cameras[i] != cameras[j]:
                 kinds[0].append(np.outer(difference, difference))
     inside, outside = (np.mean(kind, axis=0) for kind in kinds)
     return inside, outside
@@ -53,30 +53,28 @@ def drawn(
 
 def within(metric: Metric) -> NDArray[np.float64]:
     """The matrix between vectors as they came, (D, D)."""
-    return metric.projection @ metric.matrix @ metric.projection.T
+    return (metric.projection * metric.weights) @ metric.projection.T
 
 
-@pytest.mark.parametrize("similar", ["cross-camera", "all"])
 @pytest.mark.parametrize("offset", [0.0, 1000.0])
-def test_kissme_is_the_papers_formula_over_all_pairs(similar: str, offset: float) -> None:
+def test_kissme_is_the_papers_formula_over_all_pairs(offset: float) -> None:
     vectors, people, cameras = drawn(offset=offset)
-    inside, outside = map(with_ridge, covariances_by_loop(vectors, people, cameras, similar))
+    inside, outside = map(with_ridge, covariances_by_loop(vectors, people, cameras))
     values, directions = np.linalg.eigh(np.linalg.inv(inside) - np.linalg.inv(outside))
     expected = (directions * np.maximum(values, 0)) @ directions.T
-    found = within(kissme(vectors, people, cameras, similar=similar))
+    found = within(kissme(vectors, people, cameras))
     np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("similar", ["cross-camera", "all"])
-def test_xqda_is_the_papers_formula_over_all_pairs(similar: str) -> None:
+def test_xqda_is_the_papers_formula_over_all_pairs() -> None:
     vectors, people, cameras = drawn(size=7)
-    inside, outside = covariances_by_loop(vectors, people, cameras, similar)
+    inside, outside = covariances_by_loop(vectors, people, cameras)
     inside = with_ridge(inside)
     values, w = np.linalg.eig(np.linalg.inv(inside) @ outside)
     w = w[:, values > 1].real
     assert 0 < w.shape[1] < 7
     kernel = np.linalg.inv(w.T @ inside @ w) - np.linalg.inv(w.T @ outside @ w)
-    found = xqda(vectors, people, cameras, similar=similar)
+    found = xqda(vectors, people, cameras)
     assert found.projection.shape == w.shape
     np.testing.assert_allclose(within(found), w @ kernel @ w.T, atol=1e-6 * np.abs(within(found)).max())
 
@@ -94,7 +92,7 @@ def test_fewer_dimensions_of_xqda_are_those_of_the_largest_eigenvalues() -> None
     vectors, people, cameras = drawn(size=7)
     whole, part = xqda(vectors, people, cameras), xqda(vectors, people, cameras, dimensions=2)
     np.testing.assert_allclose(part.projection, whole.projection[:, :2])
-    assert np.all(np.diff(np.diag(whole.matrix)) <= 0)
+    assert np.all(np.diff(whole.weights) <= 0)
     assert xqda(vectors, people, cameras, dimensions=100).projection.shape == whole.projection.shape
 
 
@@ -171,21 +169,20 @@ def test_labels_may_be_any_numbers_in_any_order(learn: Learner) -> None:
     ("change", "message"),
     [
         ({"people": np.ones(72)}, "expected training vectors of at least two people, got 72 of 1"),
-        ({"cameras": np.ones(72)}, "no similar pair to learn from: nobody of 12 people is seen by two cameras"),
-        ({"people": np.arange(72), "similar": "all"}, "nobody of 72 people is with two vectors"),
+        ({"cameras": np.ones(72)}, "no similar pair to learn from: none of 12 people is seen by two cameras"),
         ({"people": np.full(72, -1)}, "72 training vectors are junk"),
-        ({"people": np.ones(3)}, "with a person and a camera each"),
+        ({"people": np.ones(3)}, "expected a person and a camera per training row"),
+        ({"vectors": np.ones((3, 5))}, "with a person and a camera each"),
         ({"vectors": np.ones((72, 5))}, "all training vectors are the same"),
         ({"vectors": np.full((72, 5), np.nan)}, "training vector 0 contains NaN or infinity"),
-        ({"people": np.full(72, np.nan)}, "expected a number for each person and camera"),
+        ({"people": np.full(72, np.nan)}, "training people must be whole numbers"),
         ({"regularisation": -1.0}, "regularisation is a share of the mean variance"),
-        ({"vectors": np.ones((72, 0))}, "vectors of at least one number"),
-        ({"vectors": 1e200 * RANDOM.normal(size=(72, 5))}, "of which float64 holds no squares; scale them"),
+        ({"vectors": np.ones((72, 0))}, r"expected training vectors \(N, D\)"),
+        ({"vectors": 1e200 * RANDOM.normal(size=(72, 5))}, "whose squares float64 can't hold; scale them"),
         ({"vectors": RANDOM.normal(size=(12, 5))[TWELVE], "people": TWELVE}, DO_NOT_DIFFER),
         ({"vectors": np.float32(RANDOM.normal(size=(12, 5)))[TWELVE] + 9, "people": TWELVE}, DO_NOT_DIFFER),
         ({"dimensions": 0}, "dimensions must be a whole number of at least 1"),
         ({"dimensions": 2.5}, "dimensions must be a whole number of at least 1, got 2.5"),
-        ({"similar": "some"}, "similar must be 'cross-camera' or 'all'"),
     ],
 )
 def test_what_cannot_be_learnt_from_is_refused(learn: Learner, change: dict[str, object], message: str) -> None:
@@ -199,7 +196,7 @@ def test_what_cannot_be_learnt_from_is_refused(learn: Learner, change: dict[str,
 def test_people_who_do_not_differ_teach_nothing(learn: Learner) -> None:
     """Each person has the same two vectors, far apart: strangers are never farther than that."""
     vectors = np.array([[0.0], [1.0]] * 4)
-    with pytest.raises(ValueError, match="no direction in which different people differ more"):
+    with pytest.raises(ValueError, match="in no direction do different people differ more"):
         learn(vectors, np.repeat(np.arange(4), 2), np.array([1, 2] * 4))
 
 
@@ -217,16 +214,6 @@ def test_more_dimensions_than_vary_are_refused_before_kissme() -> None:
         partial(kissme, dimensions=6)(*drawn())
 
 
-def test_a_metric_checks_itself() -> None:
-    with pytest.raises(ValueError, match="positive semidefinite"):
-        Metric(np.eye(2), np.diag([1.0, -1.0]), np.zeros(2))
-    with pytest.raises(ValueError, match="positive semidefinite"):
-        Metric(np.eye(2), np.array([[1.0, 1.0], [0.0, 1.0]]), np.zeros(2))
-    with pytest.raises(ValueError, match="expected a symmetric"):
-        Metric(np.eye(2), 1e-10 * np.array([[1.0, 0.5], [0.0, 1.0]]), np.zeros(2))
-    with pytest.raises(ValueError, match=r"expected a projection \(D, K\)"):
-        Metric(np.eye(2), np.eye(3), np.zeros(2))
-    with pytest.raises(ValueError, match="NaN"):
-        Metric(np.eye(2), np.eye(2), np.full(2, np.nan))
-    with pytest.raises(ValueError, match=r"expected vectors \(N, 2\)"):
-        Metric(np.eye(2), np.eye(2), np.zeros(2)).map(np.zeros((1, 3)))
+def test_vectors_of_another_size_are_not_mapped() -> None:
+    with pytest.raises(ValueError, match=r"expected vectors \(N, 5\)"):
+        kissme(*drawn()).map(np.zeros((1, 3)))

@@ -255,7 +255,7 @@ def test_wrong_shapes_are_refused() -> None:
         k_reciprocal(q[:, :4], g)
     with pytest.raises(ValueError, match="one dimension D"):
         k_reciprocal(q[0], g)
-    with pytest.raises(ValueError, match="5 query and 25 gallery vectors do not fit 4 and 25 labels"):
+    with pytest.raises(ValueError, match="5 query and 25 gallery vectors don't fit 4 and 25 labels"):
         score_reranked(q, g, *labelled(4, 25))
     with pytest.raises(ValueError, match="rule must be"):
         score_reranked(q, g, *labelled(5, 25), rule="mine")  # type: ignore[arg-type]

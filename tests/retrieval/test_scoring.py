@@ -183,7 +183,7 @@ def test_nan_distances_wrong_shapes_and_unknown_rules_are_refused() -> None:
         score(np.zeros((2, 3)), labels, labels)
     with pytest.raises(ValueError, match="one dimension D"):
         score_vectors(np.zeros((2, 3)), np.zeros((2, 4)), labels, labels)
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(ValueError, match="don't fit"):
         score_vectors(np.zeros((3, 3)), np.zeros((2, 3)), labels, labels)
     with pytest.raises(ValueError, match="rule must be"):
         score(np.zeros((2, 2)), labels, labels, rule="mine")  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from dare.synthetic import benchmark as drawing
 from dare.synthetic.benchmark import Picture, plan
 from dare.synthetic.chance import Purpose, grain, pick, stream
 from dare.synthetic.clothing import _angle
-from dare.synthetic.look import two_tones
+from dare.synthetic.colours import two_tones
 from dare.synthetic.raster import NOTHING, Canvas, Part, View, cone, ellipsoid
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "synthetic.npz"

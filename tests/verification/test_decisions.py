@@ -45,13 +45,12 @@ def whole(seed: int = 0) -> tuple[Pairs, NDArray[np.float32], NDArray[np.float32
 @pytest.mark.parametrize("rate", [0.0002, 0.001, 0.03, 0.5, 0.999])
 def test_the_threshold_is_the_largest_that_keeps_the_rate(rate: float) -> None:
     pairs, genuine, impostors = whole()
-    counts = pairs.counts()
-    found = find_threshold(pairs, counts, rate, seed=0)
+    found = find_threshold(pairs, rate, seed=0)
     assert (impostors < found.distance).mean() <= rate
     higher = np.nextafter(np.float32(found.distance), np.float32(np.inf))
     assert (impostors < higher).mean() > rate
     assert found.low <= found.distance <= found.high
-    errors = errors_at(pairs, counts, found.distance, seed=0)
+    errors = errors_at(pairs, found.distance, seed=0)
     assert errors.false_match.value == (impostors < found.distance).mean()
     assert errors.false_match.pairs == len(impostors)
     assert errors.false_non_match.value == (genuine >= found.distance).mean()
@@ -66,47 +65,46 @@ def test_the_equal_error_rate_is_where_both_errors_meet(seed: int) -> None:
     thresholds = np.append(np.unique(np.concatenate([genuine, impostors])), np.inf)
     both = [((impostors < t).mean(), (genuine >= t).mean()) for t in thresholds]
     nearest = min(both, key=lambda pair: abs(pair[0] - pair[1]))
-    assert equal_error_rate(pairs, pairs.counts()) == pytest.approx(np.mean(nearest))
+    assert equal_error_rate(pairs) == pytest.approx(np.mean(nearest))
 
 
 def test_a_rate_that_too_few_pairs_speak_of_is_refused() -> None:
     pairs = drawn(people=10)  # 9 x 4 strangers' entries for each of 40 queries
-    with pytest.raises(ValueError, match="takes 3,000 impostor pairs to know anything of, and here are 1,440; ask for"):
-        find_threshold(pairs, pairs.counts(), 0.001, seed=0)
-    assert find_threshold(pairs, pairs.counts(), 0.0022, seed=0).distance > 0
-    assert threshold_at(pairs, pairs.counts(), 0.001) is None
+    with pytest.raises(ValueError, match="takes at least 3,000 impostor pairs, got 1,440; ask for"):
+        find_threshold(pairs, 0.001, seed=0)
+    assert find_threshold(pairs, 0.0022, seed=0).distance > 0
+    assert threshold_at(pairs, 0.001) is None
     for rate in (0.0, 1.0, math.nan):
         with pytest.raises(ValueError, match="between 0 and 1"):
-            find_threshold(pairs, pairs.counts(), rate, seed=0)
+            find_threshold(pairs, rate, seed=0)
 
 
 def test_pairs_of_one_kind_alone_are_refused() -> None:
     alone = Labels(np.array([1, 1]), np.array([1, 2]))
     pairs = Pairs(np.zeros((2, 1)), np.zeros((2, 1)), alone, alone)
     with pytest.raises(ValueError, match=r"2 genuine pairs .* and 0 impostor pairs"):
-        find_threshold(pairs, pairs.counts(), 0.1, seed=0)
+        find_threshold(pairs, 0.1, seed=0)
     strangers = Labels(np.array([1, 2]), np.array([1, 2]))
     pairs = Pairs(np.zeros((2, 1)), np.zeros((2, 1)), strangers, strangers)
     with pytest.raises(ValueError, match="0 genuine pairs"):
-        errors_at(pairs, pairs.counts(), 1.0, seed=0)
+        errors_at(pairs, 1.0, seed=0)
 
 
 def test_normal_vectors_have_the_threshold_and_errors_of_the_closed_form() -> None:
     pairs = drawn(people=600)
-    counts = pairs.counts()
     for rate in (0.001, 0.01, 0.1):
         exact = FAR * math.sqrt(chi2.ppf(rate, SIZE))
-        found = find_threshold(pairs, counts, rate, seed=0)
+        found = find_threshold(pairs, rate, seed=0)
         assert found.low < exact < found.high
         assert found.distance == pytest.approx(exact, rel=0.05)
-        missed = errors_at(pairs, counts, found.distance, seed=0).false_non_match
+        missed = errors_at(pairs, found.distance, seed=0).false_non_match
         assert missed.value == pytest.approx(1 - chi2.cdf((found.distance / NEAR) ** 2, SIZE), abs=0.03)
 
     def gap(distance: float) -> float:
         return float(chi2.cdf((distance / FAR) ** 2, SIZE) - 1 + chi2.cdf((distance / NEAR) ** 2, SIZE))
 
     meets = brentq(gap, 0.1, 10)
-    assert equal_error_rate(pairs, counts) == pytest.approx(chi2.cdf((meets / FAR) ** 2, SIZE), abs=0.01)
+    assert equal_error_rate(pairs) == pytest.approx(chi2.cdf((meets / FAR) ** 2, SIZE), abs=0.01)
 
 
 def exact_ratio(distances: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -119,18 +117,18 @@ def exact_ratio(distances: NDArray[np.float64]) -> NDArray[np.float64]:
 @pytest.mark.parametrize("prior", [0.02, 0.5, 0.9])
 def test_probabilities_are_those_of_the_closed_form_on_other_people(prior: float) -> None:
     pairs, others = drawn(people=600), drawn(people=600, seed=100)
-    calibration = LikelihoodRatios.of(pairs.counts(), pairs.genuine_people, pairs.impostor_couples)
+    calibration = LikelihoodRatios.of(pairs.counts, pairs.genuine_people, pairs.impostor_couples)
     distances = np.linspace(0.3, 3.5, 50)
     exact = 1 / (1 + np.exp(-exact_ratio(distances) - math.log(prior / (1 - prior))))
     assert np.abs(calibration.probability(distances, prior) - exact).mean() < 0.02
-    counts = others.counts()
+    counts = others.counts
     assert calibration.error(counts, prior) < 0.015
     true = LikelihoodRatios(distances, exact_ratio(distances))
     assert true.error(counts, prior) < 0.015
 
 
 def test_wrong_probabilities_have_a_large_calibration_error() -> None:
-    counts = drawn(people=300).counts()
+    counts = drawn(people=300).counts
     sure = LikelihoodRatios(np.array([0.0, 1e-3]), np.array([3.0, 3.0]))  # says 0.95 whatever the distance
     assert sure.error(counts, 0.5) == pytest.approx(1 / (1 + math.exp(-3)) - 0.5, abs=1e-6)
 
@@ -138,7 +136,7 @@ def test_wrong_probabilities_have_a_large_calibration_error() -> None:
 def test_the_fit_is_the_slope_of_the_roc_curves_convex_hull() -> None:
     """Within every block of the regression the likelihood ratio is that of the block; found here by a slow hull."""
     pairs = drawn(people=30)
-    counts = pairs.counts()
+    counts = pairs.counts
     genuine, impostors = counts.genuine / counts.genuine.sum(), counts.impostors / counts.impostors.sum()
     genuine[-1] += 1 / pairs.genuine_people
     impostors[0] += 1 / pairs.impostor_couples
@@ -155,7 +153,7 @@ def test_the_fit_is_the_slope_of_the_roc_curves_convex_hull() -> None:
 
 def test_probabilities_fall_with_distance_and_are_never_certain() -> None:
     pairs = drawn(people=40)
-    calibration = LikelihoodRatios.of(pairs.counts(), pairs.genuine_people, pairs.impostor_couples)
+    calibration = LikelihoodRatios.of(pairs.counts, pairs.genuine_people, pairs.impostor_couples)
     chances = calibration.probability(np.linspace(0, 100, 1000), 0.5)
     assert (np.diff(chances) <= 0).all()
     assert 0 < chances[-1] < 0.1
@@ -167,15 +165,15 @@ def test_probabilities_fall_with_distance_and_are_never_certain() -> None:
 
 def test_another_prior_moves_the_odds_and_nothing_else() -> None:
     pairs = drawn(people=40)
-    calibration = LikelihoodRatios.of(pairs.counts(), pairs.genuine_people, pairs.impostor_couples)
+    calibration = LikelihoodRatios.of(pairs.counts, pairs.genuine_people, pairs.impostor_couples)
     even, rare = (calibration.probability(np.linspace(0.5, 3, 9), prior) for prior in (0.5, 0.01))
     np.testing.assert_allclose(rare / (1 - rare), even / (1 - even) / 99)
 
 
 def test_more_pictures_of_the_same_people_make_no_rate_surer() -> None:
     once, often = drawn(people=25), drawn(people=25, copies=5)
-    threshold = find_threshold(once, once.counts(), 0.05, seed=0).distance
-    few, many = (errors_at(pairs, pairs.counts(), threshold, seed=0) for pairs in (once, often))
+    threshold = find_threshold(once, 0.05, seed=0).distance
+    few, many = (errors_at(pairs, threshold, seed=0) for pairs in (once, often))
     for rate, again in ((few.false_match, many.false_match), (few.false_non_match, many.false_non_match)):
         assert again.pairs == 25 * rate.pairs
         assert again.high - again.low == pytest.approx(rate.high - rate.low, rel=1e-9)
@@ -186,7 +184,7 @@ def test_more_pictures_of_the_same_people_make_no_rate_surer() -> None:
 
 def test_where_nothing_went_wrong_the_interval_is_that_of_as_many_couples() -> None:
     pairs = drawn(people=25, copies=3)
-    errors = errors_at(pairs, pairs.counts(), 0.0, seed=0)
+    errors = errors_at(pairs, 0.0, seed=0)
     assert (errors.false_match.value, errors.false_non_match.value) == (0, 1)
     assert errors.couples == 25 * 24 // 2
     assert errors.false_match.high == pytest.approx(1 - 0.025 ** (1 / 300))
@@ -199,7 +197,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_promise() -> None:
     held = [0, 0]
     for seed in range(60):
         pairs = drawn(people=40, each=2, seed=1000 + 2 * seed)
-        errors = errors_at(pairs, pairs.counts(), threshold, seed=seed)
+        errors = errors_at(pairs, threshold, seed=seed)
         held[0] += errors.false_match.low <= 0.02 <= errors.false_match.high
         held[1] += errors.false_non_match.low <= missed <= errors.false_non_match.high
     assert min(held) >= 52  # of 57 expected; fewer than 52 have a chance of 1 in 100
@@ -207,7 +205,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_promise() -> None:
 
 def test_a_curve_falls_in_one_error_as_it_rises_in_the_other() -> None:
     pairs, genuine, impostors = whole()
-    curve = Curve.of(pairs.counts())
+    curve = Curve.of(pairs.counts)
     assert (np.diff(curve.distances) > 0).all()
     for threshold, matches, misses in zip(curve.distances, curve.false_match, curve.false_non_match, strict=True):
         assert matches == pytest.approx((impostors < threshold).mean())
@@ -240,7 +238,7 @@ def test_a_calibration_checks_itself() -> None:
         ([1, 1], [2, 1], "increase"),
         ([1, 2], [1, 2], "increase"),
         ([1], [math.nan], "finite"),
-        ([1, 2], [1], "as many ratios"),
+        ([1, 2], [1], "one ratio per distance"),
     ):
         with pytest.raises(ValueError, match=message):
             LikelihoodRatios(np.asarray(distances), np.asarray(ratios))

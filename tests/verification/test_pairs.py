@@ -67,13 +67,13 @@ def test_pairs_are_those_of_a_loop(problem: tuple[NDArray[np.floating], NDArray[
     assert pairs.impostors == len(expected.impostors)
     np.testing.assert_allclose(np.sort(pairs.genuine), np.sort(expected.genuine), rtol=1e-6)
     assert pairs.impostor_couples == len({frozenset(couple) for couple in expected.couples})
-    counts = pairs.counts()
+    counts = pairs.counts
     assert counts.impostors.sum() == len(expected.impostors)
     assert counts.genuine.sum() == len(expected.genuine)
     assert (np.diff(counts.buckets) > 0).all()
     if expected.impostors:
         ranks = np.unique(np.linspace(0, len(expected.impostors) - 1, 12).astype(int)).tolist()
-        ranked = pairs.ranked(ranks, counts)
+        ranked = pairs.ranked(ranks)
         np.testing.assert_allclose(ranked, np.sort(expected.impostors)[ranks], rtol=1e-6)
         middle = float(np.median(expected.impostors)) + 1e-3
         queries, entries = pairs.nearer(middle)
@@ -92,7 +92,7 @@ def test_ranks_over_many_blocks_are_those_of_a_sort_bit_for_bit() -> None:
     strangers = query.people[:, None] != gallery.people[None]
     ordered = np.sort(np.sqrt(squares[strangers]).astype(np.float32))
     ranks = [0, 1, 17, len(ordered) // 1000, len(ordered) // 2, len(ordered) - 1]
-    assert pairs.ranked(ranks, pairs.counts()) == ordered[ranks].tolist()
+    assert pairs.ranked(ranks) == ordered[ranks].tolist()
     friends = (query.people[:, None] == gallery.people[None]) & (query.cameras[:, None] != gallery.cameras[None])
     assert np.sort(pairs.genuine).tolist() == np.sort(np.sqrt(squares[friends]).astype(np.float32)).tolist()
 
@@ -102,10 +102,10 @@ def test_a_bucket_is_narrow_and_holds_its_distances() -> None:
     q, g = random.normal(size=(4, 8)) * 10, random.normal(size=(300, 8))
     labels = Labels(np.arange(1, 5), np.ones(4)), Labels(np.arange(5, 305), np.ones(300))
     pairs = Pairs(q, g, *labels)
-    counts = pairs.counts()
+    counts = pairs.counts
     starts = 2 * counts.distances - counts.ends
     assert (counts.ends - starts <= counts.ends / 2**11).all()
-    ordered = np.asarray(pairs.ranked(range(1200), counts))
+    ordered = np.asarray(pairs.ranked(range(1200)))
     inside = np.repeat(np.arange(len(counts.buckets)), counts.impostors)
     assert ((ordered < counts.ends[inside]) & (ordered >= starts[inside])).all()
 
@@ -115,12 +115,12 @@ def test_bins_count_all_pairs_but_those_of_thin_tails() -> None:
     q, g = random.normal(3, 1, (80, 6)), random.normal(3, 1, (200, 6))
     labels = (Labels(random.integers(1, 5, len(v)), random.integers(1, 4, len(v))) for v in (q, g))
     pairs = Pairs(q, g, *labels)
-    edges, genuine, impostors = pairs.counts().binned(40, tails=0)
+    edges, genuine, impostors = pairs.counts.binned(40, tails=0)
     assert np.ptp(np.diff(edges)) < 1e-9
     assert (genuine.sum(), impostors.sum()) == (len(pairs.genuine), pairs.impostors)
     expected, _ = np.histogram(pairs.genuine, edges)
     assert np.abs(np.cumsum(genuine) - np.cumsum(expected)).max() <= 10  # those in buckets that lie across an edge
-    cut, _, fewer = pairs.counts().binned(40, tails=0.02)
+    cut, _, fewer = pairs.counts.binned(40, tails=0.02)
     assert cut[-1] < edges[-1]
     assert 0.95 * impostors.sum() < fewer.sum() < impostors.sum()
 
@@ -129,10 +129,10 @@ def test_identical_vectors_are_no_distance_apart() -> None:
     vectors = np.full((5, 3), 7.25)
     labels = Labels(np.arange(1, 6), np.ones(5))
     pairs = Pairs(vectors, vectors, labels, labels)
-    assert pairs.ranked([0, 19], pairs.counts()) == [0.0, 0.0]
-    assert pairs.counts().buckets.tolist() == [0]
+    assert pairs.ranked([0, 19]) == [0.0, 0.0]
+    assert pairs.counts.buckets.tolist() == [0]
     labels = Labels(np.array([1, 1, 2]), np.array([1, 2, 1]))
-    edges, genuine, impostors = Pairs(vectors[:3], vectors[:3], labels, labels).counts().binned(4)
+    edges, genuine, impostors = Pairs(vectors[:3], vectors[:3], labels, labels).counts.binned(4)
     assert edges.tolist() == [0, 0.25, 0.5, 0.75, 1]
     assert (genuine.tolist(), impostors.tolist()) == ([2, 0, 0, 0], [4, 0, 0, 0])
 

@@ -100,20 +100,18 @@ def test_progress_is_told() -> None:
 
 def test_scarce_people_and_rates_that_do_not_hold_are_noted(verifier: Verifier) -> None:
     few = fit_verifier(evaluation(people=8, distractors=0), false_match_rate=0.03)
-    assert (
-        "a rate of 0.03 takes impostor pairs of 100 couples of people (rule of three), and there are 6" in few.notes[0]
-    )
+    assert "a rate of 0.03 takes impostor pairs of 100 couples of people (rule of three), got 6" in few.notes[0]
     at = verifier.exits[0]
     wrong = replace(at, measured=replace(at.measured, false_match=Rate(0.05, 0.04, 0.06, 10_000)))
     notes = replace(verifier, exits=(wrong,)).notes
-    assert notes == ["stage 1: on the other people 5.00 [4.00, 6.00] % are false matches, not what was asked for"]
+    assert notes == ["stage 1: 5.00 [4.00, 6.00] % false matches on the other people, not what was asked for"]
 
 
 def test_what_no_threshold_can_be_found_on_is_refused() -> None:
     made_up = evaluation()
-    with pytest.raises(ValueError, match="takes 300,000 impostor pairs"):
+    with pytest.raises(ValueError, match="takes at least 300,000 impostor pairs"):
         fit_verifier(made_up, false_match_rate=1e-5)
-    with pytest.raises(ValueError, match="queries need at least four, got 3"):
+    with pytest.raises(ValueError, match="queries must show at least four, got 3"):
         fit_verifier(evaluation(people=3))
     with pytest.raises(ValueError, match="a seed is at least 0"):
         fit_verifier(made_up, seed=-1)
@@ -126,7 +124,7 @@ def test_what_no_threshold_can_be_found_on_is_refused() -> None:
         ({"rerank": Reranking()}, "re-ranking"),
         ({"multi_query": "mean"}, "multi-query"),
     ):
-        with pytest.raises(ValueError, match=f"got an evaluation by {what}; leave it out"):
+        with pytest.raises(ValueError, match=f"got an evaluation with {what}; leave it out"):
             fit_verifier(replace(made_up, **setting))
 
 
@@ -211,7 +209,7 @@ def test_thresholds_of_another_or_an_unknown_network_are_refused(verifier: Verif
     save_verifier(tmp_path / "t.json", verifier)
     with pytest.raises(MeasurementError, match="thresholds of model aaaaaaaaaaaa, this is model bbbbbbbbbbbb"):
         load_verifier(tmp_path / "t.json", "b" * 64)
-    with pytest.raises(MeasurementError, match="do not say of which they are"):
+    with pytest.raises(MeasurementError, match="don't say to which"):
         save_verifier(tmp_path / "u.json", replace(verifier, model=""))
     assert not (tmp_path / "u.json").exists()
 
@@ -305,9 +303,6 @@ def test_pictures_of_another_network_or_unreadable_ones_are_refused(tmp_path: Pa
         compare(picture, picture, runner, replace(by_hand(), exits=by_hand().exits[:1]))
     with pytest.raises(MismatchError, match=r"the thresholds are for tracklets \(pooling: max\)"):
         compare(picture, picture, runner, replace(by_hand(), tracklets="max"))
-    first, last = by_hand().exits
-    with pytest.raises(MismatchError, match="vectors of 5 numbers at stage 1, the network gives 3; find them again"):
-        compare(picture, picture, runner, replace(by_hand(), exits=(replace(first, dimensions=5), last)), exit=0)
     with pytest.raises(UnreadableImageError):
         compare(picture, tmp_path / "none.jpg", runner, by_hand(), exit=0)
     with pytest.raises(ValueError, match="means over 10 crops"):

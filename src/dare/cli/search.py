@@ -108,7 +108,7 @@ def search(
         if json is not None:
             write_json(json, [_figures(path, answer, runner, store) for path, answer in found])
         if html is not None:
-            from dare.pages.search_page import write_search_page
+            from dare.pages.page import write_search_page
 
             write_search_page(html, found, store, runner.exit_names)
             console.print(f"page: {html}")

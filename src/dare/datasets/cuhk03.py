@@ -62,17 +62,13 @@ def cuhk03(root: str | Path, boxes: Boxes = "detected") -> Benchmark:
             f"expected {boxes}/{TRAIN}/, or {source.name} and {folders[0].name}/, in {root}, found no "
             f"{' and no '.join(missing)}; {RAW} isn't read: take its pictures out, or get the archive cuhk03-np"
         )
-    return _listed(root, boxes, pictures, source)
-
-
-def _listed(root: Path, boxes: Boxes, pictures: Path, source: Path) -> Benchmark:
     names, people, cameras, places = _splits(source)
     splits = {
         split: stills(pictures, ((names[row], int(people[row]), int(cameras[row])) for row in rows), source)
         for split, rows in places.items()
     }
-    notes = PUBLISHED[boxes].differences(splits)
-    return Benchmark(f"cuhk03-{boxes}", splits["train"], splits["query"], splits["gallery"], root, notes=tuple(notes))
+    notes = tuple(PUBLISHED[boxes].differences(splits))
+    return Benchmark(f"cuhk03-{boxes}", splits["train"], splits["query"], splits["gallery"], root, notes=notes)
 
 
 def _splits(source: Path) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64], dict[str, NDArray[np.int64]]]:

@@ -86,11 +86,7 @@ def folder(root: str | Path, *, unlabelled: bool = False) -> Benchmark:
 
 
 def pictures_below(root: str | Path) -> list[Path]:
-    """All pictures below a folder, ordered by name, whoever they show.
-
-    Raises:
-        FileNotFoundError: no such folder, or no pictures in it.
-    """
+    """All pictures below a folder, ordered by name, labelled or not; a FileNotFoundError if there are none."""
     top = Path(root)
     found = [path for path in _files(top) if path.suffix.lower() in IMAGE_SUFFIXES] if top.is_dir() else []
     if not found:
@@ -191,11 +187,7 @@ def label_number(label: str) -> int:
 
 
 def _rows_of_csv(path: Path, unlabelled: bool) -> list[_Row]:
-    """The pictures that a CSV file lists by paths relative to it.
-
-    Args:
-        unlabelled: whether pictures may lack a person.
-    """
+    """The pictures that a CSV file lists by paths relative to it."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -248,11 +240,7 @@ def _row(path: Path, number: int, line: dict[str, str | None], unlabelled: bool)
 
 
 def seconds_since_1970(time: str) -> float:
-    """The time that a text says; UTC if it names no zone.
-
-    Raises:
-        ValueError: it is neither a number of seconds nor like 2024-05-31T14:00:00+02:00.
-    """
+    """A time, in seconds or like 2024-05-31T14:00:00+02:00 (UTC without a zone); a ValueError for anything else."""
     try:
         seconds = float(time)
     except ValueError:

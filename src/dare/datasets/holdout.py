@@ -13,7 +13,7 @@ from dare.files import replacing
 
 
 def hold_out(benchmark: Benchmark, people: int, seed: int = 0) -> Benchmark:
-    """A benchmark made of another one's training pictures alone.
+    """A benchmark made from another one's training pictures only.
 
     It draws `people` at random. Their first picture at each camera (their first picture if cameras are unknown) is a
     query, and the others are the gallery. Everybody else stays in `train`.

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dare.datasets.published import Published
-from dare.datasets.sample import DISTRACTOR, JUNK, Benchmark, Sample
+from dare.datasets.published import Published, check_folders, trained_on
+from dare.datasets.sample import Benchmark, Sample
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 
@@ -80,13 +80,13 @@ def multi_query(benchmark: Benchmark) -> Benchmark:
     if not boxes:
         note = "multi-query: the query pictures themselves, joined by person and camera"
         if benchmark.name == "market1501":
-            note += f"; there is no {HAND_DRAWN}/, so each asks alone, as in single-query"
+            note += f"; there is no {HAND_DRAWN}/, so each picture is a query of its own, as in single-query"
         return benchmark if note in benchmark.notes else replace(benchmark, notes=(*benchmark.notes, note))
     joined = tuple(box for box in boxes if (box.person, box.camera) in asked)
     if lacking := asked - {(box.person, box.camera) for box in joined}:
         person, camera = min(lacking)
         raise ValueError(
-            f"{benchmark.root / HAND_DRAWN} has no picture of person {person} at camera {camera}, who is asked for "
+            f"{benchmark.root / HAND_DRAWN} has no picture of person {person} at camera {camera}, who is a query "
             f"({len(lacking)} such queries); unpack it again, or move it away for queries without hand-drawn boxes"
         )
     note = f"multi-query: the hand-drawn boxes in {HAND_DRAWN}/, joined by person and camera"
@@ -95,21 +95,14 @@ def multi_query(benchmark: Benchmark) -> Benchmark:
 
 def in_folders(name: str, root: Path, published: Published | None = None) -> Benchmark:
     """Read any data set in this layout; counts that differ from the published ones are noted."""
-    missing = [f"{folder}/" for folder in (TRAIN, QUERY, GALLERY) if not (root / folder).is_dir()]
-    if missing:
-        raise FileNotFoundError(
-            f"expected {TRAIN}/, {QUERY}/ and {GALLERY}/ in {root}, found no {', '.join(missing)}; "
-            "give the folder that holds all three"
-        )
+    check_folders(root, (TRAIN, QUERY, GALLERY), "give the folder that holds all three")
     notes: list[str] = []
     splits = {folder: _split(root / folder, notes) for folder in (TRAIN, QUERY, GALLERY)}
     _refuse_twins(splits[QUERY], splits[GALLERY])
     if published:
         notes += published.differences(splits)
-    train = tuple(sample for sample in splits[TRAIN] if sample.person not in (JUNK, DISTRACTOR))
-    if dropped := len(splits[TRAIN]) - len(train):
-        notes.append(f"{TRAIN}: {dropped} pictures of junk and distractors (persons -1 and 0) are not trained on")
-    return Benchmark(name, train, splits[QUERY], splits[GALLERY], root, notes=tuple(notes))
+    train = trained_on(splits[TRAIN], TRAIN, notes)
+    return Benchmark(name, tuple(train), splits[QUERY], splits[GALLERY], root, notes=tuple(notes))
 
 
 def _split(folder: Path, notes: list[str]) -> tuple[Sample, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.datasets.published import Published, not_there, positions, read_mat, whole_numbers
+from dare.datasets.published import Published, check_folders, not_there, positions, read_mat, trained_on, whole_numbers
 from dare.datasets.sample import DISTRACTOR, JUNK, Benchmark, Sample
 
 OFFICIAL = "take the official file, in liangzheng06/MARS-evaluation"
@@ -33,12 +33,8 @@ def mars(root: str | Path) -> Benchmark:
         ValueError: the lists contradict each other.
     """
     root = Path(root)
-    missing = [f"{name}/" for name in (INFO, BBOX_TRAIN, BBOX_TEST) if not (root / name).is_dir()]
-    if missing:
-        raise FileNotFoundError(
-            f"expected {INFO}/, {BBOX_TRAIN}/ and {BBOX_TEST}/ in {root}, found no {', '.join(missing)}; "
-            "info/ is in the repository liangzheng06/MARS-evaluation, the others come with the data set"
-        )
+    advice = "info/ is in the repository liangzheng06/MARS-evaluation, the others come with the data set"
+    check_folders(root, (INFO, BBOX_TRAIN, BBOX_TEST), advice)
     train, test = _tracklets(root, "train"), _tracklets(root, "test")
     source = root / INFO / "query_IDX.mat"
     found = read_mat(source, "query_IDX", advice=OFFICIAL)["query_IDX"]
@@ -46,9 +42,7 @@ def mars(root: str | Path) -> Benchmark:
     if nobody := sum(tracklet.person in (JUNK, DISTRACTOR) for tracklet in query):
         raise ValueError(f"{source}: {nobody} of {len(query)} queries are junk or distractors; {OFFICIAL}")
     notes = PUBLISHED.differences({BBOX_TRAIN: train, source.name: query, BBOX_TEST: test})
-    kept = [tracklet for tracklet in train if tracklet.person not in (JUNK, DISTRACTOR)]
-    if dropped := len(train) - len(kept):
-        notes.append(f"{BBOX_TRAIN}: {dropped} tracklets of junk and distractors (persons -1 and 0) are not trained on")
+    kept = trained_on(train, BBOX_TRAIN, notes, "tracklets")
     return Benchmark("mars", _in_order(kept), _in_order(query), _in_order(test), root, notes=tuple(notes))
 
 
@@ -73,16 +67,7 @@ def _tracklets(root: Path, split: str) -> list[Sample]:
 
 
 def _read_tracks(source: Path, variable: str, names_file: Path) -> tuple[NDArray[np.int64], list[str]]:
-    """First frame, last frame, person and camera of each tracklet, (T, 4), and the names of all frames.
-
-    Args:
-        source: a .mat file; `variable` in it counts frames from 1, the last one included.
-        names_file: a name per line.
-
-    Raises:
-        FileNotFoundError: one of them is missing.
-        ValueError: they don't belong together.
-    """
+    """First frame, last frame (included, from 1), person and camera of each tracklet, (T, 4), and all frames' names."""
     tracks = whole_numbers(source, variable, read_mat(source, variable, advice=OFFICIAL)[variable])
     if tracks.ndim != 2 or tracks.shape[1] != 4 or not len(tracks):
         raise ValueError(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.datasets.sample import JUNK, Sample
+from dare.datasets.sample import DISTRACTOR, JUNK, Sample
 
 LARGEST = 2.0**53  # beyond it, not every whole number has a double
 
@@ -32,11 +32,7 @@ class Published:
     unit: str = "images"
 
     def differences(self, splits: Mapping[str, Sequence[Sample]]) -> list[str]:
-        """A note on each split that differs in its number of samples or else of people.
-
-        Args:
-            splits: train, query and gallery, by the data set's own names.
-        """
+        """A note on each split (train, query, gallery, by its own name) with another number of samples or people."""
         notes = []
         for (name, found), samples, people in zip(splits.items(), self.samples, (*self.people, None), strict=True):
             there = len({sample.person for sample in found} - {JUNK})
@@ -45,6 +41,21 @@ class Published:
             elif people is not None and there != people:
                 notes.append(f"{name} has {there} people, {self.title} as published {people}")
         return notes
+
+
+def check_folders(root: Path, names: Sequence[str], advice: str) -> None:
+    """Raise a FileNotFoundError if folders are missing; `advice` says what to do."""
+    if missing := [f"{name}/" for name in names if not (root / name).is_dir()]:
+        expected = f"{', '.join(f'{name}/' for name in names[:-1])} and {names[-1]}/"
+        raise FileNotFoundError(f"expected {expected} in {root}, found no {', '.join(missing)}; {advice}")
+
+
+def trained_on(samples: Sequence[Sample], where: str, notes: list[str], unit: str = "pictures") -> list[Sample]:
+    """The samples that show somebody; notes how many do not."""
+    kept = [sample for sample in samples if sample.person not in (JUNK, DISTRACTOR)]
+    if dropped := len(samples) - len(kept):
+        notes.append(f"{where}: {dropped} {unit} of junk and distractors (persons -1 and 0) are not trained on")
+    return kept
 
 
 def stills(folder: Path, rows: Iterable[tuple[str, int, int]], source: Path) -> tuple[Sample, ...]:
@@ -127,11 +138,7 @@ def read_mat(path: Path, *names: str, advice: str) -> dict[str, NDArray[Any]]:
 
 
 def texts(path: Path, name: str, cells: NDArray[Any]) -> list[str]:
-    """The texts in a variable's cells.
-
-    Raises:
-        ValueError: a cell holds something else.
-    """
+    """The texts in a variable's cells; a ValueError for anything else."""
     written = [cell.item() if isinstance(cell, np.ndarray) and cell.size == 1 else cell for cell in cells.ravel()]
     if not all(isinstance(text, str) and text for text in written):
         raise ValueError(f"{path}: expected a text in every cell of {name}; take the official file")
@@ -139,11 +146,7 @@ def texts(path: Path, name: str, cells: NDArray[Any]) -> list[str]:
 
 
 def whole_numbers(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.int64]:
-    """A variable's values as int64, in their own shape.
-
-    Raises:
-        ValueError: a value isn't a whole number.
-    """
+    """A variable's values as int64, in their own shape; a ValueError unless they are whole numbers."""
     numbers = values.dtype.kind in "iuf"
     if not numbers or not ((np.abs(values) < LARGEST) & (values == np.trunc(values))).all():
         raise ValueError(f"{path}: expected whole numbers in {name}, got {values.dtype}; take the official file")
@@ -151,11 +154,7 @@ def whole_numbers(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.int
 
 
 def positions(path: Path, name: str, values: NDArray[Any], count: int) -> NDArray[np.int64]:
-    """A variable's values as distinct indices into a list of `count`, from 0 where MATLAB counts from 1.
-
-    Raises:
-        ValueError: there is no value, one is outside the list, or one comes twice.
-    """
+    """A variable's values as distinct indices into a list of `count`, from 0 where MATLAB counts from 1."""
     places = whole_numbers(path, name, values).ravel() - 1
     if not len(places):
         raise ValueError(f"{path}: {name} is empty, so there is nothing in that split; take the official file")

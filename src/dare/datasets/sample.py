@@ -37,11 +37,7 @@ class Sample:
 
 
 def says_nothing(people: Iterable[int], cameras: Iterable[int] | None) -> str:
-    """Why queries and gallery of these people can't be scored, or "".
-
-    Args:
-        cameras: those that saw them; None if unknown.
-    """
+    """Why queries and gallery of these people and cameras (None if unknown) can't be scored, or ""."""
     if len({*people} - {JUNK}) == 1:
         return "queries and gallery show one person, so every answer is right; add other people"
     if cameras is not None and len({*cameras}) == 1:

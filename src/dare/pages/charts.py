@@ -48,7 +48,7 @@ def match_curves(curves: Mapping[str, NDArray[np.floating]]) -> str:
     """Cumulative match characteristics: the share of queries with a correct match among the first k entries.
 
     Args:
-        curves: exit -> (R,), from 0 to 1, of ranks 1 to R; as many for every exit.
+        curves: exit -> (R,), from 0 to 1, of ranks 1 to R; R is the same for every exit.
     """
     longest = len(next(iter(curves.values())))
     least = 100 * min(float(curve[0]) for curve in curves.values())
@@ -78,14 +78,14 @@ def pair_histogram(
     threshold: float | None = None,
     meaning: str = "",
 ) -> str:
-    """Shares of the pairs in equally wide bins; each of the two areas has the size 1, however many pairs it stands for.
+    """Shares of the pairs in bins of equal width; both areas have size 1, whatever the number of pairs.
 
     Args:
         name: what is measured, as "stage 1".
         edges: (B + 1,), of the bins.
         same, other: (B,), counts of pairs of one person, and of two.
         unit: what the horizontal axis says.
-        threshold: a distance to be marked.
+        threshold: a distance to mark.
         meaning: what is written beside the mark.
     """
     shares = [counts / max(1, counts.sum()) for counts in (same, other)]
@@ -191,7 +191,7 @@ def line(points: str, classes: str, title: str = "") -> str:
 
 
 def legend(x: float, y: float, entries: Sequence[tuple[str, str]]) -> list[str]:
-    """Samples of lines with their names, one below the other: (class, name)."""
+    """A column of sample lines with their names: (class, name)."""
     parts = []
     for place, (classes, name) in enumerate(entries):
         middle = y + 18 * place

@@ -1,7 +1,6 @@
-"""Embedding maps: vectors of a few people laid out on a plane by t-SNE, and drawn to see who is taken for whom."""
+"""Embedding maps: vectors of a few people laid out on a plane by t-SNE, to see who is taken for whom."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -29,32 +28,19 @@ SHAPES = (
     "m-3.1-3.1h6.2v6.2h-6.2z",  # square
     "m0-4.2l4.1 7.2h-8.2z",  # triangle
     "m0-4.6l3.8 4.6l-3.8 4.6l-3.8-4.6z",  # lozenge
-    "m0 4.2l4.1-7.2h-8.2z",  # triangle on its head
+    "m0 4.2l4.1-7.2h-8.2z",  # triangle upside down
     "m-1.4-4.2h2.8v2.8h2.8v2.8h-2.8v2.8h-2.8v-2.8h-2.8v-2.8h2.8z",  # cross
-    "m-4.4-1.6h8.8v3.2h-8.8z",  # lying bar
-    "m-1.6-4.4h3.2v8.8h-3.2z",  # standing bar
+    "m-4.4-1.6h8.8v3.2h-8.8z",  # horizontal bar
+    "m-1.6-4.4h3.2v8.8h-3.2z",  # vertical bar
 )
 """One per camera, as steps from its middle; after these they repeat."""
 
 
-@dataclass(frozen=True, slots=True)
-class ShownRows:
-    """Whose vectors are laid out.
-
-    Attributes:
-        query, gallery: rows of an evaluation's queries and gallery, by person.
-    """
-
-    query: NDArray[np.intp]
-    gallery: NDArray[np.intp]
-
-    def __len__(self) -> int:
-        return len(self.query) + len(self.gallery)
-
-
-def shown_rows(evaluation: Evaluation, people: int = PEOPLE, most: int = MOST) -> ShownRows:
-    """A few people, spread evenly over those that have a valid match, with all their pictures, or as many of them,
-    spread evenly."""
+def shown_rows(
+    evaluation: Evaluation, people: int = PEOPLE, most: int = MOST
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows of queries and of gallery entries of some people, by person: people are spread evenly over those with a
+    valid match, and so are at most `most` pictures of each."""
     query, gallery = evaluation.query, evaluation.gallery
     known = np.unique(query.people[evaluation.results[0].scores.matched])
     chosen = known[_spread(len(known), people)]
@@ -66,7 +52,7 @@ def shown_rows(evaluation: Evaluation, people: int = PEOPLE, most: int = MOST) -
         for place in _spread(len(own), most):
             side, row = own[place]
             rows[side].append(int(row))
-    return ShownRows(np.asarray(rows[0], np.intp), np.asarray(rows[1], np.intp))
+    return np.asarray(rows[0], np.intp), np.asarray(rows[1], np.intp)
 
 
 def lay_out(vectors: NDArray[np.floating], seed: int = 0) -> NDArray[np.float64]:
@@ -76,7 +62,7 @@ def lay_out(vectors: NDArray[np.floating], seed: int = 0) -> NDArray[np.float64]
 
     Args:
         vectors: N at least 5.
-        seed: of what is drawn by chance.
+        seed: of the random numbers.
 
     Raises:
         ImportError: without scikit-learn; says what to install.
@@ -132,8 +118,8 @@ def embedding_map(
     Args:
         name: whose vectors they are, as "stage 1".
         places: (N, 2).
-        people, cameras: N names each. Colours are given in the order in which `names` lists the people.
-        all_cameras: each camera's name once; shapes are given in this order.
+        people, cameras: N names each. Colours go by the order in which people come.
+        all_cameras: each camera's name once; shapes go by this order.
         about: how the plane was made, for screen readers.
     """
     middle = (places.max(0) + places.min(0)) / 2

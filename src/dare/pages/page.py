@@ -1,7 +1,8 @@
-"""A self-contained HTML page: its template filled in, its pictures inside it as data URIs."""
+"""Self-contained HTML pages: their templates filled in, their pictures inside them as data URIs."""
 
 import base64
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from PIL import Image
 from dare import __version__
 from dare.evaluation.evaluate import percent
 from dare.files import replacing
+from dare.gallery.store import Gallery
+from dare.identification.answer import Answer
 from dare.images.reading import UnreadableImageError, read
 
 HEIGHT = 96
@@ -32,6 +35,28 @@ def write_page(path: Path, template: str, **values: Any) -> None:
     page = environment.from_string(source).render(version=__version__, **values)
     with replacing(path) as file:
         file.write(page.encode(errors="backslashreplace"))  # file names that aren't valid UTF-8
+
+
+def write_search_page(
+    path: Path, found: Sequence[tuple[Path, Answer]], gallery: Gallery, exit_names: Sequence[str]
+) -> None:
+    """Write the page in one piece; it holds the pictures, so note which people it shows before you share it."""
+    entries = gallery.get(str(id) for _, answer in found for id in answer.hits.ids[0])
+    answers = [
+        {
+            "query": str(query),
+            "picture": thumbnail(query),
+            "answer": answer,
+            "exit": exit_names[answer.exit],
+            "hits": [
+                {"entry": entries[str(id)], "distance": distance, "picture": thumbnail(Path(entries[str(id)].picture))}
+                for id, distance in zip(answer.hits.ids[0], answer.hits.distances[0], strict=True)
+                if str(id) in entries
+            ],
+        }
+        for query, answer in found
+    ]
+    write_page(path, "search_page.html", answers=answers)
 
 
 def thumbnail(path: Path) -> str:

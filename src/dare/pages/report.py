@@ -1,8 +1,8 @@
 """A self-contained HTML page of an evaluation: figures and curves per exit, ranked lists, where the network looked."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,53 +30,6 @@ MEANING = {
 
 Look = Callable[[Path], Mapping[str, NDArray[np.floating]]]
 """A picture's activation maps, (h, w) each, by the names of the evaluation's results."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    """A framed thumbnail: frame is "right", "wrong", "probe" or "look"."""
-
-    data: str
-    frame: str
-    caption: str
-
-
-@dataclass(frozen=True, slots=True)
-class _RankedList:
-    """What one embedding makes of a probe; look is where it answers, if that is known."""
-
-    name: str
-    look: _Picture | None
-    pictures: list[_Picture]
-
-
-@dataclass(frozen=True, slots=True)
-class _Probe:
-    kind: str
-    picture: _Picture
-    lists: list[_RankedList]
-
-
-@dataclass(frozen=True, slots=True)
-class _Histogram:
-    """The drawing of an exit; below is the share of one person's pairs below the threshold, if there is one."""
-
-    name: str
-    drawing: str
-    threshold: float | None
-    below: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Maps:
-    """Embedding maps of the exits, each a name, a drawing, and how many nearest points agree; and their legend.
-
-    An exit whose vectors are all equal has no drawing.
-    """
-
-    drawings: list[tuple[str, str | None, float]]
-    people: list[tuple[str, str]]
-    cameras: list[tuple[str, str]]
 
 
 def write_report(
@@ -140,65 +93,59 @@ def _matches(evaluation: Evaluation) -> str | None:
     return match_curves({exit.name: exit.scores.cmc_curve(ranks) for exit in evaluation.exits})
 
 
-def _histograms(evaluation: Evaluation, vectors: list[Vectors], rate: float) -> list[_Histogram]:
-    """One for each exit; none where there are no pairs of one of both kinds."""
+def _histograms(evaluation: Evaluation, vectors: list[Vectors], rate: float) -> list[dict[str, Any]]:
+    """Of each exit that has pairs of both kinds: `below` is the share of one person's pairs below the threshold."""
     found = []
     for exit, (q, g) in zip(evaluation.results, vectors, strict=True):
-        if not exit.is_exit:
+        pairs = Pairs(q, g, evaluation.query, evaluation.gallery) if exit.is_exit else None
+        if pairs is None or not len(pairs.genuine) or not pairs.impostors:
             continue
-        pairs = Pairs(q, g, evaluation.query, evaluation.gallery)
-        if len(pairs.genuine) and pairs.impostors:
-            found.append(_histogram(exit.name, pairs, rate, evaluation.unit))
+        threshold = threshold_at(pairs, rate)
+        below = float((pairs.genuine < threshold).mean()) if threshold is not None else 0.0
+        binned, meaning = pairs.counts.binned(HISTOGRAM_BINS), f"{100 * rate:g} % of others"
+        drawing = pair_histogram(exit.name, *binned, unit=evaluation.unit, threshold=threshold, meaning=meaning)
+        found.append({"name": exit.name, "drawing": drawing, "threshold": threshold, "below": below})
     return found
 
 
-def _histogram(name: str, pairs: Pairs, rate: float, unit: str) -> _Histogram:
-    counts = pairs.counts()
-    threshold = threshold_at(pairs, counts, rate)
-    below = float((pairs.genuine < threshold).mean()) if threshold is not None else 0.0
-    edges, same, other = counts.binned(HISTOGRAM_BINS)
-    meaning = f"{100 * rate:g} % of others"
-    drawing = pair_histogram(name, edges, same, other, unit=unit, threshold=threshold, meaning=meaning)
-    return _Histogram(name, drawing, threshold, below)
-
-
-def _maps(evaluation: Evaluation, vectors: list[Vectors], seed: int) -> _Maps | None:
-    """None where too few pictures have a match."""
-    rows = shown_rows(evaluation)
-    if len(rows) < FEWEST:
-        return None
+def _maps(evaluation: Evaluation, vectors: list[Vectors], seed: int) -> dict[str, list[tuple[Any, ...]]] | None:
+    """Maps of the exits, each a name, a drawing (None if all vectors are equal) and how many nearest points agree, and
+    the legends of people and cameras; None where too few pictures have a match."""
     query, gallery, benchmark = evaluation.query, evaluation.gallery, evaluation.benchmark
-    numbers = np.concatenate([query.people[rows.query], gallery.people[rows.gallery]])
+    asked, listed = shown_rows(evaluation)
+    numbers = np.concatenate([query.people[asked], gallery.people[listed]])
+    if len(numbers) < FEWEST:
+        return None
     people = [benchmark.names.get(int(number), f"person {number}") for number in numbers]
-    seen_by = np.concatenate([query.cameras[rows.query], gallery.cameras[rows.gallery]])
+    seen_by = np.concatenate([query.cameras[asked], gallery.cameras[listed]])
     order = np.lexsort([seen_by, numbers])
     cameras = [f"camera {number}" if benchmark.cameras_known else "" for number in seen_by]
     # Colours and shapes go by number, whatever the order of the rows.
-    by_camera = [cameras[place] for place in np.argsort(seen_by, kind="stable")]
+    by_camera = names([cameras[place] for place in np.argsort(seen_by, kind="stable")])
     labels = [people[place] for place in order], [cameras[place] for place in order]
-    drawings: list[tuple[str, str | None, float]] = []
+    drawings: list[tuple[Any, ...]] = []
     for result, (q, g) in zip(evaluation.results, vectors, strict=True):
         if not result.is_exit:
             continue
-        shown = np.concatenate([q[rows.query], g[rows.gallery]])[order]
+        shown = np.concatenate([q[asked], g[listed]])[order]
         if (shown == shown[0]).all():
             drawings.append((result.name, None, 0.0))
             continue
         places = lay_out(shown, seed)
         agree = neighbours_agree(places, numbers[order], seen_by[order])
         about = f"laid out by t-SNE; the nearest point of another camera is of the same person for {percent(agree)} %"
-        drawings.append((result.name, embedding_map(result.name, places, *labels, names(by_camera), about), agree))
-    return _Maps(
-        drawings,
-        [(sample("person", place), name) for place, name in enumerate(names(labels[0]))],
-        [(sample("camera", place), name) for place, name in enumerate(names(by_camera)) if name],
-    )
+        drawings.append((result.name, embedding_map(result.name, places, *labels, by_camera, about), agree))
+    return {
+        "drawings": drawings,
+        "people": [(sample("person", place), name) for place, name in enumerate(names(labels[0]))],
+        "cameras": [(sample("camera", place), name) for place, name in enumerate(by_camera) if name],
+    }
 
 
-def _probes(evaluation: Evaluation, vectors: list[Vectors], look: Look | None) -> list[_Probe]:
+def _probes(evaluation: Evaluation, vectors: list[Vectors], look: Look | None) -> list[dict[str, Any]]:
+    """A probe's kind and picture, and per result its list; `look` is where the network answers, if that is known."""
     chosen = _chosen(evaluation)
-    rows = [row for _, row in chosen]
-    entries = [nearest(evaluation, pair, rows, LISTED) for pair in vectors]
+    entries = [nearest(evaluation, pair, [row for _, row in chosen], LISTED) for pair in vectors]
     probes = []
     for number, (kind, row) in enumerate(chosen):
         query_id = evaluation.query.ids[row]
@@ -208,11 +155,16 @@ def _probes(evaluation: Evaluation, vectors: list[Vectors], look: Look | None) -
         for result, found in zip(evaluation.results, entries, strict=True):
             looked = None
             if result.name in looks:
-                looked = _Picture(overlay(path, looks[result.name]), "look", f"where {result.name} answers")
+                looked = _picture(overlay(path, looks[result.name]), "look", f"where {result.name} answers")
             pictures = [_entry(evaluation, row, entry) for entry in found[number]]
-            lists.append(_RankedList(result.name, looked, pictures))
-        probes.append(_Probe(kind, _Picture(thumbnail(path), "probe", query_id), lists))
+            lists.append({"name": result.name, "look": looked, "pictures": pictures})
+        probes.append({"kind": kind, "picture": _picture(thumbnail(path), "probe", query_id), "lists": lists})
     return probes
+
+
+def _picture(data: str, frame: str, caption: str) -> dict[str, str]:
+    """A framed thumbnail: frame is "right", "wrong", "probe" or "look"."""
+    return {"data": data, "frame": frame, "caption": caption}
 
 
 def _looks(look: Look | None, path: Path) -> Mapping[str, NDArray[np.floating]]:
@@ -239,8 +191,8 @@ def _chosen(evaluation: Evaluation) -> list[tuple[str, int]]:
     return chosen
 
 
-def _entry(evaluation: Evaluation, row: int, entry: int) -> _Picture:
+def _entry(evaluation: Evaluation, row: int, entry: int) -> dict[str, str]:
     gallery = evaluation.gallery
     right = gallery.people[entry] == evaluation.query.people[row]
     data = thumbnail(evaluation.benchmark.root / gallery.ids[entry])
-    return _Picture(data, "right" if right else "wrong", gallery.ids[entry])
+    return _picture(data, "right" if right else "wrong", gallery.ids[entry])

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 
 def another_model(what: str, model: str, given: str, advice: str) -> str:
-    """The sentence for what belongs to one network and meets another one.
+    """The message for data of one network that is used with another.
 
     Args:
         what: subject and verb, such as "the gallery holds vectors".
-        model, given: digests of the network that it belongs to and of the one that came; "" where it is unknown.
+        model, given: digests of the network that the data belongs to and of the one in use; "" if unknown.
         advice: what to do.
     """
     return f"{what} of model {model[:12] or 'unknown'}, this is model {given[:12] or 'unknown'}; {advice}"
@@ -55,30 +55,26 @@ def normalised(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
     return scaled
 
 
+def check_finite(vectors: NDArray[np.floating], what: str, ids: Sequence[str] = ()) -> None:
+    """Raise a ValueError that names the first of (N, D) vectors with NaN or infinity by its id, or else by its row."""
+    finite = np.isfinite(vectors).all(1)
+    if not finite.all():
+        row = int(finite.argmin())
+        raise ValueError(f"{what} {ids[row] if ids else row} contains NaN or infinity; check the embeddings")
+
+
 Space = Literal["own", "shared"]
-"""Where a network's vectors lie. `own`: each exit has a space of its own. `shared`: the network was trained so that the
-vectors of all exits lie in that of the last one."""
+"""Where a network's vectors lie. `own`: each exit has a space of its own. `shared`: the vectors of all exits lie in the
+space of the last one, as the network was trained for."""
 
 
 def entry_exit(space: Space, exit: int, exits: int) -> int:
-    """The exit whose vectors of gallery entries a query's vector is compared with.
-
-    Args:
-        exit: of the query's vector, counted from 0.
-        exits: how many there are.
-    """
+    """The exit, counted from 0, whose gallery vectors are compared with a query's vector of `exit`."""
     return exit if space == "own" else exits - 1
 
 
 def entry_sizes(space: Space, dimensions: Sequence[int]) -> dict[int, int]:
-    """Exit -> size of its vectors, for the exits of which a gallery keeps vectors: all, or the last one alone.
-
-    Args:
-        dimensions: (E,), of the vectors of each exit.
-
-    Raises:
-        ValueError: as `check_space`.
-    """
+    """Exit -> size of its vectors, for exits that a gallery stores (all, or the last one); checks as `check_space`."""
     check_space(space, dimensions)
     kept = (entry_exit(space, exit, len(dimensions)) for exit in range(len(dimensions)))
     return {exit: dimensions[exit] for exit in kept}

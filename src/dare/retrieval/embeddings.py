@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.files import replacing
-from dare.retrieval.distances import Space, check_space, entry_exit, entry_sizes
+from dare.retrieval.distances import Space, check_finite, check_space, entry_exit, entry_sizes
 
 FORMAT = 1
 
 T = TypeVar("T")
 
 Pooling = Literal["mean", "max"]
-"""How several vectors become one: those of a tracklet's images, or of queries that ask together."""
+"""How the vectors of a tracklet's images, or of the queries of a multi-query, become one."""
 
 Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""Vectors of queries (Q, D), and those of gallery entries (G, D) that they are compared with."""
+"""Vectors of queries (Q, D), and of the gallery entries (G, D) that they are compared with."""
 
 
 class EmbeddingsError(ValueError):
@@ -28,7 +28,7 @@ class EmbeddingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """What a network says of N samples.
+    """A network's vectors of N samples.
 
     Attributes:
         stages: one array (N, D) per tapped stage; sizes may differ.
@@ -39,7 +39,7 @@ class Embeddings:
         names: of the stages; by default "stage 1", "stage 2", ...
         crops: per picture, of which each vector is the mean.
         pooling: how the vectors of a tracklet's images became one, "mean" or "max"; "" where it is unknown.
-        space: "shared" if vectors of all exits compare with those of the last; "own" if with those of their own alone.
+        space: "shared" if vectors of all exits are compared with the last one's; "own" if with their own exit's.
     """
 
     stages: tuple[NDArray[np.float32], ...]
@@ -72,9 +72,9 @@ class Embeddings:
                 f"got shapes {self.people.shape} and {self.cameras.shape}"
             )
         if self.pooling not in ("", *get_args(Pooling)):
-            raise EmbeddingsError(f"expected pooling by mean or max, or none that is known, got {self.pooling!r}")
+            raise EmbeddingsError(f"expected pooling 'mean' or 'max', or '' if unknown, got {self.pooling!r}")
         if len(self.names) != len(self.stages):
-            raise EmbeddingsError(f"expected {len(self.stages)} names of stages, got {', '.join(self.names)}")
+            raise EmbeddingsError(f"expected {len(self.stages)} stage names, got {', '.join(self.names)}")
         try:
             check_space(self.space, [vectors.shape[1] for vectors in self.vectors()])
         except ValueError as error:
@@ -84,23 +84,21 @@ class Embeddings:
         return len(self.ids)
 
     def vectors(self) -> list[NDArray[np.float32]]:
-        """(N, D), all there are: the stages, then the fused vectors where there are any; the last exit's come last."""
+        """(N, D) each: the stages, then the fused vectors if there are any; the last exit's come last."""
         return [*self.stages, *([] if self.fused is None else [self.fused])]
 
     def exits(self) -> list[NDArray[np.float32]]:
-        """(N, D), one per exit: the stages, the last one replaced by the fused vectors where there are any."""
+        """(N, D), one per exit: the stages, the last one replaced by the fused vectors if there are any."""
         return self._of_exits(self.vectors())
 
     def entries(self) -> list[NDArray[np.float32]]:
-        """(N, D), what `Gallery.add` takes of these samples: one per exit, in a shared space the last exit's alone."""
+        """(N, D), what `Gallery.add` takes: one per exit, or in a shared space the last exit's only."""
         vectors = self.exits()
         return [vectors[exit] for exit in entry_sizes(self.space, [rows.shape[1] for rows in vectors])]
 
     def against(self, gallery: "Embeddings") -> list[Pair]:
-        """What is compared with what: for each of `vectors()` these queries' (Q, D) and the gallery's (G, D).
-
-        The gallery's are of the same kind, or in a shared space always those of its last exit.
-        """
+        """For each of `vectors()`, (Q, D), the gallery vectors (G, D) that it is compared with: of the same exit, or in
+        a shared space of the last one."""
         entries = gallery.vectors()
         return [(q, entries[entry_exit(self.space, n, len(entries))]) for n, q in enumerate(self.vectors())]
 
@@ -109,7 +107,7 @@ class Embeddings:
         return self._of_exits(self.against(gallery))
 
     def _of_exits(self, of_vectors: list[T]) -> list[T]:
-        """Of one value for each of `vectors()` those of the exits."""
+        """The exits' share of one value for each of `vectors()`."""
         return of_vectors if self.fused is None else [*of_vectors[:-2], of_vectors[-1]]
 
     def rows(self, positions: Sequence[int] | NDArray[np.integer]) -> "Embeddings":
@@ -137,9 +135,7 @@ class Embeddings:
     def refuse_nan(self) -> None:
         """Raise ValueError if a vector has NaN or infinity in it."""
         for vectors in self.vectors():
-            if not np.isfinite(vectors).all():
-                row = int((~np.isfinite(vectors)).any(1).argmax())
-                raise ValueError(f"the vector of {self.ids[row]} contains NaN or infinity; embed it again")
+            check_finite(vectors, "the vector of", self.ids)
 
     def find(self, ids: Sequence[str]) -> "Embeddings":
         """The embeddings of these pictures, in their order.
@@ -158,7 +154,7 @@ class Embeddings:
         return self.rows([row for row in self._positions(ids) if row is not None])
 
     def lacking(self, ids: Sequence[str]) -> list[str]:
-        """Which of these pictures have no embedding here."""
+        """The pictures that have no embedding here."""
         return [id for id, row in zip(ids, self._positions(ids), strict=True) if row is None]
 
     def _positions(self, ids: Sequence[str]) -> list[int | None]:
@@ -174,8 +170,7 @@ class Embeddings:
             name = id.rpartition("/")[2]
             if full.setdefault(name, id) != id:
                 raise EmbeddingsError(
-                    f"the name {name} alone does not say which picture is meant, {full[name]} or {id}; "
-                    "write ids as paths below the data set's folder"
+                    f"the name {name} may mean {full[name]} or {id}; write ids as paths below the data set's folder"
                 )
         return [place.get(id.rpartition("/")[2]) for id in ids]
 
@@ -235,11 +230,7 @@ class Embeddings:
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of an .npz file; nothing in it is unpickled.
-
-    Raises:
-        EmbeddingsError: missing, damaged, or not such a file.
-    """
+    """The arrays of an .npz file; nothing in it is unpickled. Raises EmbeddingsError if it can't be read."""
     try:
         with path.open("rb") as file:
             content = np.load(file, allow_pickle=False)

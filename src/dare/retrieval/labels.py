@@ -1,11 +1,11 @@
-"""Whom the rows of embeddings show, and which camera took them."""
+"""Person and camera of each row of embeddings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from dare.datasets.sample import JUNK, Sample
 
@@ -40,22 +40,22 @@ class DenseLabels:
     """Labels with people numbered from 0 without gaps, and the gallery rows of each person; junk is dropped."""
 
     def __init__(self, query: Labelled, gallery: Labelled) -> None:
-        query_people, query_cameras = _whole("query", query)
-        gallery_people, gallery_cameras = _whole("gallery", gallery)
-        self.kept: NDArray[np.bool_] = gallery_people != JUNK
-        everyone, dense = np.unique(np.concatenate([query_people, gallery_people[self.kept]]), return_inverse=True)
-        self.query_people = dense[: len(query_people)].astype(np.int64)
-        self.gallery_people = dense[len(query_people) :].astype(np.int64)
-        self.query_cameras = query_cameras
-        self.gallery_cameras = gallery_cameras[self.kept]
+        asked = whole_labels("query", query.people, query.cameras)
+        listed = whole_labels("gallery", gallery.people, gallery.cameras)
+        self.kept: NDArray[np.bool_] = listed.people != JUNK
+        everyone, dense = np.unique(np.concatenate([asked.people, listed.people[self.kept]]), return_inverse=True)
+        self.query_people = dense[: len(asked.people)].astype(np.int64)
+        self.gallery_people = dense[len(asked.people) :].astype(np.int64)
+        self.query_cameras = asked.cameras
+        self.gallery_cameras = listed.cameras[self.kept]
         counts = np.bincount(self.gallery_people, minlength=len(everyone))
         self.rows = np.argsort(self.gallery_people, kind="stable")
         self.offsets = np.concatenate([[0], np.cumsum(counts)])
 
 
-def _whole(name: str, labels: Labelled) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """People and cameras as whole numbers, as many of one as of the other."""
-    people, cameras = np.asarray(labels.people), np.asarray(labels.cameras)
+def whole_labels(name: str, people: ArrayLike, cameras: ArrayLike) -> Labels:
+    """Labels as int64. Raises a ValueError if they aren't whole numbers, or people and cameras differ in number."""
+    people, cameras = np.asarray(people), np.asarray(cameras)
     if people.ndim != 1 or people.shape != cameras.shape:
         raise ValueError(
             f"expected a person and a camera per {name} row, got shapes {people.shape} and {cameras.shape}"
@@ -63,4 +63,4 @@ def _whole(name: str, labels: Labelled) -> tuple[NDArray[np.int64], NDArray[np.i
     for kind, values in (("people", people), ("cameras", cameras)):
         if len(values) and not (np.issubdtype(values.dtype, np.integer) or (values == np.trunc(values)).all()):
             raise ValueError(f"{name} {kind} must be whole numbers, got {values.dtype} {values}")
-    return people.astype(np.int64), cameras.astype(np.int64)
+    return Labels(people.astype(np.int64), cameras.astype(np.int64))

@@ -10,18 +10,16 @@ Sources: Koestinger et al., "Large Scale Metric Learning from Equivalence Constr
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dare.datasets.sample import JUNK
-from dare.retrieval.distances import squared_euclidean
+from dare.retrieval.distances import check_finite, squared_euclidean
+from dare.retrieval.labels import whole_labels
 from dare.retrieval.products import block_rows
-
-Similar = Literal["cross-camera", "all"]
 
 REGULARISATION = 0.001  # as in XQDA's code, but of the mean variance, so that the unit of the vectors does not matter
 UNSEEN = 1e-12  # of the largest variance: what is less is float32's rounding, or nothing
@@ -32,56 +30,28 @@ ROWS = 2048  # of vectors that are float64 at a time
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Metric:
-    """A learnt distance, (x - y)ᵀ W M Wᵀ (x - y): the *squared* Euclidean distance between vectors that `map` made.
-
-    That is so because M is positive semidefinite, which `kissme` and `xqda` see to; other matrices are refused.
+    """A learnt distance: the *squared* Euclidean distance between vectors that `map` made.
 
     Attributes:
-        projection: W (D, K).
-        matrix: M (K, K), symmetric, positive semidefinite.
+        projection: (D, K), the directions that count.
+        weights: (K,), positive: by how much squared differences along each direction count.
         centre: (D,), taken from vectors before they are mapped; distances do not depend on it, their rounding does.
         source: how it was learnt, and from what.
     """
 
     projection: NDArray[np.float64]
-    matrix: NDArray[np.float64]
+    weights: NDArray[np.float64]
     centre: NDArray[np.float64]
-    source: str = ""
-    _factor: NDArray[np.float64] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        w, m, centre = (np.asarray(a, np.float64) for a in (self.projection, self.matrix, self.centre))
-        if w.ndim != 2 or m.shape != (w.shape[1],) * 2 or centre.shape != w.shape[:1] or not w.size:
-            raise ValueError(
-                f"expected a projection (D, K), a matrix (K, K) and a centre (D,), got {w.shape}, {m.shape} and "
-                f"{centre.shape}"
-            )
-        if not all(np.isfinite(a).all() for a in (w, m, centre)):
-            raise ValueError("a metric is made of finite numbers, got NaN or infinity")
-        # The root of M: its eigenvectors times the roots of its eigenvalues, which rounding may have put below 0.
-        diagonal = np.diagonal(m)
-        is_diagonal = np.count_nonzero(m) == np.count_nonzero(diagonal)
-        values, directions = (diagonal, None) if is_diagonal else np.linalg.eigh(m)
-        if not np.allclose(m, m.T, atol=1e-9 * np.abs(m).max()) or values.min() < -1e-9 * max(values.max(), 0):
-            raise ValueError(
-                "expected a symmetric, positive semidefinite matrix, or distances could be negative; set negative "
-                f"eigenvalues to 0 first (the least is {values.min():.3g})"
-            )
-        for name, array in (("projection", w), ("matrix", m), ("centre", centre)):
-            object.__setattr__(self, name, array)
-        roots = np.sqrt(np.maximum(values, 0))
-        object.__setattr__(self, "_factor", w * roots if directions is None else w @ (directions * roots))
+    source: str
 
     def map(self, vectors: NDArray[np.floating]) -> NDArray[np.float32]:
         """(N, D) -> (N, K): what to give to `score_vectors`, a gallery, or anything else that takes vectors."""
-        array = np.asarray(vectors)
-        if array.ndim != 2 or array.shape[1] != len(self.centre):
-            raise ValueError(
-                f"expected vectors (N, {len(self.centre)}), as the metric was learnt from, got {array.shape}"
-            )
-        mapped = np.empty((len(array), self._factor.shape[1]), np.float32)
+        array, factor = np.asarray(vectors), self.projection * np.sqrt(self.weights)
+        if array.ndim != 2 or array.shape[1] != len(factor):
+            raise ValueError(f"expected vectors (N, {len(factor)}), as the metric was learnt from, got {array.shape}")
+        mapped = np.empty((len(array), factor.shape[1]), np.float32)
         for start in range(0, len(array), ROWS):
-            mapped[start : start + ROWS] = (array[start : start + ROWS] - self.centre) @ self._factor
+            mapped[start : start + ROWS] = (array[start : start + ROWS] - self.centre) @ factor
         return mapped
 
     def distances(self, query: NDArray[np.floating], gallery: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -101,7 +71,6 @@ def kissme(
     *,
     dimensions: int | None = None,
     regularisation: float = REGULARISATION,
-    similar: Similar = "cross-camera",
 ) -> Metric:
     """KISSME: M = inv(covariance of similar pairs) - inv(covariance of dissimilar pairs), after PCA.
 
@@ -113,17 +82,15 @@ def kissme(
         people, cameras: (N,), of their rows, without junk and distractors.
         dimensions: how many principal directions are kept first (200 in the IDE baseline); by default all that vary.
         regularisation: this share of each covariance's mean variance is added to its variance in every direction.
-        similar: "cross-camera": pairs of one person and two cameras; "all": of one camera too.
 
     Directions in which the vectors do not vary (there are some wherever N <= D) are left out; those in which similar
     pairs do not are held by the regularisation.
 
     Raises:
-        ValueError: NaN, labels that do not fit, one person only, no similar pair, similar pairs that do not differ,
-            more dimensions than vary, or a covariance that cannot be inverted.
+        ValueError: NaN, labels that don't fit, one person only, no similar pair, similar pairs that don't differ,
+            more dimensions than vary, or a covariance that can't be inverted.
     """
-    _check_settings(dimensions, regularisation, similar)
-    pairs = _Differences.of(vectors, people, cameras, similar)
+    pairs = _differences(vectors, people, cameras, dimensions, regularisation)
     basis = _varying(pairs.scatter, dimensions)
     inside, outside = (_regularised(c, regularisation) for c in pairs.within(basis))
     root, other = _inverse_root(inside), _inverse_root(outside)
@@ -137,7 +104,6 @@ def xqda(
     *,
     dimensions: int | None = None,
     regularisation: float = REGULARISATION,
-    similar: Similar = "cross-camera",
 ) -> Metric:
     """XQDA: KISSME's difference of inverses in the subspace where people differ more than pictures of one person do.
 
@@ -145,14 +111,13 @@ def xqda(
     is positive definite: eigenvectors make both covariances diagonal, 1 and the eigenvalue l, so M is 1 - 1 / l.
 
     Args:
-        dimensions: at most so many, of the largest eigenvalues; by default all above 1.
+        dimensions: how many of the largest eigenvalues to keep at most; by default all above 1.
         regularisation: this share of the mean variance of similar pairs is added to theirs in every direction.
 
     Other arguments, edges and errors are those of `kissme`. The authors' code takes singular vectors of
     inv(similar) dissimilar, which is not symmetric, where the paper and this function take eigenvectors.
     """
-    _check_settings(dimensions, regularisation, similar)
-    pairs = _Differences.of(vectors, people, cameras, similar)
+    pairs = _differences(vectors, people, cameras, dimensions, regularisation)
     basis = _varying(pairs.scatter, None)
     inside, outside = pairs.within(basis)
     # Where similar pairs differ as much in every direction, the generalised eigenproblem is an ordinary one.
@@ -174,11 +139,10 @@ def _metric(
     chosen = np.flatnonzero(values > 0)[::-1]
     if not len(chosen):
         raise ValueError(
-            "there is no direction in which different people differ more than pictures of one person do; "
-            "check the labels"
+            "in no direction do different people differ more than pictures of one person; check the labels"
         )
     source = f"{name} in {len(chosen)} dimensions, {pairs.counts}"
-    return Metric(basis @ directions[:, chosen], np.diag(values[chosen]), pairs.centre, source)
+    return Metric(basis @ directions[:, chosen], values[chosen], pairs.centre, source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,50 +161,10 @@ class _Differences:
     centre: NDArray[np.float64]
     counts: str
 
-    @classmethod
-    def of(
-        cls, vectors: NDArray[np.floating], people: NDArray[np.integer], cameras: NDArray[np.integer], similar: Similar
-    ) -> "_Differences":
-        """From sums alone. Over all pairs within a group of n vectors with sum s, (x - y)(x - y)ᵀ adds up to
-        n times the sum of x xᵀ, less s sᵀ. Pairs of one person and two cameras are those within the person less those
-        within its cameras; pairs of two people are all pairs less those within people."""
-        array, person, sight = _checked(vectors, people, cameras)
-        of_person, of_sight = np.bincount(person), np.bincount(sight)
-        centre = array.mean(0, dtype=np.float64)
-        size = array.shape[1]
-        scatter, within_people, within_sights = (np.zeros((size, size)) for _ in range(3))
-        sums = np.zeros((len(of_sight), size))
-        order = np.argsort(sight, kind="stable")
-        for rows in _blocks(order):
-            block = array[rows] - centre
-            scatter += _gram(block, np.ones(len(block)))
-            within_people += _gram(block, of_person[person[rows]])
-            within_sights += _gram(block, of_sight[sight[rows]])
-            groups, starts = np.unique(sight[rows], return_index=True)  # sorted, so each group is one run of rows
-            sums[groups] += np.add.reduceat(block, starts, axis=0)
-        owner = person[order][np.concatenate([[0], np.cumsum(of_sight)[:-1]])]
-        people_sums = np.add.reduceat(sums, np.flatnonzero(np.diff(owner, prepend=-1)), axis=0)
-        everything = people_sums.sum(0)
-        within_people -= people_sums.T @ people_sums
-        within_sights -= sums.T @ sums
-        total, same, same_sight = (_pairs(counts) for counts in (np.asarray([len(array)]), of_person, of_sight))
-        wanted = same - same_sight if similar == "cross-camera" else same
-        if not wanted:
-            kind = "seen by two cameras" if similar == "cross-camera" else "with two vectors"
-            raise ValueError(f"there is no similar pair to learn from: nobody of {len(of_person)} people is {kind}")
-        inside = within_people - within_sights if similar == "cross-camera" else within_people
-        outside = len(array) * scatter - np.outer(everything, everything) - within_people
-        counts = f"from {len(array):,} vectors of {len(of_person):,} people ({wanted:,} similar pairs)"
-        return cls(inside / wanted, outside / (total - same), scatter, centre, counts)
-
     def within(self, basis: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The moments of similar and of dissimilar pairs in the coordinates of a basis (D, K), (K, K) each.
-
-        Raises:
-            ValueError: similar pairs do not differ there, so that a distance would be learnt from rounding.
-        """
+        """The moments of similar and of dissimilar pairs in the coordinates of a basis (D, K), (K, K) each."""
         similar, dissimilar = (basis.T @ moments @ basis for moments in (self.similar, self.dissimilar))
-        if not np.trace(similar) > UNSEEN * np.trace(dissimilar):
+        if not np.trace(similar) > UNSEEN * np.trace(dissimilar):  # a distance would be learnt from rounding
             raise ValueError(
                 "the vectors of similar pairs do not differ, so there is nothing to learn from them; check that they "
                 "are of different pictures, or take more dimensions"
@@ -248,35 +172,73 @@ class _Differences:
         return similar, dissimilar
 
 
+def _differences(
+    vectors: NDArray[np.floating],
+    people: NDArray[np.integer],
+    cameras: NDArray[np.integer],
+    dimensions: int | None,
+    regularisation: float,
+) -> _Differences:
+    """From sums alone. Over all pairs within a group of n vectors with sum s, (x - y)(x - y)ᵀ adds up to
+    n times the sum of x xᵀ, less s sᵀ. Pairs of one person and two cameras are those within the person less those
+    within its cameras; pairs of two people are all pairs less those within people."""
+    if dimensions is not None and not (isinstance(dimensions, int | np.integer) and dimensions >= 1):
+        raise ValueError(f"dimensions must be a whole number of at least 1, got {dimensions}")
+    if not (math.isfinite(regularisation) and regularisation >= 0):
+        raise ValueError(f"regularisation is a share of the mean variance, at least 0, got {regularisation}")
+    array, person, sight = _checked(vectors, people, cameras)
+    of_person, of_sight = np.bincount(person), np.bincount(sight)
+    centre = array.mean(0, dtype=np.float64)
+    size = array.shape[1]
+    scatter, within_people, within_sights = (np.zeros((size, size)) for _ in range(3))
+    sums = np.zeros((len(of_sight), size))
+    order = np.argsort(sight, kind="stable")
+    for start in range(0, len(order), ROWS):
+        rows = order[start : start + ROWS]
+        block = array[rows] - centre
+        scatter += _gram(block, np.ones(len(block)))
+        within_people += _gram(block, of_person[person[rows]])
+        within_sights += _gram(block, of_sight[sight[rows]])
+        groups, starts = np.unique(sight[rows], return_index=True)  # sorted, so each group is one run of rows
+        sums[groups] += np.add.reduceat(block, starts, axis=0)
+    owner = person[order][np.concatenate([[0], np.cumsum(of_sight)[:-1]])]
+    people_sums = np.add.reduceat(sums, np.flatnonzero(np.diff(owner, prepend=-1)), axis=0)
+    everything = people_sums.sum(0)
+    within_people -= people_sums.T @ people_sums
+    within_sights -= sums.T @ sums
+    total, same, same_sight = (_pairs(counts) for counts in (np.asarray([len(array)]), of_person, of_sight))
+    wanted = same - same_sight
+    if not wanted:
+        raise ValueError(
+            f"there is no similar pair to learn from: none of {len(of_person)} people is seen by two cameras"
+        )
+    outside = len(array) * scatter - np.outer(everything, everything) - within_people
+    counts = f"from {len(array):,} vectors of {len(of_person):,} people ({wanted:,} similar pairs)"
+    return _Differences((within_people - within_sights) / wanted, outside / (total - same), scatter, centre, counts)
+
+
 def _checked(
     vectors: NDArray[np.floating], people: NDArray[np.integer], cameras: NDArray[np.integer]
 ) -> tuple[NDArray[np.floating], NDArray[np.intp], NDArray[np.intp]]:
     """Vectors (N, D); of each the number of its person, and of its person and camera together, ordered by person."""
-    array = np.asarray(vectors)
-    labels = np.asarray(people), np.asarray(cameras)
-    if array.ndim != 2 or any(label.shape != array.shape[:1] for label in labels):
+    array, labels = np.asarray(vectors), whole_labels("training", people, cameras)
+    if array.ndim != 2 or len(array) != len(labels.people) or not array.shape[1]:
         raise ValueError(
-            f"expected vectors (N, D) with a person and a camera each, got shapes {array.shape}, "
-            f"{labels[0].shape} and {labels[1].shape}"
+            f"expected training vectors (N, D) with a person and a camera each, got shape {array.shape} and "
+            f"{len(labels.people)} labels"
         )
     if not np.issubdtype(array.dtype, np.floating):
         array = array.astype(np.float64)
-    if not array.shape[1]:
-        raise ValueError(f"expected vectors of at least one number, got shape {array.shape}")
-    if not np.isfinite(array).all():
-        row = int((~np.isfinite(array)).any(1).argmax())
-        raise ValueError(f"training vector {row} contains NaN or infinity; check the embeddings")
+    check_finite(array, "training vector")
     extreme = max(float(array.max(initial=0)), -float(array.min(initial=0)))
     if extreme and not SMALLEST < extreme < 1 / SMALLEST:
-        raise ValueError(f"training vectors reach {extreme:.3g}, of which float64 holds no squares; scale them")
-    if not all(np.issubdtype(label.dtype, np.number) and np.isfinite(label).all() for label in labels):
-        raise ValueError("expected a number for each person and camera, got NaN, infinity or something else")
-    if (labels[0] == JUNK).any():
-        raise ValueError(f"{int((labels[0] == JUNK).sum())} training vectors are junk (person -1); leave them out")
-    everyone, person = np.unique(labels[0], return_inverse=True)
+        raise ValueError(f"training vectors reach {extreme:.3g}, whose squares float64 can't hold; scale them")
+    if junk := np.count_nonzero(labels.people == JUNK):
+        raise ValueError(f"{junk} training vectors are junk (person -1); leave them out")
+    everyone, person = np.unique(labels.people, return_inverse=True)
     if len(everyone) < 2:
         raise ValueError(f"expected training vectors of at least two people, got {len(array)} of {len(everyone)}")
-    every_camera, camera = np.unique(labels[1], return_inverse=True)
+    every_camera, camera = np.unique(labels.cameras, return_inverse=True)
     _, sight = np.unique(person * len(every_camera) + camera, return_inverse=True)
     return array, person, sight
 
@@ -288,23 +250,9 @@ def _gram(block: NDArray[np.float64], weights: NDArray[Any]) -> NDArray[np.float
     return gram
 
 
-def _blocks(order: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
-    for start in range(0, len(order), ROWS):
-        yield order[start : start + ROWS]
-
-
 def _pairs(counts: NDArray[np.intp]) -> int:
-    """Unordered pairs within groups of so many."""
+    """Unordered pairs within groups of these sizes."""
     return int((counts * (counts - 1) // 2).sum())
-
-
-def _check_settings(dimensions: int | None, regularisation: float, similar: str) -> None:
-    if dimensions is not None and not (isinstance(dimensions, int | np.integer) and dimensions >= 1):
-        raise ValueError(f"dimensions must be a whole number of at least 1, got {dimensions}")
-    if not (math.isfinite(regularisation) and regularisation >= 0):
-        raise ValueError(f"regularisation is a share of the mean variance, at least 0, got {regularisation}")
-    if similar not in ("cross-camera", "all"):
-        raise ValueError(f"similar must be 'cross-camera' or 'all', got {similar!r}")
 
 
 def _varying(scatter: NDArray[np.float64], dimensions: int | None) -> NDArray[np.float64]:

@@ -1,6 +1,5 @@
 """The neighbours of every row, exactly, and k-reciprocal encoding by them (Zhong et al., CVPR 2017)."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,10 +29,10 @@ class Neighbours(NamedTuple):
 
 
 def find_neighbours(vectors: NDArray[np.floating], count: int) -> Neighbours:
-    """The nearest so many of (N, D) vectors for each of them, itself included; at least so many are needed.
+    """The `count` nearest of (N, D) vectors to each of them, itself included; N is at least `count`.
 
-    They are those of float64: a float32 product finds the candidates, and whatever its rounding leaves in doubt is
-    computed again.
+    They are exact: a float32 product finds the candidates, and what its rounding leaves in doubt is computed again in
+    float64.
     """
     size = len(vectors)
     found = Neighbours(np.empty((size, count), np.int32), np.empty((size, count)), np.empty(size))
@@ -83,20 +82,15 @@ def _extremes(row: Any, lows: Any, highs: Any) -> None:
 
 @njit(nogil=True, cache=True, inline="always")
 def _ordered(bits: Any) -> Any:
-    """Whole numbers that order as the float32 numbers of these bits do, and back.
-
-    Extremes of whole numbers are taken many at a time; those of floats are not, as a NaN could be among them.
-    """
+    """Integers in the order of the float32 numbers with these bits, and back; their extremes are found several at a
+    time, as none is NaN."""
     return np.int32(bits ^ np.int32(np.int32(bits >> np.int32(31)) & np.int32(0x7FFFFFFF)))
 
 
 @njit(nogil=True, cache=True)
 def _doubt(extreme: float, cut: float, slack: float) -> float:
-    """How far beyond a cut a value may lie and still be truly on this side of it.
-
-    Two values may each be off by the slack and a millionth of themselves. Thrice that covers both, and what the second
-    is off by for lying beyond the cut.
-    """
+    """How far beyond a cut a value may lie and still truly be on this side of it: two values may each be off by the
+    slack and a millionth of themselves; thrice that covers both, and what the second is off by beyond the cut."""
     return 3 * (slack + RELATIVE_SLACK * max(abs(extreme), abs(cut)))
 
 
@@ -124,14 +118,6 @@ def _keep_nearest(i: int, candidates: Any, vectors: Any, found: Neighbours) -> N
         found.distances[i, place] = max(0.0, distances[order[place]])
 
 
-class Sparse(NamedTuple):
-    """A matrix with few entries: row i has `weights[offsets[i]:offsets[i + 1]]` in columns `columns[...]` alike."""
-
-    offsets: Any
-    columns: Any
-    weights: Any
-
-
 def encode(
     found: Neighbours,
     vectors: NDArray[np.floating],
@@ -140,34 +126,36 @@ def encode(
     expansion: int,
     scale: NDArray[np.float64],
     squared: bool,
-) -> Sparse:
-    """Which rows stand for a row, and how much each of them counts: (N, N), every row sums to 1.
+) -> Any:
+    """Which rows stand for a row, and how much each of them counts: a `csr_array` (N, N) whose rows sum to 1.
 
     Args:
-        found: as many neighbours as may stand for a row, itself included.
-        vectors: (N, D), whose neighbours these are.
+        found: the neighbours of (N, D) vectors; those of a row, itself included, may stand for it.
         half: how many neighbours a member's own set is drawn from, which joins in if it shares more than two thirds.
         expansion: over how many neighbours a row's weights are averaged in the end.
         scale: (N,); weights are exp(-x) before they are made to sum to 1, x the squared distance times this.
-        squared: take x to the power of two.
+        squared: square x.
     """
+    from scipy.sparse import csr_array  # slow to import, and plain scoring does without
+
+    size = len(vectors)
     mutual = _mutual(found.rows, found.rows.shape[1]), _mutual(found.rows, half)
     rows = np.ascontiguousarray(vectors)
-    encoded = _joined(len(vectors), lambda start, stop: _encode(start, stop, found, *mutual, rows, scale, squared))
+    blocks = in_blocks(size, ROWS, lambda start, stop: _encode(start, stop, found, *mutual, rows, scale, squared))
+    counts, columns, weights = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)  # SciPy keeps the wider type of both
+    encoded = csr_array((weights, columns, offsets), shape=(size, size))
     if expansion == 1:
         return encoded
-    return _joined(len(vectors), lambda start, stop: _average(start, stop, encoded, found.rows[:, :expansion]))
-
-
-def _joined(count: int, make: Callable[[int, int], Any]) -> Sparse:
-    """A matrix of so many rows from what is made of blocks of them: entries per row, their columns and weights."""
-    counts, columns, weights = (np.concatenate(parts) for parts in zip(*in_blocks(count, ROWS, make), strict=True))
-    return Sparse(np.concatenate([[0], np.cumsum(counts)]), columns, weights)
+    nearest = found.rows[:, :expansion].ravel()
+    shares = np.full(len(nearest), 1 / expansion, np.float32)
+    offsets = np.arange(0, len(nearest) + 1, expansion, dtype=np.int32)
+    return csr_array((shares, nearest, offsets), shape=(size, size)) @ encoded
 
 
 @njit(nogil=True, cache=True)
 def _mutual(rows: Any, count: int) -> Any:
-    """(N, count), whether a row is among the first neighbours of each of its own first neighbours, so many of both."""
+    """(N, count), whether a row is among the first `count` neighbours of each of its own first `count`."""
     mutual = np.zeros((len(rows), count), np.bool_)
     for i in range(len(rows)):
         for place in range(count):
@@ -180,7 +168,7 @@ def _mutual(rows: Any, count: int) -> Any:
 def _encode(
     start: int, stop: int, found: Neighbours, mutual: Any, mutual_half: Any, vectors: Any, scale: Any, squared: bool
 ) -> Any:
-    """Entries per row, columns and weights of rows start..stop before they are averaged."""
+    """Entries per row, columns and weights of rows start..stop."""
     width, half = mutual.shape[1], mutual_half.shape[1]
     room = (stop - start) * min(len(vectors), width + width * half)
     columns, weights = np.empty(room, np.int32), np.empty(room, np.float32)
@@ -224,45 +212,3 @@ def _weigh(values: Any, squared: bool) -> None:
         total += values[n]
     for n in range(len(values)):
         values[n] /= total
-
-
-@njit(nogil=True, cache=True)
-def _average(start: int, stop: int, encoded: Sparse, rows: Any) -> Any:
-    """Entries per row, columns and weights of the means over these rows of `encoded`, (N, k), for rows start..stop."""
-    room = 0
-    for i in range(start, stop):
-        for row in rows[i]:
-            room += encoded.offsets[row + 1] - encoded.offsets[row]
-    columns, weights = np.empty(room, np.int32), np.empty(room, np.float32)
-    counts = np.empty(stop - start, np.int64)
-    place = np.full(len(rows), -1, np.int64)  # as in `_encode`
-    filled = 0
-    for i in range(start, stop):
-        first = filled
-        for row in rows[i]:
-            for entry in range(encoded.offsets[row], encoded.offsets[row + 1]):
-                column = encoded.columns[entry]
-                if place[column] < first:
-                    columns[filled], weights[filled], place[column] = column, 0, filled
-                    filled += 1
-                weights[place[column]] += encoded.weights[entry] / rows.shape[1]
-        counts[i - start] = filled - first
-    return counts, columns[:filled].copy(), weights[:filled].copy()
-
-
-@njit(nogil=True, cache=True)
-def transposed(matrix: Sparse, start: int) -> Sparse:
-    """The rows from `start` on as columns, counted from there."""
-    begin, count = matrix.offsets[start], len(matrix.offsets) - 1
-    offsets = np.zeros(count + 1, np.int64)
-    for column in matrix.columns[begin:]:
-        offsets[column + 1] += 1
-    offsets = np.cumsum(offsets)
-    columns, weights = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float32)
-    free = offsets[:-1].copy()
-    for row in range(start, count):
-        for entry in range(matrix.offsets[row], matrix.offsets[row + 1]):
-            place = free[matrix.columns[entry]]
-            columns[place], weights[place] = row - start, matrix.weights[entry]
-            free[matrix.columns[entry]] += 1
-    return Sparse(offsets, columns, weights)

@@ -1,4 +1,4 @@
-"""Distances by matrix products, block by block and one block per core, and by how much rounding may put them off."""
+"""Distances by matrix products, block by block and one block per core, with bounds on their rounding errors."""
 
 import math
 import os
@@ -12,10 +12,12 @@ from numba import njit
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from dare.retrieval.distances import check_finite
+
 BLOCK_BYTES = 256 * 2**20
 BLOCK_ROWS = 192  # whole rows of the distance matrix; matrix products of fewer rows are slower
 
-CENTRE_ROWS = 256  # the median of so many gallery vectors is centre enough, and a few far out do not move it
+CENTRE_ROWS = 256  # the median of this many gallery vectors is centre enough, and a few far out do not move it
 
 FLOAT32_ROUNDING = 2.0**-24
 FLOAT64_ROUNDING = 2.0**-53
@@ -94,11 +96,7 @@ def true_distance(left: Any, right: Any) -> Any:
 
 
 def checked(query_vectors: Any, gallery_vectors: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    """(Q, D) and (G, D) arrays.
-
-    Raises:
-        ValueError: other shapes.
-    """
+    """(Q, D) and (G, D) arrays; a ValueError for other shapes."""
     q, g = np.asarray(query_vectors), np.asarray(gallery_vectors)
     if q.ndim != 2 or g.ndim != 2 or q.shape[1] != g.shape[1]:
         raise ValueError(f"expected (Q, D) and (G, D) vectors of one dimension D, got {q.shape} and {g.shape}")
@@ -111,9 +109,7 @@ def rescaled(
     """Vectors as floats, and the power of two that they were multiplied by, mostly 0.
 
     Very large or small ones are brought near 1: that is exact, and squares can neither overflow nor vanish.
-
-    Raises:
-        ValueError: NaN, infinity or complex numbers among the vectors.
+    Raises a ValueError for NaN, infinity or complex numbers.
     """
     if any(np.iscomplexobj(v) for v in (query, gallery)):
         raise ValueError("vectors are complex; distances are of real ones")
@@ -122,8 +118,7 @@ def rescaled(
     for name, v in zip(("query", "gallery"), vectors, strict=True):
         extreme = max(float(v.max(initial=0)), -float(v.min(initial=0)))
         if not math.isfinite(extreme):
-            row = int((~np.isfinite(v)).any(1).argmax())
-            raise ValueError(f"{name} vector {row} contains NaN or infinity; check the embeddings")
+            check_finite(v, f"{name} vector")
         largest = max(largest, extreme)
     if 1e-9 < largest < 1e9 or largest == 0:
         return vectors[0], vectors[1], 0
@@ -135,7 +130,7 @@ T = TypeVar("T")
 
 
 def in_blocks(count: int, rows: int, work: Callable[[int, int], T]) -> list[T]:
-    """What `work(start, stop)` gives for each block of at most so many rows of `count`, in order."""
+    """The results of `work(start, stop)` for consecutive blocks of at most `rows` of `count` rows."""
     # Each thread multiplies its own matrices; threads of the BLAS library besides would only wait.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(_cores()) as pool:
         return list(pool.map(lambda start: work(start, min(start + rows, count)), range(0, count, rows)))

@@ -20,9 +20,11 @@ class Task(NamedTuple):
 
     People are numbered densely; the gallery rows of person p are `rows[offsets[p]:offsets[p + 1]]`, in gallery
     order. Distances of query i that differ by more than `slack[i]` and a millionth of themselves are in their true
-    order; closer ones are compared by the vectors. With slack 0 the distances are the truth.
+    order; closer ones are compared by the vectors. With slack 0 the distances are the truth. `official` is the rule of
+    average precision: trapezoids, not steps.
     """
 
+    official: Any
     query_people: Any
     query_cameras: Any
     gallery_people: Any
@@ -35,12 +37,11 @@ class Task(NamedTuple):
 
 
 class Results(NamedTuple):
-    """One value per query, filled in for queries that have a match."""
+    """One value per query, as in `Scores`; filled in for queries that have a match."""
 
-    trapezoids: Any
-    steps: Any
-    penalty: Any
-    first: Any
+    average_precision: Any
+    first_match: Any
+    inverse_negative_penalty: Any
     tied: Any
 
 
@@ -76,7 +77,7 @@ def rank_matches(distances: Any, start: int, task: Task, results: Results) -> No
             for k in range(len(good)):
                 if distance < true[k] or (distance == true[k] and entry < good[k]):
                     ranks[k] -= 1
-        _write(query, ranks, results)
+        _write(query, ranks, task.official, results)
 
 
 @njit(nogil=True, cache=True)
@@ -156,15 +157,15 @@ def _settle(
 
 
 @njit(nogil=True, cache=True)
-def _write(query: int, ranks: Any, results: Results) -> None:
-    """Both average precisions, the first match and the inverse negative penalty from the ranks of the matches."""
-    trapezoids, steps = 0.0, 0.0
+def _write(query: int, ranks: Any, official: bool, results: Results) -> None:
+    """The scores of a query from the ranks of its matches."""
+    precisions = 0.0
     for k in range(len(ranks)):
         precision = (k + 1) / (ranks[k] + 1)
-        precision_before = k / ranks[k] if ranks[k] else 1.0
-        steps += precision
-        trapezoids += (precision + precision_before) / 2
-    results.trapezoids[query] = trapezoids / len(ranks)
-    results.steps[query] = steps / len(ranks)
-    results.penalty[query] = len(ranks) / (ranks[-1] + 1)
-    results.first[query] = ranks[0]
+        if official:
+            precision_before = k / ranks[k] if ranks[k] else 1.0
+            precision = (precision + precision_before) / 2
+        precisions += precision
+    results.average_precision[query] = precisions / len(ranks)
+    results.inverse_negative_penalty[query] = len(ranks) / (ranks[-1] + 1)
+    results.first_match[query] = ranks[0]

@@ -7,7 +7,7 @@ each looks for its neighbours, so all queries must be there at once: a stream of
 
 import numbers
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numba import njit
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dare.datasets.sample import JUNK
 from dare.retrieval.labels import Labelled, Labels
-from dare.retrieval.neighbours import Sparse, encode, find_neighbours, transposed
+from dare.retrieval.neighbours import encode, find_neighbours
 from dare.retrieval.products import CentredProduct, block_rows, checked, in_blocks, rescaled
 from dare.retrieval.scoring import Rule, Scores, check_labels, score_blocks
 
@@ -81,8 +81,8 @@ def k_reciprocal(
 ) -> NDArray[np.float32]:
     """Re-ranked distances (Q, G) of vectors (Q, D) and (G, D): (1 - weight) * Jaccard + weight * original distance.
 
-    Neighbours are those of float64, a row itself first, equally near ones in the order queries, gallery. Distances are
-    those of Zhong et al. to 1e-5; "fast-reid" does not normalise, so there it is 1e-5 of the largest squared distance.
+    Neighbours are exact in float64: a row itself first, equally near ones in the order queries, gallery. Distances are
+    right to 1e-5; "fast-reid" does not normalise, so there it is 1e-5 of the largest squared distance.
     `score_reranked` scores without holding the matrix. `Reranking` explains the settings.
 
     Raises:
@@ -131,12 +131,21 @@ def score_reranked(
     return score_blocks(reranked.block, reranked.rows, query, gallery, rule)
 
 
-class RerankedDistances:
-    """Re-ranked distances between query and gallery, which are made block by block.
+class Sparse(NamedTuple):
+    """A matrix with few entries: line i has `weights[offsets[i]:offsets[i + 1]]` at places `places[...]` alike."""
 
-    Attributes:
-        rows: how many queries a block has at most.
-    """
+    offsets: Any
+    places: Any
+    weights: Any
+
+    @classmethod
+    def of(cls, matrix: Any) -> "Sparse":
+        """The rows of a `csr_array`, or the columns of a `csc_array`; compiled code takes neither."""
+        return cls(matrix.indptr, matrix.indices, matrix.data)
+
+
+class RerankedDistances:
+    """Re-ranked distances between query and gallery, made in blocks of at most `rows` queries."""
 
     def __init__(self, query: NDArray[np.floating], gallery: NDArray[np.floating], rerank: Reranking) -> None:
         """Find the neighbourhoods of all (Q, D) and (G, D) vectors; raises as `k_reciprocal` does."""
@@ -169,11 +178,8 @@ class RerankedDistances:
             scale=scale,
             squared=rerank.variant == "fourth-power",
         )
-        queries = encoded.offsets[len(query)]
-        self._inverted = transposed(encoded, len(query))
-        self._queries = Sparse(
-            encoded.offsets[: len(query) + 1], encoded.columns[:queries].copy(), encoded.weights[:queries].copy()
-        )
+        self._queries = Sparse.of(encoded[: len(query)])
+        self._inverted = Sparse.of(encoded[len(query) :].tocsc())
         self._scale = scale[: len(query)]
         self._product = CentredProduct(query, gallery)
         self.rows = block_rows(len(gallery), 4)
@@ -197,9 +203,9 @@ def _blend(
         row, query = values[local], start + local
         shared[:] = 0  # the sums of minima over all rows that stand for both
         for own in range(queries.offsets[query], queries.offsets[query + 1]):
-            column, own_weight = queries.columns[own], queries.weights[own]
+            column, own_weight = queries.places[own], queries.weights[own]
             for entry in range(inverted.offsets[column], inverted.offsets[column + 1]):
-                shared[inverted.columns[entry]] += min(own_weight, inverted.weights[entry])
+                shared[inverted.places[entry]] += min(own_weight, inverted.weights[entry])
         square, factor = np.float32(squares[query]), np.float32(scale[query])
         for j in range(len(row)):
             distance = max(np.float32(0), row[j] + square) * factor

@@ -9,7 +9,7 @@ stable sort of the official code.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +61,7 @@ class Scores:
         return _mean(self.inverse_negative_penalty[self.matched])
 
     def cmc(self, rank: int) -> float:
-        """Share of queries with a match among the first so many valid entries; `cmc(1)` is rank-1."""
+        """Share of queries with a match among the first `rank` valid entries; `cmc(1)` is rank-1."""
         if rank < 1:
             raise ValueError(f"ranks are counted from 1, got {rank}")
         return _mean((self.first_match[self.matched] < rank).astype(np.float64))
@@ -89,13 +89,8 @@ class Scores:
         def gather(name: str) -> Any:
             return np.stack([getattr(scores, name) for scores in per_exit])[chosen, rows]
 
-        return Scores(
-            gather("average_precision"),
-            gather("first_match"),
-            gather("inverse_negative_penalty"),
-            gather("tied"),
-            per_exit[0].rule,
-        )
+        precision, first, penalty, tied = map(gather, Results._fields)
+        return Scores(precision, first, penalty, tied, per_exit[0].rule)
 
 
 def _mean(values: NDArray[np.float64]) -> float:
@@ -144,7 +139,7 @@ def score_vectors(
     """Score vectors by their Euclidean distances, without ever holding the whole matrix of them.
 
     Distances come from a float32 matrix product. Where its rounding could change an order, the distances in
-    question are computed again in float64, so the result is that of float64 throughout.
+    question are computed again in float64, so the result is as exact as float64.
 
     Args:
         query_vectors, gallery_vectors: (Q, D), (G, D).
@@ -169,7 +164,7 @@ def check_labels(
     """Refuse labels of another number than the vectors."""
     if len(query_vectors) != len(query.people) or len(gallery_vectors) != len(gallery.people):
         raise ValueError(
-            f"{len(query_vectors)} query and {len(gallery_vectors)} gallery vectors do not fit "
+            f"{len(query_vectors)} query and {len(gallery_vectors)} gallery vectors don't fit "
             f"{len(query.people)} and {len(gallery.people)} labels"
         )
 
@@ -177,12 +172,8 @@ def check_labels(
 def score_blocks(
     block: Callable[[int, int], NDArray[np.floating]], rows: int, query: Labelled, gallery: Labelled, rule: Rule
 ) -> Scores:
-    """Score distances that are made block by block, and taken as they are.
-
-    Args:
-        block: distances of queries start..stop to the whole gallery, junk included; called by several threads.
-        rows: how many queries at a time.
-    """
+    """Score distances as they are; `block` makes those of queries start..stop, at most `rows`, to the whole gallery,
+    junk included; several threads call it."""
     people = DenseLabels(query, gallery)
     columns = slice(None) if people.kept.all() else people.kept
 
@@ -202,10 +193,11 @@ def _score(
     rule: Rule,
 ) -> Scores:
     """Ask for the distances to all but junk block by block, and rank the matches in each."""
-    if rule not in ("official", "step"):
+    if rule not in get_args(Rule):
         raise ValueError(f"rule must be 'official' or 'step', got {rule!r}")
     count = len(people.query_people)
     task = Task(
+        rule == "official",
         people.query_people,
         people.query_cameras,
         people.gallery_people,
@@ -215,13 +207,7 @@ def _score(
         slack,
         *vectors,
     )
-    results = Results(
-        np.full(count, np.nan),
-        np.full(count, np.nan),
-        np.full(count, np.nan),
-        np.full(count, -1, np.int64),
-        np.zeros(count, np.bool_),
-    )
+    precision, penalty = np.full((2, count), np.nan)
+    results = Results(precision, np.full(count, -1, np.int64), penalty, np.zeros(count, np.bool_))
     in_blocks(count, rows, lambda start, stop: rank_matches(block(start, stop), start, task, results))
-    precision = results.trapezoids if rule == "official" else results.steps
-    return Scores(precision, results.first, results.penalty, results.tied, rule)
+    return Scores(*results, rule)

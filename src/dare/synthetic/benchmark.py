@@ -6,8 +6,6 @@ import json
 import math
 import multiprocessing
 import os
-import secrets
-import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -15,21 +13,19 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from dare.datasets import SYNTHETIC_RECIPE
 from dare.datasets.market import GALLERY, QUERY, TRAIN
 from dare.datasets.sample import DISTRACTOR, JUNK
-from dare.files import replacing
-from dare.synthetic.appearance import draw_look
 from dare.synthetic.camera import open_camera
 from dare.synthetic.chance import Purpose, stream
 from dare.synthetic.knobs import CAMERAS, MOST_PEOPLE, SIZES, Knobs
-from dare.synthetic.scene import draw_background, draw_person
+from dare.synthetic.look import draw_look
+from dare.synthetic.scene import draw_background, draw_picture
 
 Kind = Literal["person", "badly placed", "background"]
 
@@ -76,7 +72,7 @@ def draw_benchmark(
         root: a folder that does not exist yet, or is empty.
         size: a name in `SIZES`.
         seed: from 0; another seed gives other people and other scenery.
-        knobs: where they are not those of the size.
+        knobs: in place of the size's.
         processes: how many draw at once; all available cores by default. They are spawned, so a script must
             call this below `if __name__ == "__main__":`, or use one process.
         on_progress: called with the number of pictures done and their total.
@@ -100,22 +96,19 @@ def draw_benchmark(
 
     knobs = knobs or SIZES[size]
     pictures = plan(knobs, seed)
-    aside = root.parent / f".{root.name}.{secrets.token_hex(4)}"
-    try:
+    done = 0
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{root.name}.", dir=root.parent) as hidden:
+        aside = Path(hidden) / root.name
         for folder in (TRAIN, QUERY, GALLERY):
             (aside / folder).mkdir(parents=True)
-        done = 0
         for written in _draw_all(pictures, knobs, seed, aside, processes or _available_cores()):
             done += written
             on_progress(done, len(pictures))
-        with replacing(aside / SYNTHETIC_RECIPE) as file:
-            file.write(_describe(pictures, knobs, size, seed).encode())
+        (aside / SYNTHETIC_RECIPE).write_text(_describe(pictures, knobs, size, seed))
         if root.exists():
             root.rmdir()  # Windows does not rename onto a folder, not even an empty one
         aside.rename(root)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
     return done
 
 
@@ -148,17 +141,14 @@ def _draw_all(pictures: Sequence[Picture], knobs: Knobs, seed: int, folder: Path
 
 def _write(pictures: Sequence[Picture], knobs: Knobs, seed: int, folder: Path) -> int:
     for picture in pictures:
-        pixels = _draw(picture, knobs, seed)
-        quality = open_camera(knobs, seed, picture.camera).quality
+        if picture.kind == "background":
+            pixels = draw_background(knobs, seed, picture.camera, picture.frame)
+        else:
+            key, badly_placed = (picture.person, picture.camera, picture.frame), picture.kind == "badly placed"
+            pixels = draw_picture(knobs, seed, *key, badly_placed=badly_placed)
+        quality = open_camera(knobs, seed, picture.camera).site.quality
         Image.fromarray(pixels).save(folder / picture.folder / picture.name, quality=quality)
     return len(pictures)
-
-
-def _draw(picture: Picture, knobs: Knobs, seed: int) -> NDArray[np.uint8]:
-    if picture.kind == "background":
-        return draw_background(knobs, seed, picture.camera, picture.frame)
-    badly_placed = picture.kind == "badly placed"
-    return draw_person(knobs, seed, picture.person, picture.camera, picture.frame, badly_placed=badly_placed)
 
 
 def _available_cores() -> int:
@@ -206,7 +196,6 @@ def plan(knobs: Knobs, seed: int) -> tuple[Picture, ...]:
         for camera, frames in itinerary(knobs, seed, MOST_PEOPLE + 1 + number):
             pictures += (_distractor(number, camera, frame) for frame in range(1, frames + 1))
     pictures += (_background(number) for number in range(knobs.background_boxes))
-    assert len({(picture.folder, picture.name) for picture in pictures}) == len(pictures)
     return tuple(pictures)
 
 

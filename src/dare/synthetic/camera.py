@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from dare.synthetic.chance import Purpose, grain, stream, value_noise
+from dare.synthetic.colours import Colour
 from dare.synthetic.figure import Light
 from dare.synthetic.knobs import Knobs
-from dare.synthetic.look import Colour
 from dare.synthetic.raster import Floats, Mask
 
 SIDE = 320
@@ -40,7 +40,8 @@ class Site:
         noise: grey levels, a standard deviation.
         quality: of its JPEG files, from 1 to 95.
         ambient: share of the light that comes from everywhere.
-        ground, wall, horizon: of its scenery.
+        ground, wall: colours of its scenery.
+        horizon: where the ground begins, as a share of the height from the top.
     """
 
     pitch: float
@@ -71,86 +72,62 @@ SITES = (
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Camera:
-    """A camera under one knobs and seed.
+    """A camera at its site under some knobs and a seed.
 
     Attributes:
-        pitch, headings: radians.
+        site: what it is like before these.
+        strength, softness: `camera_strength` and `softness` of the knobs.
         tint: gain per channel.
-        saturation: multiplies what differs from grey.
         curve: (256 * 2 * CURVE_STEPS,), the level that each exposed level becomes.
-        spread: standard deviation of the logarithm of a frame's gain.
-        blur, shrink, noise, quality: as in `Site`, as strong as the knobs says.
-        softness: as in `Knobs`.
         light: what falls on people.
         scenery: (SIDE, SIDE, 3), read only.
     """
 
-    pitch: float
-    headings: tuple[float, float]
-    tint: Colour
-    saturation: float
-    curve: NDArray[np.uint8]
-    spread: float
-    blur: float
-    shrink: float
-    softness: float
-    noise: float
-    quality: int
-    light: Light
-    scenery: Floats
+    def __init__(self, knobs: Knobs, seed: int, number: int) -> None:
+        site, strength = SITES[number - 1], knobs.camera_strength
+        self.site, self.strength, self.softness = site, strength, knobs.softness
+        rng = stream(seed, Purpose.CAMERA, number)
+        channels = [math.exp(strength * min(max(rng.normal(0, 0.07), -0.11), 0.11)) for _ in range(3)]
+        gain = math.exp(strength * site.exposure) * 3 / sum(channels)
+        self.tint = [gain * channel for channel in channels]
+        self.curve = _curve(1 + strength * site.contrast, strength * site.fog, math.exp(strength * site.gamma))
+        side = rng.uniform(-1, 1)
+        x, y, z = 0.7 * math.sin(side), 0.55, 0.6 * math.cos(side)
+        length = math.hypot(x, y, z)
+        self.light = Light((x / length, y / length, z / length), site.ambient)
+        self.scenery = _draw_scenery(number - 1, site, knobs.background_contrast, rng)
 
     def develop(self, scene: Floats, rng: Generator) -> NDArray[np.uint8]:
         """What the camera stores of a scene, (HEIGHT, WIDTH, 3)."""
-        gain = math.exp(rng.normal(0, self.spread))
-        tint = [gain * level * math.exp(rng.normal(0, 0.24 * self.spread)) for level in self.tint]
+        spread = 0.05 * self.strength  # of the logarithm of a frame's gain
+        gain = math.exp(rng.normal(0, spread))
+        tint = [gain * level * math.exp(rng.normal(0, 0.24 * spread)) for level in self.tint]
         across = np.linspace(-1, 1, WIDTH, dtype=np.float32)[None, :, None] * np.float32(rng.normal(0, 0.08))
         down = np.linspace(-1, 1, HEIGHT, dtype=np.float32)[:, None, None] * np.float32(rng.normal(0, 0.06))
         exposed = scene * np.array(tint, np.float32) * (1 + across + down)
         grey = ((exposed[:, :, 0] + exposed[:, :, 1] + exposed[:, :, 2]) * np.float32(1 / 3))[:, :, None]
-        exposed = grey + (exposed - grey) * np.float32(self.saturation)
+        exposed = grey + (exposed - grey) * np.float32(1 + self.strength * self.site.saturation)
         steps = np.clip(exposed * CURVE_STEPS, 0, len(self.curve) - 1).astype(np.int16)
         picture = self._softened(Image.fromarray(self.curve[steps]), rng)
-        noisy = np.asarray(picture, np.float32) + grain(rng, (HEIGHT, WIDTH, 3)) * np.float32(self.noise)
+        noisy = np.asarray(picture, np.float32) + grain(rng, (HEIGHT, WIDTH, 3)) * np.float32(self.site.noise)
         return np.clip(noisy, 0, 255).astype(np.uint8)
 
     def _softened(self, picture: Image.Image, rng: Generator) -> Image.Image:
-        shrink = self.shrink * math.exp(rng.normal(0, 0.12 * self.softness))
+        shrink = 1 + (self.site.shrink - 1) * self.softness
+        shrink *= math.exp(rng.normal(0, 0.12 * self.softness))
         if shrink > 1.08:
             size = max(8, int(WIDTH / shrink)), max(16, int(HEIGHT / shrink))
             small = picture.resize(size, Image.Resampling.BILINEAR)
             picture = small.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
-        radius = self.blur * rng.uniform(0.5, 1.3)
+        radius = self.site.blur * self.softness * rng.uniform(0.5, 1.3)
         return picture.filter(ImageFilter.GaussianBlur(radius)) if radius > 0.25 else picture
 
 
 @functools.lru_cache(maxsize=len(SITES))  # scenery takes as long to draw as several people
 def open_camera(knobs: Knobs, seed: int, number: int) -> Camera:
     """A camera by its number in file names, from 1 to 6."""
-    site, strength = SITES[number - 1], knobs.camera_strength
-    rng = stream(seed, Purpose.CAMERA, number)
-    channels = [math.exp(strength * min(max(rng.normal(0, 0.07), -0.11), 0.11)) for _ in range(3)]
-    gain = math.exp(strength * site.exposure) * 3 / sum(channels)
-    red, green, blue = (gain * channel for channel in channels)
-    side = rng.uniform(-1, 1)
-    light = (0.7 * math.sin(side), 0.55, 0.6 * math.cos(side))
-    length = math.hypot(*light)
-    return Camera(
-        pitch=math.radians(site.pitch),
-        headings=(math.radians(site.headings[0]), math.radians(site.headings[1])),
-        tint=(red, green, blue),
-        saturation=1 + strength * site.saturation,
-        curve=_curve(1 + strength * site.contrast, strength * site.fog, math.exp(strength * site.gamma)),
-        spread=0.05 * strength,
-        blur=site.blur * knobs.softness,
-        shrink=1 + (site.shrink - 1) * knobs.softness,
-        softness=knobs.softness,
-        noise=site.noise,
-        quality=site.quality,
-        light=Light((light[0] / length, light[1] / length, light[2] / length), site.ambient),
-        scenery=_draw_scenery(number - 1, site.ground, site.wall, site.horizon, knobs.background_contrast, rng),
-    )
+    return Camera(knobs, seed, number)
 
 
 def _curve(contrast: float, fog: float, gamma: float) -> NDArray[np.uint8]:
@@ -159,18 +136,16 @@ def _curve(contrast: float, fog: float, gamma: float) -> NDArray[np.uint8]:
     return np.array([int(255 * (min(max(level, 0), 255) / 255) ** gamma) for level in levels], np.uint8)
 
 
-def _draw_scenery(camera: int, ground: Colour, wall: Colour, horizon: float, contrast: float, rng: Generator) -> Floats:
-    """A place as (SIDE, SIDE, 3) levels from 0 to 255.
+def _draw_scenery(camera: int, site: Site, contrast: float, rng: Generator) -> Floats:
+    """A place as (SIDE, SIDE, 3) levels from 0 to 255, of some contrast around its mean colour.
 
     Args:
         camera: from 0; decides about the paving.
-        horizon: where the ground begins, as a share of the height from the top.
-        contrast: of the whole, around its mean colour.
     """
-    line = SIDE * horizon
+    line = SIDE * site.horizon
     rows, columns = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
     on_ground = rows > line
-    place = np.where(on_ground[:, :, None], np.array(ground, np.float32), np.array(wall, np.float32))
+    place = np.where(on_ground[:, :, None], np.array(site.ground, np.float32), np.array(site.wall, np.float32))
     rough = sum(
         share * value_noise(columns / size, rows / size, 9 * camera + layer)
         for layer, (size, share) in enumerate(((24, 0.5), (7, 0.3), (2.5, 0.2)), start=1)

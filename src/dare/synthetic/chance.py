@@ -1,4 +1,4 @@
-"""Chance: a stream of random numbers for every purpose, so that any picture can be drawn alone; and smooth noise.
+"""Random numbers: a stream for every purpose, so that any picture can be drawn by itself; and smooth noise.
 
 Streams are numpy's PCG64, which gives the same numbers on every machine.
 """

@@ -1,17 +1,17 @@
 """The visible pixels of a person and their colours: cloth with its pattern, logos, openings, skin, shoes, straps.
 
 Screen pixels are rotated back to the body, so a logo on the chest stays there whichever way the person turns.
-Edges of patterns are thresholds on coordinates, so these come from sums, products and square roots alone: those are
+Edges of patterns are thresholds on coordinates, so these come from sums, products and square roots only: they are
 the same on every machine, sines and arc tangents aren't.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from dare.synthetic.chance import value_noise
-from dare.synthetic.look import Colour, Logo, Look, Pattern, brightened
+from dare.synthetic.colours import Colour, brightened
+from dare.synthetic.look import Logo, Look, Pattern
 from dare.synthetic.raster import Canvas, Floats, Mask, Part, View
 
 FOLDS_SEED = 11
@@ -20,9 +20,8 @@ SLEEVE = (Part.UPPER_ARM, Part.FOREARM)
 LEG = (Part.THIGH, Part.SHIN)
 
 
-@dataclass(frozen=True, slots=True)
 class Surface:
-    """Visible pixels, (N,) each.
+    """The visible pixels of a canvas, (N,) each.
 
     Attributes:
         part: number of the part.
@@ -35,55 +34,31 @@ class Surface:
         folds: what folds of cloth do to brightness, near 1.
     """
 
-    part: np.ndarray[tuple[int], np.dtype[np.int8]]
-    x: Floats
-    y: Floats
-    z: Floats
-    chest: Floats
-    rise: Floats
-    along: Floats
-    normal_x: Floats
-    normal_y: Floats
-    normal_sideways: Floats
-    folds: Floats
+    def __init__(
+        self, canvas: Canvas, visible: Mask, view: View, look: Look, lift: float, forward: float, phase: float
+    ) -> None:
+        """`lift` of the body and `forward` of its shoulders are in metres."""
+        rows, columns = np.nonzero(visible)
+        scale = 1 / view.pixels_per_metre
+        right = (columns.astype(np.float32) + np.float32(0.5 - view.ground[0])) * np.float32(scale)
+        up = (np.float32(view.ground[1] - 0.5) - rows.astype(np.float32)) * np.float32(scale)
+        near = canvas.depth[visible] * np.float32(scale)
+        self.normal_x, self.normal_y = canvas.normal_x[visible], canvas.normal_y[visible]
+        normal_near = np.sqrt(np.maximum(1 - self.normal_x * self.normal_x - self.normal_y * self.normal_y, 0))
+        a, b, c = view.rotation  # rows to the screen, so columns back to the body
+        self.x, above, self.z = (right * a[axis] + up * b[axis] + near * c[axis] for axis in range(3))
+        self.y: Floats = above - np.float32(lift)
+        self.chest = self.z - np.float32(forward * 0.5)
+        self.rise = self.y * np.float32(1 / look.body.stature)
+        self.part, self.along = canvas.part[visible], canvas.along[visible]
+        self.normal_sideways = self.normal_x * a[0] - self.normal_y * b[0] + normal_near * c[0]
+        rough = value_noise(self.x * 14 + np.float32(31 + phase), above * 9 + 7, FOLDS_SEED)
+        cloth = (self.part != Part.SKIN) & (self.part != Part.HAND)
+        self.folds = np.where(cloth, rough * np.float32(0.16) + np.float32(0.92), np.float32(1))
 
     def shows(self, *parts: Part) -> Mask:
         """(N,), the pixels of any of these parts."""
         return np.isin(self.part, parts)
-
-
-def surface(
-    canvas: Canvas, visible: Mask, view: View, look: Look, lift: float, forward: float, phase: float
-) -> Surface:
-    """The visible pixels of a canvas; `lift` of the body and `forward` of its shoulders are in metres."""
-    rows, columns = np.nonzero(visible)
-    scale = 1 / view.pixels_per_metre
-    right = (columns.astype(np.float32) + np.float32(0.5 - view.ground[0])) * np.float32(scale)
-    up = (np.float32(view.ground[1] - 0.5) - rows.astype(np.float32)) * np.float32(scale)
-    near = canvas.depth[visible] * np.float32(scale)
-    normal_x, normal_y = canvas.normal_x[visible], canvas.normal_y[visible]
-    normal_near = np.sqrt(np.maximum(1 - normal_x * normal_x - normal_y * normal_y, 0))
-    a, b, c = view.rotation  # rows to the screen, so columns back to the body
-    x, above, z = (right * a[axis] + up * b[axis] + near * c[axis] for axis in range(3))
-    y: Floats = above - np.float32(lift)
-    part = canvas.part[visible]
-    cloth = (part != Part.SKIN) & (part != Part.HAND)
-    folds = value_noise(x * 14 + np.float32(31 + phase), above * 9 + 7, FOLDS_SEED) * np.float32(0.16) + np.float32(
-        0.92
-    )
-    return Surface(
-        part=part,
-        x=x,
-        y=y,
-        z=z,
-        chest=z - np.float32(forward * 0.5),
-        rise=y * np.float32(1 / look.body.stature),
-        along=canvas.along[visible],
-        normal_x=normal_x,
-        normal_y=normal_y,
-        normal_sideways=normal_x * a[0] - normal_y * b[0] + normal_near * c[0],
-        folds=np.where(cloth, folds, np.float32(1)),
-    )
 
 
 def paint(seen: Surface, look: Look) -> Floats:
@@ -100,12 +75,8 @@ def paint(seen: Surface, look: Look) -> Floats:
     _paint_straps(colours, seen, look, torso)
     eyes = seen.shows(Part.SKIN) & (seen.chest > 0) & (np.abs(seen.rise - 0.935) < 0.006)
     red, green, blue = look.head.skin
-    _dye(colours, eyes, (0.62 * red, 0.62 * green, 0.62 * blue))
+    colours[eyes] = 0.62 * red, 0.62 * green, 0.62 * blue
     return colours
-
-
-def _dye(colours: Floats, where: Mask, colour: Colour) -> None:
-    colours[where] = colour
 
 
 def _base(look: Look) -> Floats:
@@ -146,7 +117,7 @@ def _paint_top(colours: Floats, seen: Surface, look: Look, torso: Mask) -> None:
         band = np.abs(seen.rise[cloth] - pattern.level) < 0.8 * pattern.width
         colours[cloth] = np.where(band[:, None], np.array(pattern.band_colour, np.float32), colours[cloth])
         return
-    light = PATTERN_SHAPES[pattern.kind](around, seen.y[cloth], look.body.stature, pattern)
+    light = _is_light(around, seen.y[cloth], look.body.stature, pattern)
     dark_tone, light_tone = np.array(pattern.tones, np.float32)
     colours[cloth] = np.where(light[:, None], light_tone, dark_tone)
 
@@ -177,34 +148,30 @@ def _within_period(coordinate: Floats, period: float, phase: float) -> Floats:
     return result
 
 
-def _checks(around: Floats, y: Floats, stature: float, pattern: Pattern) -> Mask:
-    return _stripes(around, pattern.period, pattern.phase) ^ _stripes(y, pattern.period, pattern.phase)
-
-
-def _dots(around: Floats, y: Floats, stature: float, pattern: Pattern) -> Mask:
-    across = _within_period(around, pattern.period, pattern.phase) - 0.5
-    down = _within_period(y, pattern.period, pattern.phase) - 0.5
-    half_the_area: Mask = across * across + down * down < 0.5 / np.pi
-    return half_the_area
-
-
-def _camouflage(around: Floats, y: Floats, stature: float, pattern: Pattern) -> Mask:
-    scale = np.float32(1.1 / pattern.period)
-    patches: Mask = value_noise(around * scale + 50, y * scale + 50, pattern.seed) > 0.5
-    return patches
-
-
-# Where the lighter of the two tones is, about half of the cloth: (metres around, metres up, stature, pattern).
-PATTERN_SHAPES: dict[str, Callable[[Floats, Floats, float, Pattern], Mask]] = {
-    "stripes across": lambda around, y, stature, p: _stripes(y, p.period, p.phase),
-    "wide stripes": lambda around, y, stature, p: _stripes(y, 0.24, p.phase),
-    "stripes down": lambda around, y, stature, p: _stripes(around, 0.8 * p.period, p.phase),
-    "diagonals": lambda around, y, stature, p: _stripes(around + y, p.period, p.phase),
-    "checks": _checks,
-    "dots": _dots,
-    "camouflage": _camouflage,
-    "yoke": lambda around, y, stature, p: y > (p.level + 0.02) * stature,
-}
+def _is_light(around: Floats, y: Floats, stature: float, pattern: Pattern) -> Mask:
+    """Where the lighter of the two tones is, about half of the cloth, by metres around the body and up."""
+    light: Mask
+    period, phase = pattern.period, pattern.phase
+    match pattern.kind:
+        case "stripes across":
+            light = _stripes(y, period, phase)
+        case "wide stripes":
+            light = _stripes(y, 0.24, phase)
+        case "stripes down":
+            light = _stripes(around, 0.8 * period, phase)
+        case "diagonals":
+            light = _stripes(around + y, period, phase)
+        case "checks":
+            light = _stripes(around, period, phase) ^ _stripes(y, period, phase)
+        case "dots":
+            across, down = _within_period(around, period, phase) - 0.5, _within_period(y, period, phase) - 0.5
+            light = across * across + down * down < 0.5 / np.pi
+        case "camouflage":
+            scale = np.float32(1.1 / period)
+            light = value_noise(around * scale + 50, y * scale + 50, pattern.seed) > 0.5
+        case _:  # a yoke
+            light = y > (pattern.level + 0.02) * stature
+    return light
 
 
 def _paint_opening(colours: Floats, seen: Surface, look: Look, torso: Mask) -> None:
@@ -215,18 +182,18 @@ def _paint_opening(colours: Floats, seen: Surface, look: Look, torso: Mask) -> N
     aside = np.abs(seen.x)
     if top.opening == "open":
         half_width = 0.55 * top.opening_width * look.body.stature * (1.2 * seen.rise)
-        _dye(colours, front & (aside < half_width), top.inner_colour)
+        colours[front & (aside < half_width)] = top.inner_colour
     elif top.opening == "zip":
-        _dye(colours, front & (aside < 0.011), brightened(top.colour, 70))
+        colours[front & (aside < 0.011)] = brightened(top.colour, 70)
     else:
         spots = _within_period(seen.y, 0.09, 0.0) < 0.39
-        _dye(colours, front & (aside < 0.013) & spots, brightened(top.colour, -70))
+        colours[front & (aside < 0.013) & spots] = brightened(top.colour, -70)
 
 
 def _paint_logo(colours: Floats, seen: Surface, look: Look, torso: Mask, logo: Logo, facing: int) -> None:
     x = (seen.x * facing - logo.sideways * look.body.stature / 1.7) * (1 / logo.half_size)
     y = (seen.rise - logo.height) * (look.body.stature / logo.half_size)
-    _dye(colours, torso & LOGO_SHAPES[logo.kind](x, y) & (seen.z * facing > 0), logo.colour)
+    colours[torso & LOGO_SHAPES[logo.kind](x, y) & (seen.z * facing > 0)] = logo.colour
 
 
 # Within about one unit around the middle, y upwards.
@@ -243,34 +210,34 @@ def _paint_sleeves(colours: Floats, seen: Surface, look: Look) -> None:
     upper, fore = seen.shows(Part.UPPER_ARM), seen.shows(Part.FOREARM)
     top = look.top
     if top.sleeves == "short":
-        _dye(colours, (upper & (seen.along > 0.62)) | fore, look.head.skin)
+        colours[(upper & (seen.along > 0.62)) | fore] = look.head.skin
     elif top.sleeves == "none":
-        _dye(colours, (upper & (seen.along > 0.08)) | fore, look.head.skin)
+        colours[(upper & (seen.along > 0.08)) | fore] = look.head.skin
     elif top.sleeves == "three-quarter":
-        _dye(colours, fore & (seen.along > 0.35), look.head.skin)
+        colours[fore & (seen.along > 0.35)] = look.head.skin
     elif top.cuff_colour is not None:
-        _dye(colours, fore & (seen.along > 0.72), top.cuff_colour)
+        colours[fore & (seen.along > 0.72)] = top.cuff_colour
 
 
 def _paint_bottom(colours: Floats, seen: Surface, look: Look, torso: Mask) -> None:
     bottom = look.bottom
     legs, thigh, shin = seen.shows(*LEG), seen.shows(Part.THIGH), seen.shows(Part.SHIN)
     seat = torso & (seen.rise < look.top.hem) & (not look.top.coat)
-    _dye(colours, seat, bottom.colour)
+    colours[seat] = bottom.colour
     _paint_bottom_pattern(colours, seen, look, legs | seat | seen.shows(Part.SKIRT), legs)
     if bottom.side_stripe is not None and bottom.kind in ("trousers", "cropped"):
-        _dye(colours, legs & (np.abs(seen.normal_sideways) > 0.8), bottom.side_stripe)
+        colours[legs & (np.abs(seen.normal_sideways) > 0.8)] = bottom.side_stripe
     bare = look.head.skin if bottom.tights is None or bottom.kind != "skirt" else bottom.tights
     if bottom.kind == "shorts":
-        _dye(colours, shin | (thigh & (seen.along > 0.8)), bare)
+        colours[shin | (thigh & (seen.along > 0.8))] = bare
     elif bottom.kind == "skirt":
-        _dye(colours, legs, bare)
+        colours[legs] = bare
     elif bottom.kind == "cropped":
-        _dye(colours, shin & (seen.along > 0.55), bare)
+        colours[shin & (seen.along > 0.55)] = bare
     if bottom.kind != "trousers":
-        _dye(colours, shin & (seen.along > 0.86), bottom.socks)
+        colours[shin & (seen.along > 0.86)] = bottom.socks
     if bottom.soles is not None:
-        _dye(colours, seen.shows(Part.SHOE) & (seen.normal_y > 0.55), bottom.soles)
+        colours[seen.shows(Part.SHOE) & (seen.normal_y > 0.55)] = bottom.soles
 
 
 def _paint_bottom_pattern(colours: Floats, seen: Surface, look: Look, cloth: Mask, legs: Mask) -> None:
@@ -287,14 +254,14 @@ def _paint_bottom_pattern(colours: Floats, seen: Surface, look: Look, cloth: Mas
         paler = 22 * np.cos((seen.rise[cloth] - np.float32(0.37)) * 11)
         colours[cloth] += paler[:, None]
     elif pattern == "knee patch":
-        _dye(colours, legs & (np.abs(seen.rise - 0.265) < 0.03), look.bottom.tones[1])
+        colours[legs & (np.abs(seen.rise - 0.265) < 0.03)] = look.bottom.tones[1]
 
 
 def _paint_straps(colours: Floats, seen: Surface, look: Look, torso: Mask) -> None:
     bag, stature = look.bag, look.body.stature
     if bag.kind == "backpack":
         straps = (np.abs(np.abs(seen.x) - 0.048 * stature) < 0.016) & (seen.rise > 0.63)
-        _dye(colours, torso & straps & (seen.chest > 0), bag.colour)
+        colours[torso & straps & (seen.chest > 0)] = bag.colour
     elif bag.kind == "shoulder bag":
         across = np.abs(seen.x * bag.side + (seen.rise - 0.66) * (0.55 * stature)) < 0.022
-        _dye(colours, torso & across, bag.colour)
+        colours[torso & across] = bag.colour

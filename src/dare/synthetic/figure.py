@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dare.synthetic.clothing import paint, surface
+from dare.synthetic.clothing import Surface, paint
 from dare.synthetic.look import Look
 from dare.synthetic.raster import NOTHING, Canvas, Floats, Part, Point, Profile, View, cone, ellipsoid, moved, tube
 
@@ -50,24 +50,32 @@ class _Side:
     hand: Point
 
 
-@dataclass(frozen=True, slots=True)
 class _Pose:
-    """All joints in metres.
+    """The pose at a moment of the stride; phase in radians, two steps take a full turn. Factors are of stature.
 
-    Attributes:
+    Attributes, in metres:
+        left, right, neck, head: joints.
         lift: how far the standing foot has raised the body.
-        hip_height, shoulder_height: above the ground.
+        hip_height: above the ground.
         forward: how far the shoulders are in front of the hips.
     """
 
-    left: _Side
-    right: _Side
-    neck: Point
-    head: Point
-    lift: float
-    hip_height: float
-    shoulder_height: float
-    forward: float
+    def __init__(self, look: Look, phase: float) -> None:
+        body, stature = look.body, look.body.stature
+        hips = HIP_HEIGHT * stature * body.legs
+        legs = {sign: _leg(look, hips, sign, phase if sign > 0 else phase + math.pi) for sign in (1, -1)}
+        self.lift = 0.035 * stature - min(ankle[1] for _, _, ankle, _ in legs.values())
+        self.hip_height = hips + self.lift
+        self.forward = body.lean * 0.315 * stature * 3
+        shoulders = hips + self.lift + 0.315 * stature
+        sides = []
+        for sign, leg in legs.items():
+            hip, knee, ankle, toe = (moved(joint, (0, self.lift, 0)) for joint in leg)
+            swing = -0.8 * body.stride * math.sin(phase) * sign  # arms go against the legs
+            sides.append(_Side(hip, knee, ankle, toe, *_arm(look, shoulders, self.forward, sign, swing)))
+        self.left, self.right = sides
+        self.neck = (0.0, shoulders + 0.01 * stature, self.forward)
+        self.head = (0.0, shoulders + 0.105 * stature, self.forward + 0.012 * stature)
 
 
 def draw_figure(look: Look, view: View, phase: float, light: Light, height: int, width: int) -> Layer:
@@ -78,7 +86,7 @@ def draw_figure(look: Look, view: View, phase: float, light: Light, height: int,
         phase: of the stride, in radians.
     """
     canvas = Canvas(height * FINE, width * FINE)
-    joints = _pose(look, phase)
+    joints = _Pose(look, phase)
     for side in (joints.left, joints.right):
         _draw_limbs(canvas, look, view, side)
     _draw_torso(canvas, look, view, joints)
@@ -86,7 +94,7 @@ def draw_figure(look: Look, view: View, phase: float, light: Light, height: int,
     _draw_bag(canvas, look, view, joints)
 
     visible = canvas.part != NOTHING
-    seen = surface(canvas, visible, view, look, joints.lift, joints.forward, phase)
+    seen = Surface(canvas, visible, view, look, joints.lift, joints.forward, phase)
     lit = paint(seen, look) * _brightness(seen.normal_x, seen.normal_y, light)[:, None] * seen.folds[:, None]
     colour = np.zeros((*visible.shape, 3), np.float32)
     colour[visible] = lit
@@ -221,25 +229,6 @@ def _draw_bag(canvas: Canvas, look: Look, view: View, joints: _Pose) -> None:
             lump(Part.BAG, moved(hand, (0, -0.055, 0), tall), 0.025, 0.06, 0.075)
         else:
             lump(Part.BAG, moved(hand, (0, -0.085, 0), tall), 0.03, 0.085, 0.10)
-
-
-def _pose(look: Look, phase: float) -> _Pose:
-    """The pose at a moment of the stride; phase in radians, two steps take a full turn. Factors are of stature."""
-    body = look.body
-    hips = HIP_HEIGHT * body.stature * body.legs
-    legs = {sign: _leg(look, hips, sign, phase if sign > 0 else phase + math.pi) for sign in (1, -1)}
-    lift = 0.035 * body.stature - min(ankle[1] for _, _, ankle, _ in legs.values())
-    shoulders = hips + lift + 0.315 * body.stature
-    forward = body.lean * 0.315 * body.stature * 3
-    sides = []
-    for sign, leg in legs.items():
-        hip, knee, ankle, toe = (moved(joint, (0, lift, 0)) for joint in leg)
-        swing = -0.8 * body.stride * math.sin(phase) * sign  # arms go against the legs
-        sides.append(_Side(hip, knee, ankle, toe, *_arm(look, shoulders, forward, sign, swing)))
-    stature = body.stature
-    neck = (0.0, shoulders + 0.01 * stature, forward)
-    head = (0.0, shoulders + 0.105 * stature, forward + 0.012 * stature)
-    return _Pose(sides[0], sides[1], neck, head, lift, hips + lift, shoulders, forward)
 
 
 def _leg(look: Look, hips: float, sign: int, phase: float) -> tuple[Point, Point, Point, Point]:

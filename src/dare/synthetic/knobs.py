@@ -2,8 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field
+from typing import Any
 
 CAMERAS = 6
 
@@ -11,8 +11,8 @@ MOST_PEOPLE = 9_999
 """Person labels have four digits in file names."""
 
 
-def _within(low: float, high: float) -> Mapping[str, float]:
-    return {"low": low, "high": high}
+def _knob(low: float, high: float, default: float | None = None) -> Any:
+    return field(default=MISSING if default is None else default, metadata={"low": low, "high": high})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +38,26 @@ class Knobs:
         bystander_rate: pictures with a second person in front or behind.
     """
 
-    train_people: int = field(metadata=_within(1, MOST_PEOPLE))
-    test_people: int = field(metadata=_within(1, MOST_PEOPLE))
-    distractor_people: int = field(default=5, metadata=_within(0, MOST_PEOPLE))
-    background_boxes: int = field(default=20, metadata=_within(0, MOST_PEOPLE))
-    junk_rate: float = field(default=0.2, metadata=_within(0, 5))
+    train_people: int = _knob(1, MOST_PEOPLE)
+    test_people: int = _knob(1, MOST_PEOPLE)
+    distractor_people: int = _knob(0, MOST_PEOPLE, 5)
+    background_boxes: int = _knob(0, MOST_PEOPLE, 20)
+    junk_rate: float = _knob(0, 5, 0.2)
     # Two cameras and two frames are the least with which every query has a match in another camera.
-    least_cameras: int = field(default=3, metadata=_within(2, CAMERAS))
-    most_cameras: int = field(default=CAMERAS, metadata=_within(2, CAMERAS))
-    least_frames: int = field(default=2, metadata=_within(2, 9))
-    most_frames: int = field(default=5, metadata=_within(2, 9))
-    easy_share: float = field(default=0.5, metadata=_within(0, 1))
-    outfits: int = field(default=6, metadata=_within(1, 10))
-    outfit_noise: float = field(default=5.0, metadata=_within(0, 50))
-    detail: float = field(default=1.0, metadata=_within(0, 2))
-    camera_strength: float = field(default=0.6, metadata=_within(0, 2))
-    background_contrast: float = field(default=1.0, metadata=_within(0, 2))
-    softness: float = field(default=0.5, metadata=_within(0, 2))
-    box_error: float = field(default=0.6, metadata=_within(0, 2))
-    occluder_rate: float = field(default=0.06, metadata=_within(0, 1))
-    bystander_rate: float = field(default=0.04, metadata=_within(0, 1))
+    least_cameras: int = _knob(2, CAMERAS, 3)
+    most_cameras: int = _knob(2, CAMERAS, CAMERAS)
+    least_frames: int = _knob(2, 9, 2)
+    most_frames: int = _knob(2, 9, 5)
+    easy_share: float = _knob(0, 1, 0.5)
+    outfits: int = _knob(1, 10, 6)
+    outfit_noise: float = _knob(0, 50, 5.0)
+    detail: float = _knob(0, 2, 1.0)
+    camera_strength: float = _knob(0, 2, 0.6)
+    background_contrast: float = _knob(0, 2, 1.0)
+    softness: float = _knob(0, 2, 0.5)
+    box_error: float = _knob(0, 2, 0.6)
+    occluder_rate: float = _knob(0, 1, 0.06)
+    bystander_rate: float = _knob(0, 1, 0.04)
 
     def __post_init__(self) -> None:
         for knob in dataclasses.fields(self):
@@ -82,37 +82,31 @@ def _check(name: str, value: float, low: float, high: float, *, whole: bool) -> 
         raise ValueError(f"{name} must be {kind} from {low} to {high}, got {value!r}; change {name}")
 
 
-SIZES: dict[str, Knobs] = {
-    "tiny": Knobs(train_people=100, test_people=50),
-    "small": Knobs(
-        train_people=250,
-        test_people=150,
-        distractor_people=15,
-        background_boxes=60,
-        outfits=8,
-        camera_strength=0.55,
-        background_contrast=0.7,
-        softness=0.7,
-        box_error=0.7,
-        occluder_rate=0.08,
-        bystander_rate=0.06,
-    ),
-    # As many people as Market-1501 has, about as many queries and training pictures, and of the 19,732 gallery
-    # pictures, junk and distractors about as many.
-    "standard": Knobs(
-        train_people=751,
-        test_people=750,
-        distractor_people=120,
-        background_boxes=640,
-        junk_rate=1.1,
-        most_frames=6,
-        outfits=8,
-        camera_strength=0.55,
-        background_contrast=0.7,
-        softness=0.7,
-        box_error=0.7,
-        occluder_rate=0.08,
-        bystander_rate=0.06,
-    ),
-}
+SMALL = Knobs(
+    train_people=250,
+    test_people=150,
+    distractor_people=15,
+    background_boxes=60,
+    outfits=8,
+    camera_strength=0.55,
+    background_contrast=0.7,
+    softness=0.7,
+    box_error=0.7,
+    occluder_rate=0.08,
+    bystander_rate=0.06,
+)
+
+# As many people as Market-1501 has, about as many queries and training pictures, and of the 19,732 gallery
+# pictures, junk and distractors about as many.
+STANDARD = dataclasses.replace(
+    SMALL,
+    train_people=751,
+    test_people=750,
+    distractor_people=120,
+    background_boxes=640,
+    junk_rate=1.1,
+    most_frames=6,
+)
+
+SIZES = {"tiny": Knobs(train_people=100, test_people=50), "small": SMALL, "standard": STANDARD}
 """Name -> knobs. `tiny` is for demonstrations and tests, `standard` has the size of Market-1501."""

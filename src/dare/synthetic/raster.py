@@ -121,8 +121,6 @@ def cone(canvas: Canvas, part: Part, start: Point, end: Point, start_radius: flo
         (min(start[0], end[0]) - reach, max(start[0], end[0]) + reach),
         (min(start[1], end[1]) - reach, max(start[1], end[1]) + reach),
     )
-    if box is None:
-        return
     x, y = _pixels(box, start[0], start[1])
     run_x, run_y, run_depth = end[0] - start[0], end[1] - start[1], end[2] - start[2]
     length = run_x * run_x + run_y * run_y + 1e-3  # a limb that points at the camera has none
@@ -145,8 +143,6 @@ def ellipsoid(canvas: Canvas, part: Part, view: View, centre: Point, radii: Poin
         (centre[0] - half_width, centre[0] + half_width),
         (centre[1] - half_height, centre[1] + half_height),
     )
-    if box is None:
-        return
     u, down = _pixels(box, centre[0], centre[1])
     v = -down
     # The surface is where (u, v, w) M (u, v, w) = 1, with w towards the camera.
@@ -173,8 +169,6 @@ def tube(canvas: Canvas, part: Part, view: View, profile: Profile) -> None:
     top = ground_y - scale * (profile.heights[-1] * upright + 0.12 * tilt)
     bottom = ground_y - scale * (profile.heights[0] * upright - 0.12 * tilt)
     box = _box(canvas, (ground_x - reach, ground_x + reach), (top, bottom))
-    if box is None:
-        return
     x, y = _pixels(box, ground_x, ground_y)
     u: Floats = x * np.float32(1 / scale)
     # The camera looks down: what it sees of a row lies about 0.08 m before the axis, so a little lower.
@@ -202,37 +196,25 @@ def tube(canvas: Canvas, part: Part, view: View, profile: Profile) -> None:
     _put(canvas, box, seen, part, depth, normal_x * unit, np.float32(0), np.float32(0))
 
 
-@dataclass(frozen=True, slots=True)
-class _Box:
-    """Rows and columns of the canvas."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
+def _box(canvas: Canvas, across: tuple[float, float], down: tuple[float, float]) -> tuple[slice, slice]:
+    """Rows and columns of the canvas around a shape; none if the shape lies outside."""
+    top, left = max(math.floor(down[0]), 0), max(math.floor(across[0]), 0)
+    bottom, right = min(math.floor(down[1]) + 2, canvas.height), min(math.floor(across[1]) + 2, canvas.width)
+    return slice(top, max(top, bottom)), slice(left, max(left, right))
 
 
-def _box(canvas: Canvas, across: tuple[float, float], down: tuple[float, float]) -> _Box | None:
-    """The canvas's pixels around a shape, or None if the shape lies outside."""
-    box = _Box(
-        top=max(math.floor(down[0]), 0),
-        bottom=min(math.floor(down[1]) + 2, canvas.height),
-        left=max(math.floor(across[0]), 0),
-        right=min(math.floor(across[1]) + 2, canvas.width),
-    )
-    return box if box.top < box.bottom and box.left < box.right else None
-
-
-def _pixels(box: _Box, origin_x: float, origin_y: float) -> tuple[Floats, Floats]:
+def _pixels(box: tuple[slice, slice], origin_x: float, origin_y: float) -> tuple[Floats, Floats]:
     """Pixel centres as seen from a point: x (1, W) and y (H, 1)."""
-    x = np.arange(box.left, box.right, dtype=np.float32) + np.float32(0.5 - origin_x)
-    y = np.arange(box.top, box.bottom, dtype=np.float32) + np.float32(0.5 - origin_y)
+    y, x = (
+        np.arange(side.start, side.stop, dtype=np.float32) + np.float32(0.5 - origin)
+        for side, origin in zip(box, (origin_y, origin_x), strict=True)
+    )
     return x[None], y[:, None]
 
 
 def _put(
     canvas: Canvas,
-    box: _Box,
+    box: tuple[slice, slice],
     inside: Mask,
     part: Part,
     depth: Floats,
@@ -241,10 +223,9 @@ def _put(
     along: Floats | np.float32,
 ) -> None:
     """Keep what is nearer than anything drawn before."""
-    place = (slice(box.top, box.bottom), slice(box.left, box.right))
-    nearer = inside & (depth > canvas.depth[place])
-    np.copyto(canvas.depth[place], depth, where=nearer)
-    np.copyto(canvas.part[place], np.int8(part), where=nearer)
-    np.copyto(canvas.normal_x[place], normal_x, where=nearer)
-    np.copyto(canvas.normal_y[place], normal_y, where=nearer)
-    np.copyto(canvas.along[place], along, where=nearer)
+    nearer = inside & (depth > canvas.depth[box])
+    np.copyto(canvas.depth[box], depth, where=nearer)
+    np.copyto(canvas.part[box], np.int8(part), where=nearer)
+    np.copyto(canvas.normal_x[box], normal_x, where=nearer)
+    np.copyto(canvas.normal_y[box], normal_y, where=nearer)
+    np.copyto(canvas.along[box], along, where=nearer)

@@ -1,17 +1,16 @@
 """One detection box: a person in front of a piece of scenery, with whatever else got into the picture."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from dare.synthetic.appearance import draw_look
 from dare.synthetic.camera import HEIGHT, SIDE, WIDTH, Camera, open_camera
 from dare.synthetic.chance import Purpose, happens, side, stream
 from dare.synthetic.figure import FINE, Layer, draw_figure
 from dare.synthetic.knobs import CAMERAS, Knobs
+from dare.synthetic.look import draw_look
 from dare.synthetic.raster import Floats, View
 
 BYSTANDERS = range(20_000, 20_500)
@@ -21,14 +20,16 @@ JUNK_ERROR = 3.5
 """How many times worse than usual a junk box is placed."""
 
 
-def draw_picture(knobs: Knobs, seed: int, person: int, camera: int, frame: int) -> NDArray[np.uint8]:
-    """One picture of a person, (128, 64, 3), before it is compressed; drawn alone, in any order.
+def draw_picture(
+    knobs: Knobs, seed: int, person: int, camera: int, frame: int, *, badly_placed: bool = False
+) -> NDArray[np.uint8]:
+    """One picture of a person, (128, 64, 3), before it is compressed; pictures can be drawn in any order.
 
     Args:
-        knobs: the knobs.
         seed: from 0.
         person, camera, frame: from 1, as in the names of the files: 0002_c1s1_000222_02 is the second frame of
             person 2 passing camera 1.
+        badly_placed: show half a person, or hardly anyone.
 
     Returns:
         The same pixels on every call; between machines they may differ by 2 grey levels.
@@ -41,29 +42,21 @@ def draw_picture(knobs: Knobs, seed: int, person: int, camera: int, frame: int) 
     ):
         if not isinstance(value, int) or not low <= value <= high:
             raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}; change {name}")
-    return draw_person(knobs, seed, person, camera, frame)
-
-
-def draw_person(
-    knobs: Knobs, seed: int, person: int, camera: int, frame: int, *, badly_placed: bool = False
-) -> NDArray[np.uint8]:
-    """`draw_picture` without its checks; a badly placed box shows half a person, or hardly anyone."""
     device, look = open_camera(knobs, seed, camera), draw_look(knobs, seed, person)
     passage = stream(seed, Purpose.PASSAGE, person, camera)
-    heading = device.headings[int(passage.integers(2))] + passage.normal(0, 0.3)
+    heading = math.radians(device.site.headings[int(passage.integers(2))]) + passage.normal(0, 0.3)
     rng = stream(seed, Purpose.JUNK if badly_placed else Purpose.FRAME, person, camera, frame)
 
     error = knobs.box_error * (JUNK_ERROR if badly_placed else 1)
     view = _look_at(device, heading, look.body.stature, error, happens(rng, 0.08 * knobs.box_error), rng)
     figure = draw_figure(look, view, rng.uniform(0, 2 * math.pi), device.light, HEIGHT, WIDTH)
     scene = _behind(device, view, rng)
+    layers = [figure]
     if happens(rng, knobs.bystander_rate):
-        bystander = _draw_bystander(knobs, seed, device, view, rng)
-        scene = (
-            bystander.layer.over(figure.over(scene)) if bystander.in_front else figure.over(bystander.layer.over(scene))
-        )
-    else:
-        scene = figure.over(scene)
+        bystander, in_front = _draw_bystander(knobs, seed, device, view, rng)
+        layers.insert(in_front, bystander)
+    for layer in layers:
+        scene = layer.over(scene)
     if happens(rng, knobs.occluder_rate):
         _occlude(scene, rng)
     return device.develop(scene, rng)
@@ -86,7 +79,7 @@ def _look_at(device: Camera, heading: float, stature: float, error: float, gross
     if gross:
         scale *= 0.82 if side(rng) < 0 else 1.22
         down += rng.normal(0, 0.05) * height
-    pitch = device.pitch + rng.normal(0, 0.03)
+    pitch = math.radians(device.site.pitch) + rng.normal(0, 0.03)
     seen_height = stature * math.cos(pitch) + 0.16 * math.sin(pitch)
     return View(
         yaw=heading + rng.normal(0, 0.16),
@@ -116,14 +109,8 @@ def _piece(scenery: Floats, top: int, left: int, zoom: float) -> Floats:
     return scenery[rows[:, None], columns]
 
 
-@dataclass(frozen=True, slots=True)
-class _Bystander:
-    layer: Layer
-    in_front: bool
-
-
-def _draw_bystander(knobs: Knobs, seed: int, device: Camera, view: View, rng: Generator) -> _Bystander:
-    """Somebody half beside the person, nearer to the camera or farther away."""
+def _draw_bystander(knobs: Knobs, seed: int, device: Camera, view: View, rng: Generator) -> tuple[Layer, bool]:
+    """Somebody half beside the person, and whether they are nearer to the camera."""
     number = BYSTANDERS[int(rng.integers(len(BYSTANDERS)))]
     aside = side(rng) * rng.uniform(0.32, 0.55) * WIDTH * FINE
     in_front = happens(rng, 0.4)
@@ -134,7 +121,7 @@ def _draw_bystander(knobs: Knobs, seed: int, device: Camera, view: View, rng: Ge
         pixels_per_metre=view.pixels_per_metre * (1.03 if in_front else 0.93),
     )
     phase = rng.uniform(0, 2 * math.pi)
-    return _Bystander(draw_figure(draw_look(knobs, seed, number), beside, phase, device.light, HEIGHT, WIDTH), in_front)
+    return draw_figure(draw_look(knobs, seed, number), beside, phase, device.light, HEIGHT, WIDTH), in_front
 
 
 def _occlude(scene: Floats, rng: Generator) -> None:

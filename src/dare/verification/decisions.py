@@ -3,8 +3,8 @@
 Two pictures are said to show one person if their distance is below the threshold. A *false match* is an impostor pair
 below it, a *false non-match* a genuine pair that is not. Every rate comes with a 95 % interval over the people: a
 bootstrap draws them anew, with all of their pictures, so an impostor pair counts as often as both of its people were
-drawn (Owen, "The pigeonhole bootstrap", 2007). Pairs of the same people are no independent evidence, and this is what
-says so. Where the bootstrap has too few errors to draw from, the exact binomial interval takes over.
+drawn (Owen, "The pigeonhole bootstrap", 2007), since pairs of the same people are not independent. Where the bootstrap
+has too few errors to draw from, the exact binomial interval takes over.
 """
 
 import math
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.verification.pairs import Counts, Pairs, lower_bits, value_at
+from dare.verification.pairs import Pairs, lower_bits, value_at
 from dare.verification.rates import RULE_OF_THREE, Errors, MatchThreshold, Rate, check_rate
 
 RESAMPLES = 1000
@@ -21,51 +21,38 @@ CONFIDENCE = 0.95
 DRAWN_TOGETHER = 20  # resamples, so that their weights of many people are not all in memory
 
 
-def threshold_at(pairs: Pairs, counts: Counts, false_match_rate: float) -> float | None:
+def threshold_at(pairs: Pairs, false_match_rate: float) -> float | None:
     """The largest distance below which at most this share of the impostor pairs lies, exactly.
 
-    None where fewer than three could lie below it: too few to know anything of (rule of three).
-
-    Args:
-        counts: of these pairs.
+    None where fewer than three could lie below it: too few to say anything (rule of three).
     """
     check_rate(false_match_rate)
     allowed = math.floor(false_match_rate * pairs.impostors * (1 + 1e-12))
-    return float(pairs.ranked([allowed], counts)[0]) if allowed >= RULE_OF_THREE else None
+    return pairs.ranked([allowed])[0] if allowed >= RULE_OF_THREE else None
 
 
-def find_threshold(pairs: Pairs, counts: Counts, false_match_rate: float, seed: int) -> MatchThreshold:
-    """The threshold for a rate of false matches, with its interval.
-
-    Args:
-        counts: of these pairs.
-        seed: of the bootstrap.
+def find_threshold(pairs: Pairs, false_match_rate: float, seed: int) -> MatchThreshold:
+    """The threshold for a rate of false matches, with its interval; `seed` is the bootstrap's.
 
     Raises:
-        ValueError: a rate that is not between 0 and 1, or that needs more impostor pairs than there are.
+        ValueError: the rate is not between 0 and 1, or needs more impostor pairs than there are.
     """
-    check_rate(false_match_rate)
     check_pairs(pairs)
-    distance = threshold_at(pairs, counts, false_match_rate)
+    distance = threshold_at(pairs, false_match_rate)
     if distance is None:
         raise ValueError(
-            f"a false match rate of {false_match_rate:g} takes {RULE_OF_THREE / false_match_rate:,.0f} impostor pairs "
-            f"to know anything of, and here are {pairs.impostors:,}; ask for "
+            f"a false match rate of {false_match_rate:g} takes at least {RULE_OF_THREE / false_match_rate:,.0f} "
+            f"impostor pairs, got {pairs.impostors:,}; ask for "
             f"{1.05 * RULE_OF_THREE / pairs.impostors:.2g} or more, or give more people"
         )
     rate = _false_match(pairs, distance, seed)
     ranks = [min(pairs.impostors - 1, math.floor(end * pairs.impostors)) for end in (rate.low, rate.high)]
-    low, high = map(float, pairs.ranked(ranks, counts))
+    low, high = pairs.ranked(ranks)
     return MatchThreshold(distance, min(low, distance), max(high, distance))
 
 
-def errors_at(pairs: Pairs, counts: Counts, threshold: float, seed: int) -> Errors:
-    """What a threshold gets wrong on these pairs, whoever it was found on.
-
-    Args:
-        counts: of these pairs.
-        seed: of the bootstrap.
-    """
+def errors_at(pairs: Pairs, threshold: float, seed: int) -> Errors:
+    """What a threshold gets wrong on these pairs; `seed` is the bootstrap's."""
     check_pairs(pairs)
     missed = pairs.genuine >= threshold
     per_unit = np.bincount(pairs.genuine_units, minlength=pairs.units)
@@ -78,20 +65,21 @@ def errors_at(pairs: Pairs, counts: Counts, threshold: float, seed: int) -> Erro
     return Errors(
         _false_match(pairs, threshold, seed),
         misses,
-        equal_error_rate(pairs, counts),
+        equal_error_rate(pairs),
         pairs.genuine_people,
         pairs.impostor_couples,
     )
 
 
-def equal_error_rate(pairs: Pairs, counts: Counts) -> float:
-    """The rate of false matches at the threshold where it is nearest to that of false non-matches; their mean there."""
+def equal_error_rate(pairs: Pairs) -> float:
+    """The mean of both rates of errors at the threshold where they are nearest to each other."""
+    counts = pairs.counts
     matches = np.cumsum(counts.impostors) / pairs.impostors
     misses = 1 - np.cumsum(counts.genuine) / len(pairs.genuine)
     place = int((matches >= misses).argmax())  # in the last bucket at the latest: 1 >= 0
-    bucket = int(counts.buckets[place])
-    inside = (counts.impostors[place], pairs.lower([bucket])[0], pairs.impostors)
-    within = pairs.genuine[(pairs.genuine >= value_at(bucket, 0)) & (pairs.genuine < counts.ends[place])]
+    bucket = counts.buckets[place]
+    inside = (counts.impostors[place], pairs.lower(counts.buckets[[place]])[0], pairs.impostors)
+    within = pairs.genuine[(pairs.genuine >= value_at(bucket)) & (pairs.genuine < value_at(bucket + 1))]
     genuine = (counts.genuine[place], lower_bits(within), len(pairs.genuine))
     matches, misses = (
         end + (np.concatenate([[0], np.cumsum(lower)]) - count) * sign / total
@@ -135,8 +123,8 @@ def _resamples(units: int, seed: int) -> Iterator[NDArray[np.float64]]:
 
 
 def _rate(wrong: int, trials: int, groups: int, resampled: NDArray[np.float64]) -> Rate:
-    """A rate with its interval: what resampling says, but never less than so many independent trials would; where all
-    trials went one way, than so many independent groups of trials would."""
+    """A rate with its resampled interval, at least as wide as that of independent trials, or where all went one way, of
+    independent groups."""
     from scipy.stats import binomtest  # slow to import, and Clopper & Pearson's interval (1934) by default
 
     known = resampled[~np.isnan(resampled)]

@@ -9,6 +9,7 @@ a whole number, order as the values do. So a histogram over the upper bits and o
 that matter, find any rank exactly in two passes, whatever the distances are.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.datasets.sample import DISTRACTOR, JUNK
-from dare.retrieval.labels import DenseLabels, Labelled, Labels
-from dare.retrieval.products import block_rows
+from dare.retrieval.distances import check_finite
+from dare.retrieval.labels import DenseLabels, Labelled, Labels, whole_labels
+from dare.retrieval.products import block_rows, checked
+from dare.retrieval.scoring import check_labels
 
 LOWER_BITS = 12
 BUCKETS = 0x7F800000 >> LOWER_BITS  # those of finite float32 values
@@ -27,7 +30,7 @@ CLOSE = 1e-6  # squared distances below this share of a squared length lose digi
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many pairs lie in each bucket of distances, as far as there are any.
+    """How many pairs lie in each bucket of distances, for buckets that aren't empty.
 
     Attributes:
         buckets: (B,), numbers of buckets, increasing.
@@ -40,27 +43,27 @@ class Counts:
 
     @property
     def distances(self) -> NDArray[np.float64]:
-        """(B,), the middle of each bucket; it is no wider than 1/2048 of that."""
-        return (_start(self.buckets) + _start(self.buckets + 1)) / 2
+        """(B,), the middle of each bucket, which is at most 1/2048 of that wide."""
+        return (value_at(self.buckets) + value_at(self.buckets + 1)) / 2
 
     @property
     def ends(self) -> NDArray[np.float64]:
         """(B,), the first distance beyond each bucket."""
-        return _start(self.buckets + 1)
+        return value_at(self.buckets + 1)
 
     def binned(
         self, bins: int, tails: float = 0.0005
     ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
         """Edges (bins + 1,) of equally wide bins, and the genuine and impostor pairs (bins,) in each, for a drawing.
 
-        The bins cover the distances outside which a share of either kind smaller than `tails` lies. A bucket, which is
-        narrower than a bin, counts where its middle lies. Needs pairs of both kinds.
+        The bins leave out less than a share of `tails` of either kind at each end. A bucket counts in the bin of its
+        middle. Needs pairs of both kinds.
         """
         reached = [np.cumsum(kind) / kind.sum() for kind in (self.genuine, self.impostors)]
         first = min(int(np.searchsorted(share, tails, side="right")) for share in reached)
         last = max(int(np.searchsorted(share, 1 - tails)) for share in reached)
         nothing = self.buckets[last] == 0  # all vectors are equal; a drawing wants some width
-        edges = np.linspace(_start(self.buckets)[first], 1.0 if nothing else self.ends[last], bins + 1)
+        edges = np.linspace(value_at(self.buckets[first]), 1.0 if nothing else self.ends[last], bins + 1)
         genuine, impostors = (
             np.histogram(self.distances, edges, weights=kind)[0].astype(np.int64)
             for kind in (self.genuine, self.impostors)
@@ -75,7 +78,7 @@ class Pairs:
         genuine: (n,), distances of the genuine pairs.
         genuine_units: (n,), the unit of each one's person.
         impostors: how many impostor pairs there are.
-        units: who may be drawn anew by a bootstrap: people, and each distractor, as nobody knows whom it shows.
+        units: number of units that a bootstrap draws: people, and each distractor, whose identity is unknown.
         query_counts, gallery_counts: (units,), pictures of each on both sides.
     """
 
@@ -86,25 +89,28 @@ class Pairs:
         query: Labelled,
         gallery: Labelled,
     ) -> None:
-        """(Q, D), (G, D) with their labels; queries of nobody (person -1) are left out.
-
-        Raises:
-            ValueError: NaN or infinity, or shapes that do not fit.
-        """
-        people = np.asarray(query.people)
-        asked = np.flatnonzero(people != JUNK)
-        labels = DenseLabels(Labels(people[asked], np.asarray(query.cameras)[asked]), gallery)
-        q, g = np.asarray(query_vectors)[asked], np.asarray(gallery_vectors)
-        if q.ndim != 2 or g.ndim != 2 or q.shape[1] != g.shape[1] or len(g) != len(labels.kept):
-            raise ValueError(f"expected (Q, D) and (G, D) vectors, one per label, got {q.shape} and {g.shape}")
-        if not np.isfinite(q).all() or not np.isfinite(g).all():
-            raise ValueError("expected vectors of finite numbers, got NaN or infinity; check the embeddings")
-        g = g[labels.kept]
+        """(Q, D), (G, D) with their labels; junk is left out. Raises a ValueError for NaN, infinity or wrong shapes."""
+        q, g = checked(query_vectors, gallery_vectors)
+        check_labels(q, g, query, gallery)
+        check_finite(q, "query vector")
+        check_finite(g, "gallery vector")
+        asked = whole_labels("query", query.people, query.cameras)
+        listed = whole_labels("gallery", gallery.people, gallery.cameras)
+        shown = asked.people != JUNK
+        asked, people = Labels(asked.people[shown], asked.cameras[shown]), listed.people
+        if DISTRACTOR not in asked.people:
+            nobody = people == DISTRACTOR
+            people = np.where(nobody, max(asked.people.max(initial=0), people.max(initial=0)) + nobody.cumsum(), people)
+        labels = DenseLabels(asked, Labels(people, listed.cameras))
+        self.query_units, self.gallery_units = labels.query_people, labels.gallery_people
+        self.units = len(labels.offsets) - 1
+        self.query_counts = np.bincount(self.query_units, minlength=self.units)
+        self.gallery_counts = np.bincount(self.gallery_units, minlength=self.units)
+        q, g = q[shown], g[labels.kept]
         centre = g.mean(0, dtype=np.float64) if len(g) else np.zeros(q.shape[1])
         self._query, self._gallery = q - centre, g - centre
         self._squares = np.einsum("gd,gd->g", self._gallery, self._gallery)
         self._close = CLOSE * np.maximum(self._squares, np.finfo(np.float64).tiny)
-        self._number_units(labels, np.asarray(gallery.people)[labels.kept], DISTRACTOR in people[asked])
         # Every pair of one person, in the order of the queries.
         first, end = (labels.offsets[labels.query_people + step] for step in (0, 1))
         self._ends = np.cumsum(end - first)
@@ -115,19 +121,6 @@ class Pairs:
         self.genuine = np.sqrt(self._squared(self._rows[crossing], self._columns[crossing])).astype(np.float32)
         self.genuine_units = self.query_units[self._rows[crossing]]
         self.impostors = len(q) * len(g) - len(self._rows)
-
-    def _number_units(self, labels: DenseLabels, published: NDArray[np.int64], zero_is_somebody: bool) -> None:
-        everyone = max(labels.query_people.max(initial=-1), labels.gallery_people.max(initial=-1)) + 1
-        self.query_units = labels.query_people
-        self.gallery_units = labels.gallery_people.copy()
-        if not zero_is_somebody:
-            nobody = published == DISTRACTOR
-            self.gallery_units[nobody] = everyone + np.arange(np.count_nonzero(nobody))
-        used, numbers = np.unique(np.concatenate([self.query_units, self.gallery_units]), return_inverse=True)
-        self.query_units, self.gallery_units = numbers[: len(self.query_units)], numbers[len(self.query_units) :]
-        self.units = len(used)
-        self.query_counts = np.bincount(self.query_units, minlength=self.units)
-        self.gallery_counts = np.bincount(self.gallery_units, minlength=self.units)
 
     @property
     def genuine_people(self) -> int:
@@ -141,39 +134,36 @@ class Pairs:
         both = int((asked & listed).sum())
         return int(asked.sum()) * int(listed.sum()) - both - both * (both - 1) // 2
 
+    @functools.cached_property
     def counts(self) -> Counts:
         """Both histograms over the upper bits; one pass."""
         impostors = np.zeros(BUCKETS + 1, np.int64)
         for _, block in self._blocks():
             impostors += np.bincount(_upper(block).ravel(), minlength=len(impostors))
-        impostors[BUCKETS] = 0  # those that are no impostors
+        impostors[BUCKETS] = 0  # infinite: not impostors
         genuine = np.bincount(_upper(self.genuine), minlength=len(impostors))
         used = np.flatnonzero(genuine + impostors)
         return Counts(used, genuine[used], impostors[used])
 
-    def lower(self, buckets: Sequence[int]) -> NDArray[np.int64]:
+    def lower(self, buckets: NDArray[np.int64]) -> NDArray[np.int64]:
         """The impostors of some buckets by their lower bits, (len(buckets), 4096); one pass."""
         found = np.zeros((len(buckets), 1 << LOWER_BITS), np.int64)
         for _, block in self._blocks():
             upper = _upper(block)
-            for row, bucket in enumerate(buckets):
+            for row, bucket in enumerate(buckets.tolist()):
                 found[row] += lower_bits(block[upper == bucket])
         return found
 
-    def ranked(self, ranks: Sequence[int], counts: Counts) -> list[np.float32]:
-        """The impostor distances of some ranks, counted from 0, equal ones included; one pass.
-
-        Args:
-            counts: what `counts` gave.
-        """
-        total = np.cumsum(counts.impostors)
-        places = [int(np.searchsorted(total, rank, side="right")) for rank in ranks]
-        lower = self.lower([int(counts.buckets[place]) for place in places])
+    def ranked(self, ranks: Sequence[int]) -> list[float]:
+        """The impostor distances of some ranks, counted from 0, equal ones included; one pass."""
+        counts, total = self.counts, np.cumsum(self.counts.impostors)
+        places = np.searchsorted(total, ranks, side="right")
+        lower = self.lower(counts.buckets[places])
         found = []
         for rank, place, low in zip(ranks, places, lower, strict=True):
             before = int(total[place] - counts.impostors[place])
             offset = int(np.searchsorted(np.cumsum(low), rank - before, side="right"))
-            found.append(value_at(int(counts.buckets[place]), offset))
+            found.append(float(value_at(counts.buckets[place], offset)))
         return found
 
     def nearer(self, threshold: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -186,7 +176,7 @@ class Pairs:
         return np.concatenate(queries), np.concatenate(entries)
 
     def _blocks(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """The number of a query; distances from it on, (b, G), infinite where the pair is no impostor."""
+        """The number of a block's first query, and its distances (b, G), infinite where the pair isn't an impostor."""
         step = block_rows(len(self._gallery), 8)
         for start in range(0, len(self._query), step):
             stop = min(start + step, len(self._query))
@@ -216,16 +206,10 @@ def lower_bits(distances: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.bincount(distances.view(np.uint32) & ((1 << LOWER_BITS) - 1), minlength=1 << LOWER_BITS)
 
 
-def value_at(bucket: int, offset: int) -> np.float32:
-    """The distance with these upper and lower bits."""
-    value: np.float32 = np.asarray([(bucket << LOWER_BITS) + offset], np.uint32).view(np.float32)[0]
-    return value
+def value_at(bucket: NDArray[np.int64], offset: int = 0) -> NDArray[np.float64]:
+    """The distances with these upper and lower bits; by default the least of each bucket."""
+    return ((bucket << LOWER_BITS) + offset).astype(np.uint32).view(np.float32).astype(np.float64)
 
 
 def _upper(distances: NDArray[np.float32]) -> NDArray[np.uint32]:
     return np.right_shift(distances.view(np.uint32), np.uint32(LOWER_BITS))
-
-
-def _start(buckets: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The least distance in each bucket."""
-    return (buckets << LOWER_BITS).astype(np.uint32).view(np.float32).astype(np.float64)

@@ -1,4 +1,4 @@
-"""What is known of pairs of pictures: rates of errors, thresholds, curves, and what a distance says of a pair."""
+"""What is measured of pairs of images: error rates, thresholds, curves, likelihood ratios of distances."""
 
 import math
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from dare.verification.pairs import Counts
 RULE_OF_THREE = 3  # no error in n trials says, at 95 %, that their rate is below 3 / n
 CALIBRATION_BINS = 15
 CURVE_POINTS = 120
-LEAST_PRIOR = 1e-12  # one person in more than have ever lived; nearer to 0 or 1 a float64 says nothing else any more
+LEAST_PRIOR = 1e-12  # one person in more than have ever lived; float64 can't tell smaller ones apart near 1
 
 ARRAYS = ConfigDict(**STRICT, arbitrary_types_allowed=True)
 
@@ -30,12 +30,6 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Distance = Annotated[float, Field(ge=0)]
 Array = Annotated[NDArray[np.float64], BeforeValidator(_numbers), PlainSerializer(lambda array: array.tolist())]
-# Curves are for drawing: six digits will do.
-RoundedArray = Annotated[
-    NDArray[np.float64],
-    BeforeValidator(_numbers),
-    PlainSerializer(lambda array: [float(f"{value:.6g}") for value in array]),
-]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -67,9 +61,7 @@ class Rate:
 
 @dataclass(frozen=True, eq=False, config=ARRAYS)
 class LikelihoodRatios:
-    """What a distance says of two pictures: how much likelier it is among genuine pairs than among impostors.
-
-    The ratio does not depend on how many of either there were, so that any prior can be put to it.
+    """How much likelier a distance is among genuine pairs than among impostors, whatever the prior.
 
     Attributes:
         distances: (K,), increasing.
@@ -83,7 +75,7 @@ class LikelihoodRatios:
     def _falls(self) -> "LikelihoodRatios":
         if not len(self.distances) or self.distances.shape != self.log_likelihood_ratios.shape:
             raise ValueError(
-                f"expected as many ratios as distances, got {len(self.log_likelihood_ratios)} and {len(self.distances)}"
+                f"expected one ratio per distance, got {len(self.log_likelihood_ratios)} for {len(self.distances)}"
             )
         if (np.diff(self.distances) <= 0).any() or (np.diff(self.log_likelihood_ratios) > 0).any():
             raise ValueError("expected distances that increase, and ratios that don't")
@@ -94,11 +86,11 @@ class LikelihoodRatios:
         """Isotonic regression: the best fit that does not rise, which is the slope of the ROC curve's convex hull
         (Fawcett & Niculescu-Mizil, "PAV and the ROC convex hull", 2007).
 
-        One more person as far apart as any pair, and one more couple of people as near, are counted in. So no
-        probability is ever 0 or 1, however many pairs there are of few people.
+        One more person at the largest distance and one more couple at the smallest are counted in, so no probability
+        is ever 0 or 1.
 
         Args:
-            people, couples: of which the genuine and the impostor pairs are.
+            people, couples: how many of them the genuine and the impostor pairs show.
         """
         from scipy.optimize import isotonic_regression
 
@@ -113,12 +105,7 @@ class LikelihoodRatios:
         return cls(centres, np.log(share / (1 - share)))
 
     def probability(self, distances: NDArray[np.floating] | float, prior: float) -> NDArray[np.float64]:
-        """That two pictures so far apart show one person.
-
-        Args:
-            distances: of any shape.
-            prior: how likely that was before anybody looked, from 1e-12 to 1 - 1e-12.
-        """
+        """The probability that two images at these distances show one person, given a prior from 1e-12 to 1 - 1e-12."""
         from scipy.special import expit, logit
 
         check_prior(prior)
@@ -127,8 +114,8 @@ class LikelihoodRatios:
         return chances
 
     def error(self, counts: Counts, prior: float) -> float:
-        """Expected calibration error on pairs: by how much probabilities miss the share of genuine pairs, in the mean
-        over pairs of which a share of `prior` is genuine, in 15 bins of probability."""
+        """Expected calibration error in 15 bins of probability, over pairs of which a share of `prior` is genuine: the
+        mean difference between probabilities and shares of genuine pairs."""
         chances = self.probability(counts.distances, prior)
         genuine = prior * counts.genuine / counts.genuine.sum()
         impostors = (1 - prior) * counts.impostors / counts.impostors.sum()
@@ -146,9 +133,9 @@ class Curve:
         false_match, false_non_match: (T,), rates there.
     """
 
-    distances: RoundedArray
-    false_match: RoundedArray
-    false_non_match: RoundedArray
+    distances: Array
+    false_match: Array
+    false_non_match: Array
 
     @model_validator(mode="after")
     def _has_rates(self) -> "Curve":
@@ -173,8 +160,8 @@ class Errors:
         false_match: of impostor pairs.
         false_non_match: of genuine pairs.
         equal_error: the rate of both at the threshold where they are equal; that threshold is another one.
-        people: of whom there are genuine pairs.
-        couples: of different people, of whom there are impostor pairs.
+        people: how many there are genuine pairs of.
+        couples: of different people, how many there are impostor pairs of.
     """
 
     false_match: Rate

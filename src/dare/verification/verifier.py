@@ -82,10 +82,9 @@ class Verifier:
         prior: how likely two pictures show one person before anybody looks, unless a question says otherwise.
         distance: "euclidean"; with "cosine", Euclidean distances of vectors scaled to length 1.
         crops: per picture, of which vectors are means.
-        tracklets: how tracklets became the vectors, "mean", "max" or "unknown"; "" for vectors of single pictures.
+        tracklets: how tracklets were pooled, "mean", "max" or "unknown"; "" for vectors of single pictures.
         about: how it was found, for people to read.
-        space: of the vectors: "own" if both of a pair are of one exit; "shared" if the second one, as a gallery keeps
-            it, is of the last exit, whatever the exit of the first.
+        space: of the vectors: "own" if both of a pair are of one exit; "shared" if the second is of the last exit.
     """
 
     model: str
@@ -122,7 +121,7 @@ class Verifier:
         Raises:
             ValueError: vectors of another size, or not of finite real numbers; an unknown exit.
         """
-        number = self.exit_number(exit)
+        number, _ = self.exits_of_pair(exit)
         at, prior = self.exits[number], self.prior if prior is None else prior
         vectors = [np.asarray(vector).ravel() for vector in (first, second)]
         expected = f"expected two vectors of {at.dimensions} finite numbers, as {at.name} gives, got"
@@ -137,16 +136,11 @@ class Verifier:
         probability = float(at.likelihood_ratios.probability(distance, prior))
         return Verdict(distance < at.threshold.distance, probability, distance, at.threshold.distance, number, prior)
 
-    def exit_number(self, exit: int) -> int:
-        """An exit counted from 0, or from -1 backwards, counted from 0."""
+    def exits_of_pair(self, exit: int) -> tuple[int, int]:
+        """The exits of the two vectors, counted from 0; in a shared space the second is of the last exit."""
         if not -len(self.exits) <= exit < len(self.exits):
             raise ValueError(f"there are {len(self.exits)} exits, counted from 0, got {exit}")
-        return exit % len(self.exits)
-
-    def exits_of_pair(self, exit: int) -> tuple[int, int]:
-        """Of which exits the two vectors are, counted from 0: of the one asked for, the second in a shared space of the
-        last one."""
-        number = self.exit_number(exit)
+        number = exit % len(self.exits)
         return number, entry_exit(self.space, number, len(self.exits))
 
     @property
@@ -158,12 +152,12 @@ class Verifier:
         if couples < wanted:
             notes.append(
                 f"a rate of {self.false_match_rate:g} takes impostor pairs of {wanted:,.0f} couples of people (rule of "
-                f"three), and there are {couples:,}; note how wide the intervals are"
+                f"three), got {couples:,}; the intervals are wide"
             )
         for at in self.exits:
             rate = at.measured.false_match
             if not rate.low <= self.false_match_rate <= rate.high:
-                notes.append(f"{at.name}: on the other people {rate} % are false matches, not what was asked for")
+                notes.append(f"{at.name}: {rate} % false matches on the other people, not what was asked for")
         return notes
 
 
@@ -178,10 +172,10 @@ def save_verifier(path: str | Path, verifier: Verifier) -> None:
 
 
 def check_known(model: str) -> None:
-    """Refuse to keep thresholds of an unknown network: nobody could be kept from using them with another one."""
+    """Refuse to save thresholds of an unknown network: they could be used with another one unnoticed."""
     if not model:
         raise MeasurementError(
-            "thresholds are kept for one network, and these vectors do not say of which they are; "
+            "thresholds belong to one network, and these vectors don't say to which; "
             "embed with dare embed, or give --model"
         )
 

@@ -1,6 +1,6 @@
 """Is this the same person? A threshold for a rate of false matches and a calibrated probability, at every exit.
 
-`fit_verifier` finds them on half of a data set's people, drawn by chance, and says how they do on the other half.
+`fit_verifier` finds them on a random half of a data set's people, and measures them on the other half.
 `Verifier.same_person` answers for two vectors, `compare` for two pictures.
 """
 
@@ -36,9 +36,9 @@ def fit_verifier(
 ) -> Verifier:
     """Find thresholds and probabilities on half of a benchmark's people, and measure them on the other half.
 
-    Pairs are those of queries and gallery entries that scoring compares: not junk, not one person at one camera;
-    distractors are strangers. Query people are halved by chance, and so are people of the gallery alone and
-    distractors; pairs across the halves are not used. Where exits share a space, an entry's vector is of the last exit.
+    Pairs are the queries and gallery entries that scoring compares: not junk, not one person at one camera;
+    distractors are strangers. Query people are halved at random, and so are distractors and people in the gallery
+    only; pairs across the halves are not used. Where exits share a space, an entry's vector is of the last exit.
 
     Args:
         evaluation: of the network's own distances: no learnt metric, no re-ranking, no multi-query.
@@ -58,21 +58,17 @@ def fit_verifier(
     ):
         if given:
             raise ValueError(
-                f"thresholds are of a network's own vectors, two at a time, got an evaluation by {what}; leave it out"
+                f"thresholds are for pairs of a network's own vectors, got an evaluation with {what}; leave it out"
             )
     sides = _halves(evaluation.query, evaluation.gallery, seed)
     names = [result.name for result in evaluation.exits]
     exits = []
     for number, name in enumerate(names):
         known, others = (_pairs(query, gallery, number, evaluation.distance) for query, gallery in sides)
-        counts, other_counts = known.counts(), others.counts()
-        threshold = find_threshold(known, counts, false_match_rate, seed)
-        ratios = LikelihoodRatios.of(counts, known.genuine_people, known.impostor_couples)
-        fitted, measured = (
-            errors_at(pairs, pairs_counts, threshold.distance, seed)
-            for pairs, pairs_counts in ((known, counts), (others, other_counts))
-        )
-        error, curve = ratios.error(other_counts, prior), Curve.of(other_counts)
+        threshold = find_threshold(known, false_match_rate, seed)
+        ratios = LikelihoodRatios.of(known.counts, known.genuine_people, known.impostor_couples)
+        fitted, measured = (errors_at(pairs, threshold.distance, seed) for pairs in (known, others))
+        error, curve = ratios.error(others.counts, prior), Curve.of(others.counts)
         size = evaluation.query.exits()[number].shape[1]
         exits.append(ExitVerifier(name, size, threshold, ratios, fitted, measured, error, curve))
         on_progress(number + 1, len(names))
@@ -103,11 +99,11 @@ def check_settings(false_match_rate: float, prior: float, seed: int) -> None:
 
 
 def check_people(asked: ArrayLike) -> NDArray[np.integer]:
-    """Who is among people asked for, each once; raises the ValueError of `fit_verifier` if they are too few."""
+    """The distinct people among queries; raises the ValueError of `fit_verifier` if there are too few."""
     people = np.setdiff1d(asked, [JUNK])
     if len(people) < 4:
         raise ValueError(
-            f"thresholds are found on half of the people, so queries need at least four, got {len(people)}"
+            f"thresholds are found on half of the people, so queries must show at least four, got {len(people)}"
         )
     return people
 
@@ -135,7 +131,7 @@ def compare(
         raise MismatchError(f"thresholds of {len(verifier.exits)} exits, the network has {len(runner.exit_names)}")
     if verifier.tracklets:
         raise MismatchError(
-            f"the thresholds are for tracklets (pooling: {verifier.tracklets}), whose vectors lie nearer than those of "
+            f"the thresholds are for tracklets (pooling: {verifier.tracklets}), which lie nearer than "
             "single pictures; give the tracklets' vectors to Verifier.same_person, or find thresholds for pictures"
         )
     pair = verifier.exits_of_pair(exit)
@@ -145,12 +141,6 @@ def compare(
         np.mean([next(islice(runner.exits(batch), number, None))[0] for batch in _crops(picture, runner, verifier)], 0)
         for picture, number in zip((first, second), pair, strict=True)
     ]
-    at = verifier.exits[pair[0]]
-    if len(vectors[0]) != at.dimensions:
-        raise MismatchError(
-            f"the thresholds are for vectors of {at.dimensions} numbers at {at.name}, the network gives "
-            f"{len(vectors[0])}; find them again with dare threshold"
-        )
     return verifier.same_person(vectors[0], vectors[1], pair[0], prior=prior)
 
 
@@ -160,7 +150,7 @@ def _crops(picture: Picture, runner: Runner, verifier: Verifier) -> list[NDArray
         return [prepared(picture, runner)[None]]
     if isinstance(picture, np.ndarray):
         raise ValueError(
-            f"vectors are means over {verifier.crops} crops, which a prepared picture lacks; give its file"
+            f"vectors are means over {verifier.crops} crops, which a prepared picture doesn't have; give its file"
         )
     size = runner.preparation
     pixels = read_resized(Path(picture), *size.uncropped)[None]

@@ -1,6 +1,7 @@
 # Every target sets up what it needs in .venv/ first. PYTHON: the interpreter to build it with, 3.11 or newer.
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/pytest -n auto --dist worksteal
 DEMO := demo
 QUERY := $(DEMO)/data/query/0101_c1s1_010111_01.jpg
 SHIPPED := $(notdir $(wildcard src/dare/shipped/lite))
@@ -23,14 +24,15 @@ demo: .venv/installed
 	$(if $(SHIPPED),$(BIN)/dare stream $(DEMO)/gallery-$(SHIPPED) --queries $(DEMO)/data)
 	@echo "Open $(DEMO)/report.html in a browser."
 
+# All tests but the heavy ones, which `make check` runs too.
 test: .venv/installed
-	$(BIN)/pytest -n auto
+	$(PYTEST) -m 'not heavy'
 
 check: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest -n auto
+	$(PYTEST)
 
 bench: .venv/installed
 	$(BIN)/python bench/scoring.py
@@ -45,7 +47,7 @@ lowest: .venv/installed
 	rm -rf .venv-lowest
 	$(BIN)/uv venv --quiet --python $(BIN)/python .venv-lowest
 	$(BIN)/uv pip install --quiet --python .venv-lowest --resolution lowest-direct --editable '.[all]' --group dev
-	.venv-lowest/bin/python -m pytest -n auto -m 'not heavy'
+	.venv-lowest/bin/python -m pytest -n auto --dist worksteal -m 'not heavy'
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("dare needs Python 3.11 or newer, this is %s; set PYTHON=..." % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'

@@ -3,13 +3,12 @@
     python bench/engine.py MODEL GALLERY --queries DATA [--pictures 300] [--rounds 5] [--runner eager] [--busy 2]
     python bench/engine.py resnet50 --pictures 60
 
-On one thread, with pictures that are read and prepared before the clock starts. Deadlines from half to one and a half
-of the full network's median time are tried in turn; overshoot is by how much `identify` returned later than its
-deadline, and is compared with the longest block (95th percentile), the time between two chances to stop. With --busy so
-many other processes compute meanwhile, of which the times measured before know nothing, and that is all. Else streams
-with budgets are timed beside the full network in turn, and the time saved is compared with the multiply-adds saved:
-for the network alone, and with the search. Without a gallery the network alone is timed, on noise; a backbone's name
-stands for one with random weights.
+One thread; images are read and prepared before the clock starts. Deadlines range from half to one and a half of the
+full network's median time. Overshoot is how much later than its deadline `identify` returns; it is compared with the
+longest block (95th percentile), the time between two chances to stop. --busy runs that many other processes meanwhile,
+unknown to the measured times, and measures nothing else. Otherwise streams with budgets alternate with the full
+network, and the time saved is compared with the multiply-adds saved, with and without the search. Without a gallery
+only the network is timed, on noise; a backbone's name means random weights.
 """
 
 import argparse
@@ -45,7 +44,7 @@ from dare.identification.answer import DeadlineTooShortError, measure_answers, p
 
 
 class Nobody(MemoryGallery):
-    """A gallery in which a search takes no time, to time the network alone. The list it gives says nothing."""
+    """A gallery whose search takes no time, to time the network alone. Its list is meaningless."""
 
     def search(self, exit: int, vectors: np.ndarray, count: int, *, where: Any = None) -> Hits:
         numbers = np.zeros((len(vectors), 1), np.int64)
@@ -96,7 +95,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def spinning(count: int) -> Iterator[None]:
-    """Other processes that do nothing but take the processor's time."""
+    """Other processes that keep the processor busy."""
     hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
         yield
@@ -132,7 +131,7 @@ def deadlines(pictures: list[np.ndarray], runner: Runner, gallery: Gallery, time
 def savings(
     name: str, pictures: list[np.ndarray], runner: Runner, gallery: Gallery, micro_batch: int, rounds: int
 ) -> None:
-    """Queries are sent to exits by shares, whatever they show, so that runs with and without search do the same."""
+    """Queries take exits by shares, regardless of content, so runs with and without search do the same."""
     print(f"\n{name}, micro-batches of {micro_batch}, medians of {rounds} rounds in turn")
     full_macs = runner.costs.macs[-1]
     budgets = [full_macs * part for part in (0.25, 0.5, 0.75, 1.0)]
@@ -159,7 +158,7 @@ def savings(
 
 
 class Sent:
-    """Sends each query of a stream to an exit that was decided before."""
+    """Sends each query of a stream to a predetermined exit."""
 
     def __init__(self, exits: np.ndarray, micro_batch: int) -> None:
         self._exits, self._micro_batch = exits, micro_batch

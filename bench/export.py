@@ -1,11 +1,10 @@
-"""Exported steps: how long each exit takes in every engine, and what handing over between steps costs.
+"""Exported steps: how long each exit takes in every engine, and the overhead of several steps.
 
     python bench/export.py [MODEL] [--calibrate DATA] [--peer NETWORK.xml ...] [--rounds 30] [--batch 1]
 
-Without MODEL a ResNet-50 with random weights at 256x128 is timed. On one thread, in rounds in which every engine has
-its turn, once untimed, so that what else the machine does meets all of them; medians of CPU time. "one graph" is the
-whole network as one graph of the engine, which gives all vectors: it cannot stop, and is what the steps in a row are
-compared with.
+Without MODEL a ResNet-50 with random weights at 256x128 is timed. One thread; engines alternate in rounds, each after
+an untimed call, so other load affects all of them; medians of CPU time. The steps are compared with "one graph": the
+whole network in one graph of the engine, which gives all vectors and cannot stop.
 """
 
 import argparse
@@ -83,7 +82,7 @@ def noise(folder: Path) -> Path:
 def whole_graphs(
     model: Checkpoint | DaRe, reference: Runner, folder: Path
 ) -> dict[str, Callable[[np.ndarray], object]]:
-    """Engine and precision -> what runs the whole network, set up as the runner's steps are."""
+    """Engine and precision -> a function that runs the whole network, configured like the runner's steps."""
     import onnxruntime
     import openvino
 
@@ -125,7 +124,7 @@ def openvino_whole(core: Any, content: bytes, settings: dict[str, Any]) -> Calla
 
 
 def peer(path: Path, hint: str) -> Callable[[np.ndarray], object]:
-    """A network of somebody else's, on a picture of its own size."""
+    """A network of others, on an image of its own size."""
     import openvino
 
     core = openvino.Core()

@@ -1,10 +1,10 @@
-"""How fast a gallery on disk takes entries in and finds them, beside a scan by numpy.
+"""How fast a gallery on disk adds and finds entries, beside a scan by numpy.
 
     python bench/gallery.py                  # 100,000 entries of 4 exits
     python bench/gallery.py --million        # also 1,000,000 of one exit
 
-Vectors are random. Searches run on one thread, in turn with numpy's on the same vectors. Quote ratios: absolute times
-depend on what else the machine does.
+Vectors are random. Searches run on one thread, alternating with numpy's on the same vectors. Quote ratios: absolute
+times depend on the machine's other load.
 """
 
 import argparse
@@ -28,10 +28,10 @@ DIMENSION, TOP = 128, 10
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--million", action="store_true", help="measure a gallery of 1,000,000 too")
+    parser.add_argument("--million", action="store_true", help="also measure a gallery of 1,000,000")
     parser.add_argument("--batch", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--folder", type=Path, help="where to put the galleries; by default where temporary files go")
+    parser.add_argument("--folder", type=Path, help="where to put the galleries (default: with temporary files)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         measure(Path(folder) / "a", 100_000, 4, options.batch, options.rounds)
@@ -84,7 +84,7 @@ def measure(path: Path, count: int, exits: int, batch: int, rounds: int) -> None
 
 
 def after(writer: Gallery, reader: Gallery, rows: np.ndarray, queries: np.ndarray, exits: int) -> None:
-    """Searches of a reader after changes by a writer."""
+    """A reader's searches after a writer's changes."""
     reader.search(0, queries[:1], TOP)
     seconds = []
     for number in range(10):

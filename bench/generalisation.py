@@ -1,9 +1,9 @@
-"""How well a network knows its training people, and how well others, in galleries of one kind and size.
+"""How well a network recognises training people and others, in comparable galleries.
 
     python bench/generalisation.py DATA MODEL [--people 151]
 
-Of the training people and of the test people so many are drawn, with all their pictures; the first one at each
-camera is a query, the others are the gallery. The difference is what the network has learnt by heart.
+The same number of training and test people is drawn, with all their images; the first at each camera is a query, the
+others are the gallery. The difference is overfitting.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""What the knobs of the synthetic benchmark do to each exit: a demo network trained and scored on every variant.
+"""The effect of the synthetic benchmark's knobs on each exit: a demo network trained and scored on every variant.
 
     python bench/knobs.py OUT [--size tiny] [--seeds 1 2]
 
-Benchmarks and runs stay in OUT, and a second call only does what is missing. Minutes per variant and seed.
+Benchmarks and runs stay in OUT; a second call only adds what is missing. Takes minutes per variant and seed.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def rank_1(out: Path, name: str, size: str, seed: int, knobs: dict[str, float]) -> dict[str, float]:
-    """Exit name -> share of the queries whose nearest answer is right."""
+    """Exit name -> share of queries whose nearest entry is a match."""
     place = out / f"{name.replace(' ', '-')}-{size}-{seed}"
     if not (place / "data").exists():
         draw_benchmark(place / "data", size, seed=seed, knobs=replace(SIZES[size], **knobs))  # type: ignore[arg-type]

@@ -1,13 +1,13 @@
-"""The ladder: accuracy over the time of one image on one thread, of a network with exits and of separate networks.
+"""The ladder: accuracy over time per image on one thread, of a network with exits and of separate networks.
 
     python bench/ladder.py DATA --model lite --peer 0288.xml --peer osnet.onnx:torchreid [--work FOLDER] [--out PICTURE]
 
-Every network runs in its fastest way here, and all are timed in turn in one run: CPU time from a prepared image to the
-vector of each exit, medians. Peers are files of networks that others trained, with the family of their preparation
-behind a colon where they don't say it; times are also given as shares of the first peer's. A stream on a budget leaves
-each query at the first exit or the last, by margins that need no label of the query; its time is the mean over them. A
-cascade asks the network's last exit first and the last peer where the margin is small. Vectors are kept in --work, so
-that a second run only measures times. The official protocol, one pass, no re-ranking.
+Every network runs on its fastest engine here, and all are timed alternately in one run: median CPU time from a
+prepared image to each exit's vector. Peers are files of networks of others, with their preparation behind a colon if
+they don't name it; times are also given relative to the first peer. A stream on a budget uses the first and last exit,
+by label-free margins; its time is the mean over queries. A cascade runs the network to its last exit, and the last
+peer where the margin is small. Vectors are kept in --work, so a second run only measures times. The official protocol,
+one pass, no re-ranking.
 """
 
 import argparse
@@ -39,12 +39,12 @@ PRECISIONS = ("fp32", "bf16", "int8")
 TICKS = (0.5, 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20)
 BUDGETS = np.arange(0.3, 1.0, 0.05)
 ENOUGH = 0.005
-"""How much rank-1 and mAP a stream may lose, from 0 to 1, and still count as good as the full network."""
+"""How much rank-1 and mAP, from 0 to 1, a stream may lose and still count as equal to the full network."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A name, the mean milliseconds of an image, and accuracy from 0 to 1."""
+    """A name, mean milliseconds per image, and accuracy from 0 to 1."""
 
     name: str
     milliseconds: float
@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def ways(model: str) -> Iterator[tuple[str, Runner]]:
-    """A network by every engine and precision that it has here."""
+    """A network with every engine and precision available."""
     path, _, family = model.partition(":")
     refused: Exception | None = None
     found = 0
@@ -111,13 +111,13 @@ def ways(model: str) -> Iterator[tuple[str, Runner]]:
 
 
 def grouped(names: dict[str, Runner]) -> Iterator[list[str]]:
-    """Names of one network each, which differ in engine and precision."""
+    """Names of one network, which differ in engine and precision."""
     for _, group in itertools.groupby(names, key=lambda name: name.rsplit(" ", 2)[0]):
         yield list(group)
 
 
 def best(names: "dict[str, Runner] | list[str]", times: dict[str, np.ndarray]) -> str:
-    """The fastest, by the time of the last exit."""
+    """The fastest to the last exit."""
     return min(names, key=lambda name: float(times[name][-1]))
 
 
@@ -138,9 +138,9 @@ def points(name: str, evaluation: Evaluation, milliseconds: np.ndarray) -> list[
 
 
 def streamed(stream: QueryStream, milliseconds: np.ndarray) -> list[Point]:
-    """Streams that leave at the first exit or the last by the running quantile of their margins.
+    """Streams that use the first and last exit, by the running quantile of their margins.
 
-    On held-out people plans of these two did as well as any (`dare choose-exits`).
+    On held-out people no plan did better than one with these two (`dare choose-exits`).
     """
     stream = stream.shuffled(SEED)
     costs = ExitCosts(tuple(round(1e6 * spent) for spent in milliseconds), "nanoseconds")
@@ -160,7 +160,7 @@ def streamed(stream: QueryStream, milliseconds: np.ndarray) -> list[Point]:
 
 
 def joined(first: Embeddings, second: Embeddings) -> Embeddings:
-    """Two networks' last exits as the exits of a cascade."""
+    """A cascade of two networks' last exits."""
     stages = tuple(vectors.exits()[-1] for vectors in (first, second))
     return Embeddings(stages, None, first.ids, first.people, first.cameras)
 

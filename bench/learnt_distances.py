@@ -1,4 +1,4 @@
-"""How long KISSME and XQDA take to learn, and how much memory, at the size of Market-1501's training set.
+"""Time and memory of learning KISSME and XQDA at the size of Market-1501's training set.
 
 python bench/learnt_distances.py [--vectors 12936] [--dimensions 2048]
 """
@@ -16,7 +16,7 @@ PEOPLE, CAMERAS = 751, 6
 
 
 def peak_mib() -> float:
-    """The most memory since `clear_refs` was last written to."""
+    """Peak memory since `clear_refs` was last written."""
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
 
 

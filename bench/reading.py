@@ -1,4 +1,4 @@
-"""How long a picture takes from its file to a network's input, on one core: by Pillow and numpy alone, and by dare."""
+"""Time from an image file to a network's input, on one core: by Pillow and numpy alone, and by dare."""
 
 import argparse
 import io
@@ -21,7 +21,7 @@ SIZES = [((128, 64), (256, 128)), ((128, 64), (128, 64)), ((300, 120), (256, 128
 
 
 def by_pillow(path: Path, preparation: Preparation) -> NDArray[np.float32]:
-    """What `dare` did before it had a decoder and compiled loops: the reference."""
+    """The reference: Pillow and numpy alone."""
     image = Image.open(io.BytesIO(path.read_bytes())).convert("RGB")
     pixels = np.asarray(image.resize((preparation.width, preparation.height), Image.Resampling.BILINEAR))
     scale = np.float32(1) / (np.float32(255) * np.asarray(preparation.std, np.float32))
@@ -34,7 +34,7 @@ def by_dare(path: Path, preparation: Preparation) -> NDArray[np.float32]:
 
 
 def draw(folder: Path, height: int, width: int, count: int) -> list[Path]:
-    """JPEGs of slopes and noise, of the bytes a crop of a person has."""
+    """JPEGs of gradients and noise, as large as crops of people."""
     random = np.random.default_rng(0)
     paths = []
     for number in range(count):
@@ -55,7 +55,7 @@ def seconds(work: Callable[[Any], object], items: Sequence[object]) -> float:
 
 
 def measure(paths: Sequence[Path], preparation: Preparation, rounds: int) -> None:
-    """Every way once a round, so that other load of the machine falls on all of them; medians over rounds."""
+    """Each once a round, so the machine's other load affects all; medians over rounds."""
     contents = [path.read_bytes() for path in paths]
     decoded = [read(path) for path in paths]
     resized = [resize(pixels, preparation.height, preparation.width) for pixels in decoded]

@@ -1,14 +1,14 @@
-"""How long k-reciprocal re-ranking takes, and how much memory, beside other toolboxes and the authors' code.
+"""Time and memory of k-reciprocal re-ranking, beside other toolboxes and the authors' code.
 
     python bench/reranking.py                       # ours at Market-1501's size
-    python bench/reranking.py --large               # and at MSMT17's, where peers would need matrices of 35 GB
+    python bench/reranking.py --large               # also at MSMT17's, where peers would need matrices of 35 GB
     python bench/reranking.py --peers               # also torchreid and fast-reid with faiss, from .bench-peers/
     python bench/reranking.py --original FOLDER     # also the authors' code, a clone of zhunzhong07/person-re-ranking
     python bench/reranking.py --peers --embeddings slim.npz --data data/market1501
 
-Vectors are random, as many as in the data sets, or the fused ones of a file; junk is left out, as peers never read it.
-From vectors in memory to re-ranked distances (ours also straight to scores). Every run is a process of its own with as
-many threads as the others, in turn; medians are printed. Imports and compiling are not timed.
+Vectors are random, as many as in the data sets, or a file's fused vectors; junk is left out, because peers never read
+it. Times are from vectors in memory to re-ranked distances (ours also straight to scores). Each run is a separate
+process with the same number of threads, in turn; medians are printed. Imports and compiling are not timed.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def random_vectors(size: str) -> dict[str, Any]:
 
 
 def stored(file: Path, data: Path) -> dict[str, Any]:
-    """The vectors of the last exit, in the benchmark's order, without junk."""
+    """The last exit's vectors, in the benchmark's order, without junk."""
     benchmark = open_benchmark(data)
     gallery = [sample for sample in benchmark.gallery if sample.person != -1]
     embeddings = Embeddings.load(file)
@@ -109,7 +109,7 @@ def compare(title: str, vectors: dict[str, Any], jobs: list[str], options: argpa
 
 
 def run(job: str, file: Path, original: Path | None) -> dict[str, Any]:
-    """One job in a process of its own."""
+    """One job in a separate process."""
     words = [sys.executable, __file__, "--job", job, "--vectors", str(file)]
     if original:
         words += ["--original", str(original)]
@@ -120,7 +120,7 @@ def run(job: str, file: Path, original: Path | None) -> dict[str, Any]:
 
 
 def measure(job: str, file: Path, original: Path | None) -> None:
-    """Run a job, and print what it took and what came of it."""
+    """Run a job, and print its cost and result."""
     with np.load(file) as content:
         q, g = content["q"], content["g"]
         query, gallery = Labels(*content["labels"]), Labels(*content["entries"])
@@ -154,14 +154,14 @@ def measure(job: str, file: Path, original: Path | None) -> None:
 
 
 def install_faiss() -> None:
-    """What fast-reid looks for neighbours with."""
+    """fast-reid's neighbour search."""
     if not (PEERS / "faiss").exists():
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(PEERS), "--no-deps"]
         subprocess.run([*pip, "faiss-cpu"], check=True)
 
 
 def fast_reid(q: np.ndarray, g: np.ndarray) -> Callable[[], np.ndarray]:
-    """Its Jaccard distances by faiss on the CPU, blended as its evaluator does with squared Euclidean ones."""
+    """Its Jaccard distances by faiss on the CPU, blended with squared Euclidean ones as in its evaluator."""
     sys.path.append(str(PEERS))
     import torch
 
@@ -194,7 +194,7 @@ def torchreid(q: np.ndarray, g: np.ndarray) -> Callable[[], np.ndarray]:
 
 
 def authors(folder: Path, q: np.ndarray, g: np.ndarray) -> Callable[[], np.ndarray]:
-    """`re_ranking_feature`, which has no ending, as they published it; it computes in float16."""
+    """`re_ranking_feature` as published, without a file ending; it computes in float16."""
     names: dict[str, Any] = {}
     exec(compile((folder / "python-version" / "re_ranking_feature").read_text(), "re_ranking_feature", "exec"), names)
     return lambda: names["re_ranking"](q, g, K1, K2, WEIGHT)

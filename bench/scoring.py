@@ -3,8 +3,8 @@
     python bench/scoring.py                 # ours and the product, Market-1501 and MSMT17 sizes
     python bench/scoring.py --peers         # also fast-reid and torchreid, installed into .bench-peers/
 
-Vectors are random, labels as many as in the data sets. Everything is timed in turn within one run; medians are
-printed. Quote ratios: absolute times depend on what else the machine does.
+Vectors are random, with as many labels as in the data sets. All jobs alternate within one run; medians are printed.
+Quote ratios: absolute times depend on the machine's other load.
 """
 
 import argparse
@@ -96,7 +96,7 @@ def query_part(query: Labels, count: int) -> Labels:
 
 
 def extra_memory(job: Callable[[], Any]) -> float:
-    """MiB at the peak of a job beyond what was resident before it (Linux)."""
+    """MiB of a job's peak above what was resident before (Linux)."""
     Path("/proc/self/clear_refs").write_text("5")
     before = resident("VmRSS")
     job()
@@ -109,7 +109,7 @@ def resident(field: str) -> int:
 
 
 def install_peers() -> None:
-    """fast-reid and torchreid as PyPI has them, and fast-reid's Cython module built from its own source."""
+    """fast-reid and torchreid from PyPI, with fast-reid's Cython module built from its source."""
     if not (PEERS / "built").exists():
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", str(PEERS)]
         subprocess.run([*pip, "--no-deps", "fastreid==1.4.0", "torchreid==0.2.5"], check=True)
@@ -121,7 +121,7 @@ def install_peers() -> None:
 
 
 def load(file: Path) -> ModuleType:
-    """A module by its file alone: the packages' own __init__ would want far more than these functions need."""
+    """A module by its file: the packages' own __init__ would import far more than these functions need."""
     spec = importlib.util.spec_from_file_location(file.name.split(".")[0], file)
     assert spec is not None
     assert spec.loader is not None
@@ -133,7 +133,7 @@ def load(file: Path) -> ModuleType:
 
 
 def distances(q: np.ndarray, g: np.ndarray) -> np.ndarray:
-    """As torchreid, and fast-reid after it, compute them."""
+    """As in torchreid and fast-reid."""
     import torch
 
     module = load(PEERS / "torchreid" / "reid" / "metrics" / "distance.py")

@@ -1,13 +1,13 @@
 """How fast the exact search over vectors in memory is, beside numpy's float32 scan and the bare matrix product.
 
     python bench/search.py                  # 10,000 to 1,000,000 vectors of 128 dimensions
-    python bench/search.py --real run.npz   # also embeddings of yours, repeated with noise up to 1,000,000
+    python bench/search.py --real run.npz   # also your embeddings, repeated with noise up to 1,000,000
 
 One query: numpy multiplies all rows by it, adds squared lengths, and picks the nearest with argpartition; with `faiss`
-installed its flat index is timed too. 64 queries: their float32 product with blocks of the rows, nothing picked. All
-run on one thread, in turn within one run; medians are printed. Quote ratios: absolute times depend on what else the
-machine does. With two threads each makes searches of one query, and the ratio is that of searches per second, two at
-most. Candidates are rows whose true distance the bounds leave to be computed once the nearest are known.
+installed its flat index is timed too. 64 queries: only their float32 product with blocks of the rows. All
+run on one thread, alternating within one run; medians are printed. Quote ratios: absolute times depend on the machine's
+other load. With two threads each searches single queries, and the ratio is that of searches per second, at most two.
+Candidates are rows whose true distance must still be computed once the nearest are known.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--counts", type=int, nargs="*", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--real", type=Path, help="embeddings, of which the last exit is taken")
+    parser.add_argument("--real", type=Path, help="embeddings, of which the last exit is used")
     options = parser.parse_args()
     heads = ["1 query", "numpy", "ratio", "64", "product", "ratio", "2 threads", "candidates"]
     print(f"{'vectors':20}" + "".join(f"{head:>11}" for head in heads))
@@ -99,7 +99,7 @@ def clustered(random: np.random.Generator, count: int) -> np.ndarray:
 
 
 def repeated(random: np.random.Generator, vectors: np.ndarray, count: int) -> np.ndarray:
-    """Embeddings in any order, each as often as it takes, moved by a fifth of their spread."""
+    """Shuffled embeddings, repeated as often as needed, with noise of a fifth of their spread."""
     drawn = vectors[random.permutation(count) % len(vectors)]
     noise = np.float32(0.2 * vectors.std()) if count > len(vectors) else np.float32(0)
     return drawn + noise * random.standard_normal(drawn.shape, np.float32)
@@ -125,7 +125,7 @@ def at_once(act: Callable[[], Any], count: int) -> None:
 
 
 def candidates_of(matrix: Matrix, query: np.ndarray, farthest: float) -> int:
-    """Rows whose lower bound is within the distance of the last one found."""
+    """Rows whose lower bound is within the distance of the last result."""
     codes = matrix.copies.codes[:, : len(query)]
     total = 0
     for start in range(0, len(codes), 2**16):

@@ -1,16 +1,15 @@
-"""Make the folder of a shipped network from a training: weights, exported steps, thresholds, a plan, and their card.
+"""Make a shipped network's folder from a training: weights, exported steps, thresholds, a plan, and the card.
 
     python bench/ship.py RUN src/dare/shipped/NAME --words card.toml --benchmark DATA [--benchmark NAME=DATA ...]
         --held-out DATA --calibrate DATA --mean-macs 120M [--for mAP] [--int8 onnx openvino] [--int8-steps 1,2]
 
 Weights are rounded to float16 first; everything else is made from the rounded network, so all engines give its vectors.
-Thresholds, the plan, the gate of int8 and what engines lose are found on --held-out, people that the network was not
-trained on and that are not in --benchmark. The benchmarks are only scored. int8 takes its ranges from --calibrate, and
-is left out where its gate says no. Times are CPU times of one picture on one thread, of all engines in turn: what else
-the machine does hardly changes them.
+Thresholds, the plan, the int8 gate and the engines' losses are measured on --held-out: people neither trained on nor in
+--benchmark. The benchmarks are only scored. int8 is calibrated on --calibrate, and left out if it fails its gate. Times
+are CPU times of one image on one thread, alternating between engines, and hardly depend on the machine's other load.
 
---words is a TOML file: `summary`, data and terms in a few words, and a table `[words]` of titles and paragraphs, which
-say what no measurement can: data and their terms, the teacher, the start, the recipe, seeds, what it is bad at.
+--words is a TOML file: `summary`, data and terms in a few words, and a table `[words]` of titles and paragraphs for
+what cannot be measured: data and terms, teacher, initial weights, recipe, seeds, weaknesses.
 """
 
 import argparse
@@ -106,14 +105,14 @@ def arguments() -> argparse.Namespace:
 
 
 def named(given: str) -> Benchmark:
-    """A data set by its folder, or under another name as NAME=FOLDER."""
+    """A data set by its folder, or as NAME=FOLDER under another name."""
     name, _, folder = given.rpartition("=")
     benchmark = open_benchmark(Path(folder))
     return replace(benchmark, name=name) if name else benchmark
 
 
 def without_paths(checkpoint: Checkpoint) -> Checkpoint:
-    """What it started from by its name alone: where that lay is nobody's business."""
+    """What it started from, by name, without the path."""
     config = dict(checkpoint.training.get("config", {}))
     if config.get("weights"):
         config["weights"] = Path(config["weights"]).name
@@ -121,7 +120,7 @@ def without_paths(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def exported(folder: Path, options: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
-    """Write the steps that both engines run, and those in int8; gives what passed its gate of the latter."""
+    """Write the steps for both engines, and the int8 steps; return the latter that passed the gate."""
     export(folder / MODEL, folder / "onnx", "onnx", calibrate=options.calibrate, half=True)
     for format in options.int8:
         out = f"{format}-int8"
@@ -179,7 +178,7 @@ def accuracy(evaluation: Evaluation) -> Accuracy:
 
 
 def processor() -> str:
-    """Its name, as Linux tells it."""
+    """The processor's name, from Linux."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
 

@@ -1,8 +1,8 @@
-"""How far streams miss their budget, in several orders of the same queries.
+"""How far streams miss their budget, for several orders of the same queries.
 
     python bench/steering.py DATA EMBEDDINGS MODEL
 
-Replays label-free margins at ten budgets. The miss is the largest at any time from 1,000 queries on, of any budget.
+Replays label-free margins at ten budgets. The miss is the largest over all budgets, at any time from 1,000 queries on.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("embeddings", type=Path, help="what `dare embed` wrote")
-    parser.add_argument("model", type=Path, help="whose costs they are")
+    parser.add_argument("model", type=Path, help="network whose costs are used")
     options = parser.parse_args()
     costs = load_checkpoint(options.model).costs
     evaluation = evaluate(Embeddings.load(options.embeddings), open_benchmark(options.data), costs=costs)

@@ -1,4 +1,4 @@
-"""How many pictures of a synthetic benchmark one core draws and writes per second."""
+"""How many images of a synthetic benchmark one core draws and writes per second."""
 
 import argparse
 import dataclasses

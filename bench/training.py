@@ -1,14 +1,14 @@
-"""Images a second in training on one thread, beside the code of an older commit and beside torchreid's loop.
+"""Training images per second on one thread, beside an older commit and torchreid's loop.
 
     python bench/training.py COMMIT [--networks slim lite0 resnet50] [--rounds 7] [--torchreid SITE]
 
-Each contestant is a process of its own that waits before every iteration for its turn, so all are timed in the same
-minutes; the first iterations, which prepare kernels, are not counted. What is printed are medians, by the processor's
-time and by the clock: on a machine with other work the first is the one to look at. COMMIT, or a folder with a package
-`dare` in it, is the code to compare with; both train preset `paper` (slim: preset `slim`) on drawn people, whatever
-precision they choose themselves. torchreid trains the same network on the same files by its ImageTripletEngine, its own
-transforms and Adam, softmax and triplet loss on the last vector. Its package is asked for by `pip install torchreid`;
-it names none of what it needs (opencv-python-headless, gdown), so it may live in a folder of its own, SITE.
+Each contestant is a separate process that waits for its turn before every iteration, so all are timed in the same
+minutes; the first iterations, which prepare kernels, are not counted. Medians of CPU time and wall time are printed; on
+a busy machine use the CPU time. COMMIT, or a folder with a package `dare`, is the code to compare with; both train
+preset `paper` (slim: preset `slim`) on drawn people, in the precision they choose. torchreid trains the same network on
+the same files with its ImageTripletEngine, its own transforms and Adam, softmax and triplet loss on the last vector.
+`pip install torchreid` installs none of its dependencies (opencv-python-headless, gdown), so it may be in a separate
+folder, SITE.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 class Contestant:
-    """A process that trains, one iteration whenever it is told to.
+    """A process that trains one iteration on request.
 
     Args:
         sources: where the package `dare` is.
@@ -80,7 +80,7 @@ class Contestant:
         self.times: list[tuple[float, float]] = []
 
     def iterate(self) -> tuple[float, float]:
-        """Processor's and clock's seconds of the next iteration."""
+        """CPU and wall seconds of the next iteration."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write("go\n")
@@ -133,7 +133,7 @@ def found(package: str) -> bool:
 
 
 def take_turns(contestant: str, data: str, network: str) -> None:
-    """Train, waiting before every iteration for a line and answering with what it took."""
+    """Train; before every iteration wait for a line, afterwards print its times."""
     import torch
 
     torch.set_num_threads(1)
@@ -191,7 +191,7 @@ def by_torchreid(network: str, data: Path, tick: Callable[[], None]) -> None:
     transform, _ = build_transforms(height, width, ["random_flip", "random_crop", "random_erase"])
 
     class Model(torch.nn.Module):
-        """The same network, with the classifier that torchreid's engine asks for."""
+        """The same network, with the classifier that torchreid's engine needs."""
 
         def __init__(self) -> None:
             super().__init__()

@@ -1,9 +1,9 @@
-"""One worker process against two: pictures per second of embedding and of a stream, in turn, and the memory they take.
+"""One worker process against two: images per second of embedding and of a stream, in turn, and their memory.
 
     python bench/workers.py MODEL GALLERY --queries DATA [--pictures 600] [--rounds 5]
 
-Wall time on an otherwise idle machine, pictures read from files. Memory is what the processes of a runner hold
-together (PSS: a page that several share counts once).
+Wall time on an otherwise idle machine, images read from files. Memory is the total of a runner's processes
+(PSS: shared pages count once).
 """
 
 import argparse

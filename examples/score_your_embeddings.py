@@ -1,10 +1,10 @@
-"""Score vectors that your own code has made, by the rules of Market-1501.
+"""Score your own vectors by the protocol of Market-1501.
 
     python examples/score_your_embeddings.py VECTORS.npz
 
-The file holds `query` and `gallery`, arrays (N, D) of vectors that compare by Euclidean distance (for cosines, scale
-them to length 1), and for each row a number of who it shows and of the camera: `query_people`, `query_cameras`,
-`gallery_people`, `gallery_cameras`. Distractors have person 0, junk -1.
+The file holds vectors `query` and `gallery`, (N, D), compared by Euclidean distance (for cosines, scale them to
+length 1), and the person and camera number of each row: `query_people`, `query_cameras`, `gallery_people`,
+`gallery_cameras`. Distractors have person 0, junk -1.
 """
 
 import sys

@@ -1,9 +1,9 @@
-"""Answer queries from standard input on a budget, without torch: one picture's path a line in, one line of JSON out.
+"""Answer queries from standard input on a budget, without torch: an image path per line in, a line of JSON out.
 
     ls crops/*.jpg | python examples/serve_exported_steps.py GALLERY STEPS [SHARE]
 
-STEPS is what `dare export` wrote, or the name of a shipped network; SHARE of the full network's multiply-adds is what
-queries cost on average: easy ones leave early. Needs `dare-reid[onnx]` alone.
+STEPS is an export of `dare export`, or the name of an included network. Queries cost on average SHARE of the full
+network's multiply-adds: easy ones leave early. Needs only `dare-reid[onnx]`.
 """
 
 import itertools

@@ -1,9 +1,9 @@
-"""Train a network on your own pictures, and score every exit on people it has not seen.
+"""Train a network on your own images, and score every exit on people it has not seen.
 
     python examples/train_on_your_pictures.py PICTURES RUN [ITERATIONS]
 
-PICTURES is a folder per person, or a CSV file with the columns `image`, `person` and, if you know it, `camera`. A tenth
-of the people are held out. Needs `dare-reid[torch]`; RUN/model.safetensors is what you use afterwards.
+PICTURES is a folder per person, or a CSV file with the columns `image`, `person` and, if known, `camera`. A tenth
+of the people are held out. Needs `dare-reid[torch]`. The network is RUN/model.safetensors.
 """
 
 import sys

@@ -99,3 +99,10 @@ def test_every_public_name_can_be_fetched() -> None:
 
     for name in dir(dare):
         assert getattr(dare, name) is not None
+
+
+@pytest.mark.parametrize("folder", ["bench", "examples"])
+def test_scripts_import_nothing_from_the_tests(folder: str) -> None:
+    tests = {path.stem for path in Path(__file__).parent.rglob("*.py")}
+    for path in (PACKAGE.parents[1] / folder).rglob("*.py"):
+        assert not {name.split(".")[0] for name in imports(path)} & {"tests", *tests}

@@ -1,6 +1,6 @@
 """Budget-aware person re-identification: one network, an embedding after every stage.
 
-Names are fetched when they are first used, so `import dare` is quick and needs neither torch nor a GPU.
+Names are imported on first use, so `import dare` is quick and needs neither torch nor a GPU.
 """
 
 import importlib
@@ -113,7 +113,7 @@ def __getattr__(name: str) -> Any:
 
 
 def missing_extra(error: ModuleNotFoundError) -> str | None:
-    """What to install for a package that only an extra brings; None for any other package."""
+    """How to install a package that an extra provides; None for any other package."""
     package = (error.name or "").partition(".")[0]
     if package in {"torch", "torchvision", "timm"}:
         return "install it with: pip install 'dare-reid[torch]'"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -51,18 +52,25 @@ Filled = tuple[MemoryGallery, Labels, Labels, list[np.ndarray]]
 """A gallery, the labels of queries and entries, and the queries' vectors per exit."""
 
 
-def make_runner(folder: Path, space: Space = "own") -> Runner:
-    """A network of random weights, so that its exits share a space is only said."""
+ARCHITECTURE = Architecture("slim", embedding_dim=8)
+
+
+@cache
+def random_network() -> DaRe:
     import torch
 
     torch.manual_seed(3)
-    architecture = Architecture("slim", embedding_dim=8)
-    model: DaRe = architecture.build()
+    model = ARCHITECTURE.build()
     with torch.no_grad():
         for _ in range(40):
             model.train()(torch.randn(32, 3, 64, 32))  # so that vectors have a size
-    path = folder / "model.safetensors"
-    save_checkpoint(path, Checkpoint(model, architecture, Preparation(64, 32), count_macs(model, 64, 32), space=space))
+    return model
+
+
+def make_runner(folder: Path, space: Space = "own") -> Runner:
+    """A network of random weights, so that its exits share a space is only said."""
+    model, path = random_network(), folder / "model.safetensors"
+    save_checkpoint(path, Checkpoint(model, ARCHITECTURE, Preparation(64, 32), count_macs(model, 64, 32), space=space))
     return open_runner(path)
 
 

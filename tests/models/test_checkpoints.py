@@ -6,8 +6,10 @@ import os
 import struct
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -216,15 +218,21 @@ def test_a_full_disk_leaves_the_old_checkpoint(saved: Path, monkeypatch: pytest.
 
 
 def test_the_same_content_is_the_same_file_in_every_process(tmp_path: Path) -> None:
+    """And in every thread: what safetensors hashes with is drawn once for each of them."""
+    arrays, info = {"a": torch.ones(3), "b": torch.zeros(2)}, {"kind": "model", "é": 1}
+    with ThreadPoolExecutor(8) as pool:
+        together = Barrier(8)
+
+        def write(number: int) -> str:
+            together.wait()  # so that each thread writes one
+            return write_tensors(tmp_path / f"{number}.safetensors", arrays, info)
+
+        digests = [*pool.map(write, range(8))]
     code = (
         "import sys, torch; from pathlib import Path; from dare.models.checkpoints import write_tensors; "
         "print(write_tensors(Path(sys.argv[1]), {'a': torch.ones(3), 'b': torch.zeros(2)}, {'kind': 'model', 'é': 1}))"
     )
-    digests = [
-        subprocess.run(
-            [sys.executable, "-c", code, tmp_path / f"{number}.safetensors"], capture_output=True, text=True, check=True
-        ).stdout
-        for number in range(4)
-    ]
+    command = [sys.executable, "-c", code, tmp_path / "8.safetensors"]
+    digests.append(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
     assert len({*digests}) == 1
-    assert len({(tmp_path / f"{number}.safetensors").read_bytes() for number in range(4)}) == 1
+    assert len({(tmp_path / f"{number}.safetensors").read_bytes() for number in range(9)}) == 1

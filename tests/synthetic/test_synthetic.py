@@ -5,7 +5,7 @@ import errno
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from PIL import Image
 from dare.datasets.market import read_synthetic
 from dare.datasets.sample import DISTRACTOR, JUNK, Benchmark, Sample
 from dare.synthetic import SIZES, Knobs, draw_benchmark, draw_picture
-from dare.synthetic.benchmark import plan
+from dare.synthetic import benchmark as drawing
+from dare.synthetic.benchmark import Picture, plan
 from dare.synthetic.chance import Purpose, grain, pick, stream
 from dare.synthetic.clothing import _angle
 from dare.synthetic.colours import two_tones
@@ -29,16 +30,45 @@ GOLDEN_PICTURES = ((2, 2, 1), (5, 1, 2), (6, 3, 1), (3, 4, 2), (2, 5, 2), (1, 6,
 FEW = Knobs(train_people=2, test_people=2, distractor_people=1, background_boxes=6, junk_rate=1.0)
 
 
+def write_nothing(pictures: Sequence[Picture], _knobs: Knobs, _seed: int, folder: Path) -> int:
+    """Empty files, at once."""
+    for picture in pictures:
+        (folder / picture.folder / picture.name).touch()
+    return len(pictures)
+
+
+Few = tuple[Path, list[tuple[int, int]]]
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("drawn") / "tiny"
-    draw_benchmark(folder, "tiny", processes=1)
+    """The tiny benchmark with empty files: drawing its pictures takes more than ten seconds."""
+    folder = tmp_path_factory.mktemp("named") / "tiny"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawing, "_write", write_nothing)
+        draw_benchmark(folder, "tiny", processes=1)
     return folder
 
 
 @pytest.fixture(scope="module")
 def benchmark(root: Path) -> Benchmark:
     return read_synthetic(root)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
+    """The same with its pictures."""
+    folder = tmp_path_factory.mktemp("drawn") / "tiny"
+    draw_benchmark(folder, "tiny", processes=1)
+    return read_synthetic(folder)
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Few:
+    """A few people drawn by one process, and what was told meanwhile; not to be changed."""
+    folder, told = tmp_path_factory.mktemp("drawn") / "few", list[tuple[int, int]]()
+    draw_benchmark(folder, knobs=FEW, processes=1, on_progress=lambda *step: told.append(step))
+    return folder, told
 
 
 def people(samples: tuple[Sample, ...]) -> set[int]:
@@ -92,8 +122,8 @@ def test_there_are_easy_and_hard_people_in_both_splits(root: Path, benchmark: Be
         assert 0.3 < len(easy & split) / len(split) < 0.7
 
 
-def test_pictures_are_128_high_and_64_wide(root: Path) -> None:
-    for path in list(root.glob("*/*.jpg"))[::100]:
+def test_pictures_are_128_high_and_64_wide(few: Few) -> None:
+    for path in few[0].glob("*/*.jpg"):
         with Image.open(path) as picture:
             assert picture.size == (64, 128)
 
@@ -119,19 +149,18 @@ def test_a_picture_is_the_same_in_any_order() -> None:
     assert len({picture.tobytes() for picture in forwards.values()}) == len(keys)
 
 
-def test_files_are_the_same_for_one_and_for_two_processes(tmp_path: Path) -> None:
-    counts = [draw_benchmark(tmp_path / str(number), knobs=FEW, seed=3, processes=number) for number in (1, 2)]
+def test_files_are_the_same_for_one_and_for_two_processes(few: Few, tmp_path: Path) -> None:
+    folder, told = few
+    written = draw_benchmark(tmp_path / "2", knobs=FEW, processes=2)
     one, two = (
-        {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
-        for name in ("1", "2")
+        {path.relative_to(top): path.read_bytes() for path in top.rglob("*.*")} for top in (folder, tmp_path / "2")
     )
     assert one == two
-    assert counts == [len(one) - 1] * 2
+    assert written == told[-1][0] == len(one) - 1
 
 
-def test_a_file_holds_the_picture_that_its_name_says(tmp_path: Path) -> None:
-    draw_benchmark(tmp_path / "few", knobs=FEW, processes=1)
-    path = next((tmp_path / "few" / "bounding_box_train").glob("0002_c*_02.jpg"))
+def test_a_file_holds_the_picture_that_its_name_says(few: Few) -> None:
+    path = next((few[0] / "bounding_box_train").glob("0002_c*_02.jpg"))
     stored = np.asarray(Image.open(path), np.float32)
     drawn = draw_picture(FEW, 1, person=2, camera=int(path.name[6]), frame=2)
     assert np.abs(stored - drawn).mean() < 8  # what compression changes
@@ -181,16 +210,16 @@ def untrained_network(pictures: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("describe", [global_histogram, centre_histogram, thumbnail, untrained_network])
 @pytest.mark.heavy
 def test_trivial_descriptions_find_fewer_than_a_quarter(
-    describe: Callable[[np.ndarray], np.ndarray], benchmark: Benchmark
+    describe: Callable[[np.ndarray], np.ndarray], drawn: Benchmark
 ) -> None:
     from dare.retrieval.labels import Labels
     from dare.retrieval.scoring import score_vectors
 
     query, gallery = (
         describe(np.stack([np.asarray(Image.open(sample.images[0])) for sample in samples]))
-        for samples in (benchmark.query, benchmark.gallery)
+        for samples in (drawn.query, drawn.gallery)
     )
-    scores = score_vectors(query, gallery, Labels.of(benchmark.query), Labels.of(benchmark.gallery))
+    scores = score_vectors(query, gallery, Labels.of(drawn.query), Labels.of(drawn.gallery))
     print(f"{describe.__name__}: rank-1 {100 * scores.cmc(1):.1f} %")
     assert scores.matched.all()
     assert scores.cmc(1) < 0.25
@@ -242,7 +271,8 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
+def test_an_empty_folder_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawing, "_write", write_nothing)
     (tmp_path / "empty").mkdir()
     draw_benchmark(tmp_path / "empty", knobs=FEW, processes=1)
     assert (tmp_path / "empty" / "synthetic.json").is_file()
@@ -270,9 +300,9 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not any(tmp_path.iterdir())
 
 
-def test_progress_ends_with_everything_drawn(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    written = draw_benchmark(tmp_path / "few", knobs=FEW, processes=1, on_progress=lambda *step: told.append(step))
+def test_progress_ends_with_everything_drawn(few: Few) -> None:
+    folder, told = few
+    written = len([*folder.glob("*/*.jpg")])
     assert told[-1] == (written, written)
     assert told == sorted(told)
 

@@ -10,7 +10,7 @@ from test_train import SMALL, StopAfter, assert_same_weights
 import dare.training.train
 from dare.datasets import Sample, market1501
 from dare.images.reading import Preparation
-from dare.models.checkpoints import Architecture, load_checkpoint
+from dare.models.checkpoints import Architecture, Checkpoint, load_checkpoint
 from dare.training.config import parse_sizes, rescaled
 from dare.training.presets import PRESETS, configure
 from dare.training.train import train
@@ -18,9 +18,19 @@ from dare.training.train import train
 GROWING = replace(SMALL, preparation=Preparation(48, 24), sizes=((32, 16, 3), (40, 16, 2), (48, 24, 3)))
 
 
+SIZES = [(32, 16)] * 3 + [(40, 16)] * 2 + [(48, 24)] * 3
+"""Of the batches of such a training."""
+
+
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sample, ...]:
     return market1501(make_market(tmp_path_factory.mktemp("data") / "market", train_people=9)).train
+
+
+@pytest.fixture(scope="module")
+def whole(samples: tuple[Sample, ...], tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """A training that was never interrupted."""
+    return train(samples, tmp_path_factory.mktemp("runs") / "whole", GROWING)
 
 
 @pytest.fixture
@@ -42,7 +52,7 @@ def test_each_size_has_its_iterations_and_the_last_is_the_networks(
     samples: tuple[Sample, ...], tmp_path: Path, seen: list[tuple[int, ...]]
 ) -> None:
     train(samples, tmp_path, GROWING)
-    assert seen == [(32, 16)] * 3 + [(40, 16)] * 2 + [(48, 24)] * 3
+    assert seen == SIZES
     kept = load_checkpoint(tmp_path)
     assert (kept.preparation.size, kept.training["iterations"]) == ("48x24", 8)
 
@@ -56,14 +66,18 @@ def test_the_first_size_trains_as_a_run_at_that_size(samples: tuple[Sample, ...]
 @pytest.mark.parametrize("stop", [2, 3, 4, 5, 7])
 @pytest.mark.parametrize("memory_map", [False, True])
 def test_a_run_resumes_bit_for_bit_before_at_and_behind_a_change(
-    samples: tuple[Sample, ...], tmp_path: Path, stop: int, memory_map: bool, seen: list[tuple[int, ...]]
+    samples: tuple[Sample, ...],
+    whole: Checkpoint,
+    tmp_path: Path,
+    stop: int,
+    memory_map: bool,
+    seen: list[tuple[int, ...]],
 ) -> None:
-    whole = train(samples, tmp_path / "whole", GROWING)
     part = train(samples, tmp_path / "parts", GROWING, should_stop=StopAfter(stop), memory_map=memory_map)
     assert part.training["iterations"] == stop
     resumed = train(samples, tmp_path / "parts", GROWING, resume=True, memory_map=memory_map)
     assert_same_weights(whole, resumed)
-    assert seen[:8] == seen[8:]
+    assert seen == SIZES
 
 
 def test_a_run_of_other_sizes_is_not_resumed(samples: tuple[Sample, ...], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +57,20 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sample, ...]:
     return market1501(make_market(tmp_path_factory.mktemp("data") / "market", train_people=13)).train
 
 
+@pytest.fixture(scope="module")
+def whole_run(samples: tuple[Sample, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training that was never interrupted; not to be changed."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    train(samples, folder, SMALL)
+    return folder
+
+
+@pytest.fixture
+def whole(whole_run: Path) -> Checkpoint:
+    """What came of it."""
+    return load_checkpoint(whole_run)
+
+
 def weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
     return checkpoint.model.state_dict()
 
@@ -98,9 +113,8 @@ def test_a_training_leaves_a_checkpoint_and_metrics(samples: tuple[Sample, ...],
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("stop", [3, 4, 6], ids=["at an epoch's end", "mid-epoch", "at the second epoch's end"])
 def test_a_resumed_run_ends_with_the_same_bits(
-    samples: tuple[Sample, ...], tmp_path: Path, stop: int, workers: int
+    samples: tuple[Sample, ...], whole: Checkpoint, tmp_path: Path, stop: int, workers: int
 ) -> None:
-    whole = train(samples, tmp_path / "whole", SMALL)
     config = replace(SMALL, workers=workers)
     part = train(samples, tmp_path / "parts", config, should_stop=StopAfter(stop))
     assert part.training["iterations"] == stop
@@ -110,23 +124,26 @@ def test_a_resumed_run_ends_with_the_same_bits(
     assert [row.split(",")[0] for row in rows[1:]] == [str(number) for number in range(1, 9)]
 
 
-def test_a_finished_run_resumes_to_itself(samples: tuple[Sample, ...], tmp_path: Path) -> None:
-    assert_same_weights(train(samples, tmp_path, SMALL), train(samples, tmp_path, SMALL, resume=True))
+def test_a_finished_run_resumes_to_itself(
+    samples: tuple[Sample, ...], whole: Checkpoint, whole_run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(whole_run, tmp_path / "run")
+    assert_same_weights(whole, train(samples, tmp_path / "run", SMALL, resume=True))
 
 
-def test_the_seed_decides_and_nothing_else(samples: tuple[Sample, ...], tmp_path: Path) -> None:
-    first = train(samples, tmp_path / "a", SMALL)
+def test_the_seed_decides_and_nothing_else(samples: tuple[Sample, ...], whole: Checkpoint, tmp_path: Path) -> None:
     torch.manual_seed(99)
     np.random.default_rng(99)
-    assert_same_weights(first, train(samples, tmp_path / "b", SMALL))
-    other = train(samples, tmp_path / "c", replace(SMALL, seed=1))
-    assert not torch.equal(*(weights(run)["fusion.weights"] for run in (first, other)))
+    assert_same_weights(whole, train(samples, tmp_path / "again", SMALL))
+    other = train(samples, tmp_path / "other", replace(SMALL, seed=1))
+    assert not torch.equal(*(weights(run)["fusion.weights"] for run in (whole, other)))
 
 
-def test_mapped_pictures_train_as_those_in_memory_do(samples: tuple[Sample, ...], tmp_path: Path) -> None:
-    first = train(samples, tmp_path / "memory", SMALL)
+def test_mapped_pictures_train_as_those_in_memory_do(
+    samples: tuple[Sample, ...], whole: Checkpoint, tmp_path: Path
+) -> None:
     second = train(samples, tmp_path / "mapped", SMALL, memory_map=True)
-    assert_same_weights(first, second)
+    assert_same_weights(whole, second)
     assert len(list((tmp_path / "mapped").glob("pictures-*.npy"))) == 1
     assert not list((tmp_path / "mapped").glob("*.part"))
     assert_same_weights(second, train(samples, tmp_path / "mapped", SMALL, memory_map=True, resume=True))
@@ -158,18 +175,21 @@ def test_each_image_of_a_tracklet_is_a_picture_to_train_on(samples: tuple[Sample
     assert_same_weights(trained, train(sorted(samples, key=lambda s: s.person), tmp_path / "stills", SMALL))
 
 
-def test_a_run_is_never_overwritten_or_resumed_as_another(samples: tuple[Sample, ...], tmp_path: Path) -> None:
-    train(samples, tmp_path, SMALL)
+def test_a_run_is_never_overwritten_or_resumed_as_another(
+    samples: tuple[Sample, ...], whole_run: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(whole_run, tmp_path / "run")
     with pytest.raises(FileExistsError, match="holds a training already; resume it, or choose another folder"):
-        train(samples, tmp_path, SMALL)
+        train(samples, run, SMALL)
     with pytest.raises(CheckpointError, match=r"was trained with learning_rate=0.001, now it is 0.1"):
-        train(samples, tmp_path, replace(SMALL, learning_rate=0.1), resume=True)
+        train(samples, run, replace(SMALL, learning_rate=0.1), resume=True)
     with pytest.raises(CheckpointError, match="was trained on other pictures"):
-        train(samples[:-1], tmp_path, SMALL, resume=True)
+        train(samples[:-1], run, SMALL, resume=True)
 
 
-def test_a_run_from_before_a_setting_existed_resumes(samples: tuple[Sample, ...], tmp_path: Path) -> None:
-    whole = train(samples, tmp_path / "whole", SMALL)
+def test_a_run_from_before_a_setting_existed_resumes(
+    samples: tuple[Sample, ...], whole: Checkpoint, tmp_path: Path
+) -> None:
     train(samples, tmp_path / "parts", SMALL, should_stop=StopAfter(3))
     file = tmp_path / "parts" / "resume.safetensors"
     tensors, info, _ = read_tensors(file, "training state")
@@ -178,18 +198,18 @@ def test_a_run_from_before_a_setting_existed_resumes(samples: tuple[Sample, ...]
     assert_same_weights(whole, train(samples, tmp_path / "parts", SMALL, resume=True))
 
 
-def test_fine_tuning_starts_from_the_checkpoint(samples: tuple[Sample, ...], tmp_path: Path) -> None:
-    start = train(samples, tmp_path / "start", SMALL)
-    config = configure(SMALL, {"learning_rate": 1e-12, "iterations": 1, "average": 0.0}, tmp_path / "start")
-    tuned = train(samples, tmp_path / "tuned", config, init=tmp_path / "start")
+def test_fine_tuning_starts_from_the_checkpoint(
+    samples: tuple[Sample, ...], whole: Checkpoint, whole_run: Path, tmp_path: Path
+) -> None:
+    config = configure(SMALL, {"learning_rate": 1e-12, "iterations": 1, "average": 0.0}, whole_run)
+    tuned = train(samples, tmp_path / "tuned", config, init=whole_run)
     for name, tensor in weights(tuned).items():
         if "running" not in name and "num_batches" not in name:  # one batch moves the batch norms' statistics
-            torch.testing.assert_close(tensor, weights(start)[name], atol=1e-6, rtol=0)
+            torch.testing.assert_close(tensor, weights(whole)[name], atol=1e-6, rtol=0)
 
 
-def test_fine_tuning_takes_over_the_network_and_its_input(samples: tuple[Sample, ...], tmp_path: Path) -> None:
-    train(samples, tmp_path, SMALL)
-    config = configure(PRESETS["paper"], {"iterations": 6000}, tmp_path)
+def test_fine_tuning_takes_over_the_network_and_its_input(whole_run: Path) -> None:
+    config = configure(PRESETS["paper"], {"iterations": 6000}, whole_run)
     assert (config.architecture, config.preparation) == (SMALL.architecture, SMALL.preparation)
     assert (config.weights, config.decay_start) == (None, 3000)
 
@@ -261,10 +281,11 @@ def test_tracklets_train_on_every_image(tmp_path: Path) -> None:
     assert train(tracklets, tmp_path / "run", SMALL).training["pictures"] == 12
 
 
-def test_without_deep_supervision_only_the_fused_loss_trains(samples: tuple[Sample, ...], tmp_path: Path) -> None:
-    supervised = train(samples, tmp_path / "a", SMALL)
-    alone = train(samples, tmp_path / "b", replace(SMALL, deep_supervision=False))
-    assert not torch.equal(*(weights(run)["steps.0.head.0.weight"] for run in (supervised, alone)))
+def test_without_deep_supervision_only_the_fused_loss_trains(
+    samples: tuple[Sample, ...], whole: Checkpoint, tmp_path: Path
+) -> None:
+    alone = train(samples, tmp_path / "alone", replace(SMALL, deep_supervision=False))
+    assert not torch.equal(*(weights(run)["steps.0.head.0.weight"] for run in (whole, alone)))
     with pytest.raises(ValueError, match="nothing to train on"):
         replace(SMALL, deep_supervision=False, architecture=replace(SMALL.architecture, fusion=False))
 

@@ -1,13 +1,15 @@
 """A file is replaced whole or stays as it was; what a schema refuses is one line with file, place, expected, got."""
 
 import errno
+import os
+import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from dare.files import replacing, replacing_folder, said
+from dare.files import compiled, replacing, replacing_folder, said
 
 
 def test_the_new_content_takes_the_old_ones_place(tmp_path: Path) -> None:
@@ -135,3 +137,42 @@ def test_broken_json_is_one_line_too() -> None:
     with pytest.raises(ValidationError) as raised:
         Outer.model_validate_json('{"inner": ')
     assert said(raised.value, "f.json").startswith("f.json isn't valid JSON: EOF while parsing")
+
+
+def twice(number: int) -> int:
+    return 2 * number
+
+
+@pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """numba may write neither beside the module nor to the user's folder."""
+    from numba.core import caching
+
+    def refuse(self: object) -> None:
+        raise OSError("read-only")
+
+    for locator in (caching.InTreeCacheLocator, caching.UserWideCacheLocator):
+        monkeypatch.setattr(locator, "ensure_cache_path", refuse)
+    monkeypatch.setattr("numba.config.CACHE_DIR", "")
+
+
+@pytest.mark.usefixtures("read_only")
+def test_what_is_compiled_is_kept_in_a_folder_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert compiled()(twice)(4) == 8
+    (folder,) = tmp_path.iterdir()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert any(folder.rglob("*.nbc"))
+
+
+@pytest.mark.usefixtures("read_only")
+@pytest.mark.parametrize("what", ["nowhere", "others may write"])
+def test_without_any_place_it_is_compiled_all_the_same(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone" if what == "nowhere" else tmp_path))
+    if what != "nowhere":
+        (theirs := tmp_path / f"dare-numba-{os.getuid()}").mkdir()
+        theirs.chmod(0o777)
+    assert compiled()(twice)(4) == 8
+    assert not any(tmp_path.rglob("*.nbc"))

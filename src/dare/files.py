@@ -4,8 +4,9 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -227,3 +228,35 @@ def _shown(value: Any) -> str:
     except ValueError:  # Python doesn't write integers of thousands of digits
         return "a number with too many digits"
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+
+
+def compiled(*signature: Any, **options: Any) -> Callable[[Any], Any]:
+    """numba's `njit`, without Python's lock, and kept on disk for the next process where there is room for it.
+
+    That is beside the module or in the user's folder for caches, else in the system's folder for temporary files, in a
+    folder that belongs to the user alone.
+    """
+    from numba import config, njit
+
+    def compile(function: Any) -> Any:
+        with contextlib.suppress(RuntimeError):  # numba finds no place
+            return njit(*signature, nogil=True, cache=True, **options)(function)
+        config.CACHE_DIR = config.CACHE_DIR or _own_cache()
+        with contextlib.suppress(RuntimeError):
+            return njit(*signature, nogil=True, cache=True, **options)(function)
+        return njit(*signature, nogil=True, **options)(function)
+
+    return compile
+
+
+def _own_cache() -> str:
+    """A folder for what numba compiles, or "" where none can be had."""
+    user = os.getuid() if hasattr(os, "getuid") else None
+    with contextlib.suppress(OSError):
+        folder = Path(tempfile.gettempdir()) / f"dare-numba-{user}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        # What others could write there would be their code in this process.
+        if stat.S_ISDIR(found.st_mode) and user in (None, found.st_uid) and not found.st_mode & 0o022:
+            return str(folder)
+    return ""

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from dare.datasets.sample import JUNK
+from dare.files import compiled
 from dare.retrieval.labels import Labelled
 
 Allowed = Literal["paper", "other-cameras", "all"]
@@ -122,7 +122,7 @@ def nearest_two(
     return NearestTwo(exact(columns[0]), exact(columns[1]))
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _scan(
     distances: Any, query_people: Any, query_cameras: Any, people: Any, cameras: Any, allowed: int, columns: Any
 ) -> None:

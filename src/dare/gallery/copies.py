@@ -15,9 +15,9 @@ import threading
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from dare.files import compiled
 from dare.gallery.dots import BLOCK
 
 MOST_DIMENSIONS = 2**17
@@ -72,7 +72,7 @@ def centre_of(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.median(some, axis=0).astype(np.float32)
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "nnan", "nsz"})  # the errors leave room for sums in any order
+@compiled(fastmath={"reassoc", "nnan", "nsz"})  # the errors leave room for sums in any order
 def copy_rows(rows: Any, centre: Any, copies: Any) -> None:
     """Write the copies of rows (N, D)."""
     dimensions = rows.shape[1]

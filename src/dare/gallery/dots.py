@@ -21,8 +21,10 @@ as the 16-bit ones here.
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from dare.files import compiled
 
 BLOCK = 32
 """Values per row are a multiple of this."""
@@ -99,7 +101,7 @@ _add_32, _add_64, _add_128 = (_add_products(width) for width in (BLOCK, 64, 128)
 _ask_for: Any = intrinsic(_ask)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def dots(codes: Any, start: int, stop: int, queries: Any, query: int, sums: Any) -> None:
     """Products of a query with the rows from `start` to `stop`.
 

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 from numpy.typing import NDArray
 
+from dare.files import compiled
 from dare.gallery.copies import Matrix, copy_queries
 from dare.gallery.dots import dots
 from dare.gallery.entry import Filter, Where
@@ -151,7 +151,7 @@ def nearest_rows(
     return nearest
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _scan(queries: Any, rows: Any, copies: Any, coarse: Any, masks: Any, mask_numbers: Any, nearest: Any) -> None:
     limits = np.full(len(queries), np.inf)
     _look_at_sample(queries, rows, masks, mask_numbers, nearest, limits)
@@ -191,7 +191,7 @@ class _Tile(NamedTuple):
     sums: Any
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _prepare(copies: Any, start: int, stop: int, tile: Any) -> None:
     for row in range(stop - start):
         scale = np.float64(copies.scales[start + row])
@@ -199,7 +199,7 @@ def _prepare(copies: Any, start: int, stop: int, tile: Any) -> None:
         tile.squares[row] = scale * scale * copies.squares[start + row] * (1 - ROUNDING)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _count(tile: Any, start: int, stop: int, square: Any, step: Any, reach: Any) -> Any:
     """How many of a tile's rows may reach; no branch, so that several are compared at a time."""
     total = np.int32(0)
@@ -208,14 +208,14 @@ def _count(tile: Any, start: int, stop: int, square: Any, step: Any, reach: Any)
     return total
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def _may_reach(tile: Any, row: int, square: Any, step: Any, reach: Any) -> Any:
     """Whether |t b - s a| <= reach + e, unless rounding decides: then too."""
     furthest = reach + tile.errors[row]
     return square + (tile.squares[row] - tile.scales[row] * (step * tile.sums[row])) <= furthest * furthest
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _look_at_sample(queries: Any, rows: Any, masks: Any, mask_numbers: Any, nearest: Any, limits: Any) -> None:
     """Lower limits to the k-th smallest distances of a sample; those of all rows are no larger."""
     for place in range(SAMPLE // 2, len(rows), SAMPLE):
@@ -228,7 +228,7 @@ def _look_at_sample(queries: Any, rows: Any, masks: Any, mask_numbers: Any, near
     limits *= WIDENED  # compiled in two places, the sums might be in two orders
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc"})  # one loop, so the order is the same for all rows nevertheless
+@compiled(fastmath={"reassoc"})  # one loop, so the order is the same for all rows nevertheless
 def _distance(query: Any, row: Any) -> Any:
     """Euclidean."""
     total = 0.0
@@ -238,7 +238,7 @@ def _distance(query: Any, row: Any) -> Any:
     return np.sqrt(total)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _offer(distance: Any, place: int, query: int, nearest: Any) -> Any:
     """Keep a row that comes after all before it, if it is among the k nearest; returns the k-th smallest distance.
 
@@ -273,6 +273,6 @@ def _offer(distance: Any, place: int, query: int, nearest: Any) -> Any:
     return distances[0] if nearest.found[query] == k else np.inf
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def _farther(distances: Any, places: Any, one: int, other: int) -> Any:
     return distances[one] > distances[other] or (distances[one] == distances[other] and places[one] > places[other])

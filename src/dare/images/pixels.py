@@ -3,8 +3,10 @@
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numpy.typing import NDArray
+
+from dare.files import compiled
 
 BITS = 22
 """Binary digits of a resizing weight, as in Pillow."""
@@ -63,7 +65,7 @@ def cut(
     return windows
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _weights(size: int, target: int) -> Any:
     """For each of target pixels its first source pixel, the number of them and their weights.
 
@@ -88,7 +90,7 @@ def _weights(size: int, target: int) -> Any:
     return first, count, weights
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _resize_rows(rows: Any, target: int) -> Any:
     """(N, M) to (target, M), each row a weighted mean of rows; the loops along a row run over several at once."""
     first, count, weights = _weights(rows.shape[0], target)
@@ -115,7 +117,7 @@ def _resize_rows(rows: Any, target: int) -> Any:
     return resized
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _turn(picture: Any) -> Any:
     """Rows become columns."""
     height, width, _ = picture.shape
@@ -129,13 +131,13 @@ def _turn(picture: Any) -> Any:
     return turned
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _resize_height(picture: Any, height: int) -> Any:
     rows, columns, _ = picture.shape
     return _resize_rows(picture.reshape(rows, columns * 3), height).reshape(height, columns, 3)
 
 
-@njit(types.uint8[:, :, ::1](_PICTURE, types.int64, types.int64), nogil=True, cache=True)
+@compiled(types.uint8[:, :, ::1](_PICTURE, types.int64, types.int64))
 def _resize(picture: Any, height: int, width: int) -> Any:
     rows_lost, columns_lost = picture.shape[0] - height, picture.shape[1] - width
     rows_first = rows_lost > 0 and rows_lost > 2 * columns_lost
@@ -149,7 +151,7 @@ def _resize(picture: Any, height: int, width: int) -> Any:
     return resized
 
 
-@njit(types.void(_PICTURES, _VALUES, _VALUES, types.float32[:, :, :, ::1]), nogil=True, cache=True)
+@compiled(types.void(_PICTURES, _VALUES, _VALUES, types.float32[:, :, :, ::1]))
 def _normalise(pictures: Any, scale: Any, shift: Any, planes: Any) -> None:
     for picture in range(len(pictures)):
         values, into = pictures[picture].reshape(-1), planes[picture].reshape(3, -1)
@@ -160,12 +162,10 @@ def _normalise(pictures: Any, scale: Any, shift: Any, planes: Any) -> None:
             blue[pixel] = np.float32(values[3 * pixel + 2]) * scale[2] - shift[2]
 
 
-@njit(
+@compiled(
     types.void(
         _PICTURES, types.int64[:], types.int64[:], types.boolean[:], types.float32[:, ::1], types.float32[:, :, :, ::1]
     ),
-    nogil=True,
-    cache=True,
 )
 def _cut(pictures: Any, top: Any, left: Any, mirrored: Any, table: Any, windows: Any) -> None:
     red, green, blue = table[0], table[1], table[2]
@@ -181,7 +181,7 @@ def _cut(pictures: Any, top: Any, left: Any, mirrored: Any, table: Any, windows:
                 into[place, 0], into[place, 1], into[place, 2] = red[pixel[0]], green[pixel[1]], blue[pixel[2]]
 
 
-@njit(types.void(types.float32[:, :, :, ::1], types.float32[:, ::1], _VALUES, _VALUES, _VALUES), nogil=True, cache=True)
+@compiled(types.void(types.float32[:, :, :, ::1], types.float32[:, ::1], _VALUES, _VALUES, _VALUES))
 def recolour(images: Any, gain: Any, contrast: Any, mean: Any, std: Any) -> None:
     """Gain, then contrast about each image's mean, clipped to 0..1 and normalised; in place.
 

@@ -3,9 +3,9 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from dare.files import compiled
 from dare.retrieval.products import CentredProduct, block_rows, in_blocks, true_distance
 from dare.retrieval.ranking import RELATIVE_SLACK
 
@@ -45,7 +45,7 @@ def find_neighbours(vectors: NDArray[np.floating], count: int) -> Neighbours:
     return found
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _find(values: Any, start: int, slack: Any, vectors: Any, found: Neighbours) -> None:
     """Fill in what lies around rows start, start + 1, ... from their values (b, N), see `CentredProduct`."""
     count, columns = found.rows.shape[1], values.shape[1]
@@ -68,7 +68,7 @@ def _find(values: Any, start: int, slack: Any, vectors: Any, found: Neighbours) 
         found.farthest[i] = farthest
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _extremes(row: Any, lows: Any, highs: Any) -> None:
     """The smallest and the largest value of each piece of a row."""
     values, low_bits, high_bits = row.view(np.int32), lows.view(np.int32), highs.view(np.int32)
@@ -80,21 +80,21 @@ def _extremes(row: Any, lows: Any, highs: Any) -> None:
         low_bits[number], high_bits[number] = _ordered(low), _ordered(high)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def _ordered(bits: Any) -> Any:
     """Integers in the order of the float32 numbers with these bits, and back; their extremes are found several at a
     time, as none is NaN."""
     return np.int32(bits ^ np.int32(np.int32(bits >> np.int32(31)) & np.int32(0x7FFFFFFF)))
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _doubt(extreme: float, cut: float, slack: float) -> float:
     """How far beyond a cut a value may lie and still truly be on this side of it: two values may each be off by the
     slack and a millionth of themselves; thrice that covers both, and what the second is off by beyond the cut."""
     return 3 * (slack + RELATIVE_SLACK * max(abs(extreme), abs(cut)))
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _between(row: Any, lows: Any, highs: Any, least: float, most: float, chosen: Any) -> int:
     """Write down, in order, which values of a row lie from least to most; says how many."""
     count = 0
@@ -106,7 +106,7 @@ def _between(row: Any, lows: Any, highs: Any, least: float, most: float, chosen:
     return count
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _keep_nearest(i: int, candidates: Any, vectors: Any, found: Neighbours) -> None:
     """The nearest of the candidates, which are in order, by their true distances to row i."""
     distances = np.empty(len(candidates), np.float64)
@@ -153,7 +153,7 @@ def encode(
     return csr_array((shares, nearest, offsets), shape=(size, size)) @ encoded
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _mutual(rows: Any, count: int) -> Any:
     """(N, count), whether a row is among the first `count` neighbours of each of its own first `count`."""
     mutual = np.zeros((len(rows), count), np.bool_)
@@ -164,7 +164,7 @@ def _mutual(rows: Any, count: int) -> Any:
     return mutual
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _encode(
     start: int, stop: int, found: Neighbours, mutual: Any, mutual_half: Any, vectors: Any, scale: Any, squared: bool
 ) -> Any:
@@ -202,7 +202,7 @@ def _encode(
     return counts, columns[:filled].copy(), weights[:filled].copy()
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _weigh(values: Any, squared: bool) -> None:
     """From scaled distances to weights, in place."""
     total = 0.0

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from dare.files import compiled
 from dare.retrieval.distances import check_finite
 
 BLOCK_BYTES = 256 * 2**20
@@ -85,7 +85,7 @@ def block_rows(columns: int, itemsize: int) -> int:
     return max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(1, columns * itemsize)))
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def true_distance(left: Any, right: Any) -> Any:
     """Squared Euclidean distance of two vectors in float64."""
     total = 0.0

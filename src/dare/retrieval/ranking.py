@@ -7,8 +7,8 @@ distances for all matches together, where sorting the row would take many.
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from dare.files import compiled
 from dare.retrieval.products import true_distance
 
 RELATIVE_SLACK = 2.0**-20
@@ -55,7 +55,7 @@ class Settled(NamedTuple):
     distance: Any
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def rank_matches(distances: Any, start: int, task: Task, results: Results) -> None:
     """Fill in the results of queries start, start + 1, ... from their distances (b, G)."""
     columns = distances.shape[1]
@@ -80,7 +80,7 @@ def rank_matches(distances: Any, start: int, task: Task, results: Results) -> No
         _write(query, ranks, task.official, results)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _split(query: int, task: Task) -> Any:
     """The gallery rows of the query's person: matches, and those of the query's own camera."""
     person = task.query_people[query]
@@ -89,7 +89,7 @@ def _split(query: int, task: Task) -> Any:
     return same[~own_camera], same[own_camera]
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def _distance(row: Any, query: int, entry: int, task: Task) -> Any:
     """The true distance, squared; without vectors, the distance as given."""
     if task.gallery_vectors.shape[0] == 0:
@@ -97,7 +97,7 @@ def _distance(row: Any, query: int, entry: int, task: Task) -> Any:
     return true_distance(task.query_vectors[query], task.gallery_vectors[entry])
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _count_nearer(row: Any, query: int, good: Any, true: Any, task: Task, results: Results, settled: Settled) -> Any:
     """For each match, how many entries of the row lie before it, matches and passed-over ones included."""
     ranks = np.zeros(len(good), np.int64)
@@ -126,7 +126,7 @@ def _count_nearer(row: Any, query: int, good: Any, true: Any, task: Task, result
     return ranks
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _within(piece: Any, begin: int, low: Any, high: Any, entries: Any) -> int:
     """Write down which entries of a piece lie from low to high; no branch, as a wrong guess costs more than a write."""
     found = 0
@@ -136,7 +136,7 @@ def _within(piece: Any, begin: int, low: Any, high: Any, entries: Any) -> int:
     return found
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _settle(
     row: Any, query: int, k: int, close: Any, good: Any, true: Any, task: Task, results: Results, settled: Settled
 ) -> int:
@@ -156,7 +156,7 @@ def _settle(
     return before
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _write(query: int, ranks: Any, official: bool, results: Results) -> None:
     """The scores of a query from the ranks of its matches."""
     precisions = 0.0

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from dare.datasets.sample import JUNK
+from dare.files import compiled
 from dare.retrieval.labels import Labelled, Labels
 from dare.retrieval.neighbours import encode, find_neighbours
 from dare.retrieval.products import CentredProduct, block_rows, checked, in_blocks, rescaled
@@ -192,7 +192,7 @@ class RerankedDistances:
         return values
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _blend(
     values: Any, start: int, squares: Any, scale: Any, squared: bool, weight: Any, queries: Sparse, inverted: Sparse
 ) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
+
+from dare.files import compiled
 
 LAST = torch.channels_last
 
@@ -195,7 +196,7 @@ def _last(images: Tensor) -> NDArray[Any]:
     return whole
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _weight_gradients(
     images: Any, gradients: Any, sums: Any, down: int, right: int, above: int, left: int, step: int, pace: int
 ) -> None:
@@ -223,7 +224,7 @@ def _weight_gradients(
         sums += own
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _float32(values: Any) -> Any:
     """A picture (H, W, C) in float32; bfloat16 is float32's upper half."""
     if values.itemsize == 4:

@@ -41,6 +41,7 @@ from dare import (
 )
 from dare.gallery.store import Hits
 from dare.identification.answer import DeadlineTooShortError, measure_answers, prepared
+from dare.images.reading import Prepared
 
 
 class Nobody(MemoryGallery):
@@ -76,7 +77,7 @@ def main() -> None:
         return
     samples = open_benchmark(options.queries).query
     chosen = np.random.default_rng(0).permutation(len(samples))[: options.pictures]
-    pictures = [prepared(samples[row].images[0], runner) for row in chosen]
+    pictures = [Prepared(prepared(samples[row].images[0], runner)) for row in chosen]
     gallery = open_gallery(options.gallery)
     with threadpool_limits(1):
         times = measure_answers(runner, gallery, repeats=100)

@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import save_picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from dare import (
     Chance,
@@ -39,7 +41,7 @@ from dare.anytime.confidence import Allowed, nearest_two
 from dare.gallery.store import MismatchError
 from dare.identification.answer import DeadlineTooShortError
 from dare.identification.stream import Turns
-from dare.images.reading import UnreadableImageError
+from dare.images.reading import Prepared, UnreadableImageError, prepare, read, read_resized
 from dare.models.checkpoints import Architecture, Checkpoint, save_checkpoint
 from dare.models.dare import count_macs
 from dare.retrieval.distances import Space
@@ -301,7 +303,7 @@ class SlowRunner:
         return np.cumsum(self.blocks)[2::3].tolist()
 
 
-IMAGE = np.zeros((3, 16, 16), np.float32)
+IMAGE = Prepared(np.zeros((3, 16, 16), np.float32))
 block_times = st.lists(st.floats(0.001, 1), min_size=12, max_size=12)
 
 
@@ -385,3 +387,36 @@ def test_batches_decide_in_their_order_and_only_later_ones_stop_when_one_fails()
     turns.begin(5)
     with pytest.raises(RuntimeError, match="a batch before this one failed"):
         decide(5)
+
+
+def test_frames_images_of_pillow_and_files_are_one_query(runner: Runner, pictures: list[Path]) -> None:
+    size = runner.preparation
+    gallery = MemoryGallery(runner.digest, (8,) * 4)
+    done = prepare(read_resized(pictures[0], size.height, size.width)[None], size)[0]
+    as_file = identify(pictures[0], runner, gallery).vector
+    with Image.open(pictures[0]) as opened:
+        others = [str(pictures[0]), opened, read(pictures[0]), Prepared(done)]
+        for other in others:
+            np.testing.assert_array_equal(identify(other, runner, gallery).vector, as_file)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        (np.zeros((3, 256, 128), np.float32), TypeError, r"float32 \(3, 256, 128\).*goes into dare\.Prepared"),
+        (np.zeros((3, 256, 128), np.uint8), TypeError, r"got uint8 \(3, 256, 128\)"),
+        (np.zeros((256, 128, 3)), TypeError, "got float64"),
+        (np.zeros((256, 128), np.uint8), TypeError, "got uint8"),
+        (np.zeros((8, 128, 3), np.uint8), ValueError, "16 pixels a side"),
+        (np.zeros((4000, 4000, 3), np.uint8), ValueError, "4 megapixels"),
+        (b"bytes", TypeError, "got bytes"),
+        (Image.new("CMYK", (64, 64)), ValueError, "colour mode CMYK"),
+        (Prepared(np.zeros((3, 20, 20), np.float32)), ValueError, "expected a prepared picture"),
+        (Prepared(np.full((3, 16, 16), np.nan, np.float32)), ValueError, "finite values"),
+    ],
+    ids=lambda value: str(value)[:20] if isinstance(value, str) else "",
+)
+def test_what_is_no_picture_is_refused(wrong: Any, error: type[Exception], message: str) -> None:
+    runner = SlowRunner([0.0] * 12)
+    with pytest.raises(error, match=message):
+        identify(wrong, runner, MemoryGallery("", (2, 2, 2, 2)))

@@ -9,7 +9,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -21,13 +20,13 @@ from dare.anytime.policies import Deadline, ExitPolicy
 from dare.anytime.records import Confidence
 from dare.gallery.entry import Where
 from dare.gallery.store import Gallery, Hits, MismatchError
-from dare.images.reading import UnreadableImageError, prepare, read_resized
+from dare.images.reading import Picture, Prepared, UnreadableImageError, pixels_of, prepare
 from dare.retrieval.distances import another_model
 from dare.runners.runner import Runner
 from dare.runners.timing import measure
 
-Picture = Path | str | NDArray[np.float32]
-"""A file, or a prepared picture (3, H, W) as `dare.images.reading.prepare` makes them."""
+Query = Picture | Prepared
+"""What is asked about."""
 
 LONGEST_DEADLINE = 86_400.0
 
@@ -80,7 +79,7 @@ class DeadlineTooShortError(ValueError):
 
 
 def answers(
-    image: Picture,
+    image: Query,
     runner: Runner,
     gallery: Gallery,
     *,
@@ -96,7 +95,7 @@ def answers(
     """One answer per exit, each better than the one before; not asking for the next one is stopping.
 
     Args:
-        image: the query.
+        image: the query: a file, an image of Pillow, RGB pixels (H, W, 3) of uint8 and any size, or `Prepared`.
         runner, gallery: of one model.
         deadline: seconds, counted from when the first answer is asked for. No exit is begun that would, by `times`, end
             after it, and before each block of the network the clock is asked again. The first exit answers in any case.
@@ -137,7 +136,7 @@ def answers(
 
 
 def identify(
-    image: Picture,
+    image: Query,
     runner: Runner,
     gallery: Gallery,
     *,
@@ -207,21 +206,27 @@ def check(runner: Runner, gallery: Gallery, deadline: float | None = None) -> No
         raise ValueError(f"a deadline is a positive number of seconds, at most a day, got {deadline}")
 
 
-def prepared(image: Picture, runner: Runner) -> NDArray[np.float32]:
+def prepared(image: Query, runner: Runner) -> NDArray[np.float32]:
     """A picture (3, H, W) as the network's input.
 
     Raises:
-        UnreadableImageError: it cannot be read.
+        UnreadableImageError: a file that can't be used.
+        ValueError, TypeError: no picture, or one that was prepared for another network.
     """
+    from dare.images.pixels import resize  # numba takes a while to import
+
     size = runner.preparation
-    if isinstance(image, np.ndarray):
-        if image.shape != (3, size.height, size.width):
-            raise ValueError(f"expected a prepared picture (3, {size.height}, {size.width}), got {image.shape}")
-        if not np.isfinite(image).all():
-            raise ValueError("expected finite pixel values, got NaN or infinity; prepare the picture again")
-        return image
-    pixels: NDArray[np.float32] = prepare(read_resized(Path(image), size.height, size.width)[None], size)[0]
-    return pixels
+    if not isinstance(image, Prepared):
+        input: NDArray[np.float32] = prepare(resize(pixels_of(image), size.height, size.width)[None], size)[0]
+        return input
+    array = image.array
+    if array.shape != (3, size.height, size.width) or array.dtype != np.float32:
+        raise ValueError(
+            f"expected a prepared picture (3, {size.height}, {size.width}) of float32, got {array.dtype} {array.shape}"
+        )
+    if not np.isfinite(array).all():
+        raise ValueError("expected finite values, got NaN or infinity; prepare the picture again")
+    return array
 
 
 def look_up(
@@ -290,7 +295,6 @@ def warm_up(runner: Runner, gallery: Gallery, first: int = 0) -> None:
     Args:
         first: the first exit that will answer.
     """
-    size = runner.preparation
-    black = prepare(np.zeros((1, size.height, size.width, 3), np.uint8), size)[0]
+    black = np.zeros((runner.preparation.height, runner.preparation.width, 3), np.uint8)
     for _ in answers(black, runner, gallery, first=first, count=1, confidence="nearness"):
         pass

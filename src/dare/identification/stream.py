@@ -16,11 +16,11 @@ from dare.anytime.policies import ExitPolicy
 from dare.anytime.records import Confidence
 from dare.gallery.entry import Where
 from dare.gallery.store import Gallery
-from dare.identification.answer import Answer, Picture, check, look_up, prepared
+from dare.identification.answer import Answer, Query, check, look_up, prepared
 from dare.images.reading import UnreadableImageError
 from dare.runners.runner import Runner
 
-Batch = list[tuple[int, Picture]]
+Batch = list[tuple[int, Query]]
 """Queries with their numbers in the stream."""
 
 Job = Callable[[], list[Answer]]
@@ -30,7 +30,7 @@ Turn = Callable[[int], AbstractContextManager[None]]
 
 
 def identify_stream(
-    images: Iterable[Picture],
+    images: Iterable[Query],
     runner: Runner,
     gallery: Gallery,
     policy: ExitPolicy,

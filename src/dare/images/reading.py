@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from simplejpeg import decode_jpeg
 
-from dare.images.containers import Container, open_container
+from dare.images.containers import ORIENTATION, Container, open_container
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 MAX_BYTES = 10_000_000
@@ -47,6 +47,11 @@ DAMAGED = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, A
 
 # Modes with 8 bits a channel that convert to RGB without losing anything that matters.
 CONVERTIBLE = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX"})
+
+
+Picture = Path | str | Image.Image | NDArray[np.uint8]
+"""A file, an image of Pillow, or the pixels of one: (H, W, 3), RGB, 0 to 255. OpenCV's frames are BGR: give
+`frame[:, :, ::-1]`."""
 
 
 class UnreadableImageError(ValueError):
@@ -101,6 +106,43 @@ class Preparation:
     def uncropped(self) -> tuple[int, int]:
         """Height and width before a crop: 288x144 for 256x128."""
         return round(self.height * CROP_MARGIN), round(self.width * CROP_MARGIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A picture that is a network's input already: (3, H, W) of float32, as `prepare` makes it."""
+
+    array: NDArray[np.float32]
+
+
+def pixels_of(picture: Picture) -> NDArray[np.uint8]:
+    """A picture as (H, W, 3) RGB.
+
+    Raises:
+        UnreadableImageError: as `read`, of a file.
+        ValueError: another size, or colours that can't be converted.
+        TypeError: something else.
+    """
+    if isinstance(picture, str | Path):
+        return read(Path(picture))
+    if isinstance(picture, Image.Image):
+        if picture.mode not in CONVERTIBLE:
+            raise ValueError(f"the picture has colour mode {picture.mode}, expected RGB or grey; convert it")
+        turn = UPRIGHT.get(picture.getexif().get(ORIENTATION, 1))
+        picture = np.asarray(_on_grey(picture if turn is None else picture.transpose(turn)))
+    is_frame = isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.shape[2:] == (3,)
+    if not is_frame:
+        got = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
+        raise TypeError(
+            f"expected a picture: a path, an image of Pillow, or RGB pixels (H, W, 3) of uint8; got {got}; "
+            "a picture that `dare.prepare` made goes into dare.Prepared"
+        )
+    height, width = picture.shape[:2]
+    if min(height, width) < MIN_SIDE or height * width > MAX_PIXELS:
+        raise ValueError(
+            f"expected a picture of {MIN_SIDE} pixels a side to {MAX_PIXELS // 10**6} megapixels, got {width}x{height}"
+        )
+    return np.ascontiguousarray(picture)
 
 
 def read(path: Path) -> NDArray[np.uint8]:
@@ -224,13 +266,18 @@ def _open(path: Path, content: Container) -> Image.Image:
     try:
         turn = UPRIGHT.get(content.orientation)
         upright = image if turn is None else image.transpose(turn)
-        if upright.mode == "RGB":
-            upright.load()
-            return upright
-        transparent = upright.convert("RGBA")
+        return _on_grey(upright)
     except DAMAGED as error:
         reason = str(error) or type(error).__name__
         raise UnreadableImageError(path, f"truncated or damaged ({reason}); replace or remove it") from error
+
+
+def _on_grey(image: Image.Image) -> Image.Image:
+    """In RGB; where it is transparent it shows mid-grey."""
+    if image.mode == "RGB":
+        image.load()
+        return image
+    transparent = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", transparent.size, GREY), transparent).convert("RGB")
 
 

@@ -6,7 +6,6 @@
 
 from collections.abc import Callable
 from itertools import islice
-from pathlib import Path
 from typing import Literal, cast
 
 import numpy as np
@@ -15,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from dare.datasets.sample import DISTRACTOR, JUNK
 from dare.evaluation.evaluate import Distance, Evaluation
 from dare.gallery.store import MismatchError
-from dare.identification.answer import Picture, prepared
-from dare.images.reading import prepare, read_resized, ten_crops
+from dare.identification.answer import Query, prepared
+from dare.images.reading import Prepared, pixels_of, prepare, ten_crops
 from dare.retrieval.distances import another_model, normalised
 from dare.retrieval.embeddings import Embeddings
 from dare.runners.runner import Runner
@@ -109,7 +108,7 @@ def check_people(asked: ArrayLike) -> NDArray[np.integer]:
 
 
 def compare(
-    first: Picture, second: Picture, runner: Runner, verifier: Verifier, *, exit: int = -1, prior: float | None = None
+    first: Query, second: Query, runner: Runner, verifier: Verifier, *, exit: int = -1, prior: float | None = None
 ) -> Verdict:
     """Whether two pictures show one person; the network runs as far as the exit and no further.
 
@@ -144,16 +143,18 @@ def compare(
     return verifier.same_person(vectors[0], vectors[1], pair[0], prior=prior)
 
 
-def _crops(picture: Picture, runner: Runner, verifier: Verifier) -> list[NDArray[np.float32]]:
+def _crops(picture: Query, runner: Runner, verifier: Verifier) -> list[NDArray[np.float32]]:
     """A picture as the network takes it, (1, 3, H, W), or its ten crops."""
     if verifier.crops == 1:
         return [prepared(picture, runner)[None]]
-    if isinstance(picture, np.ndarray):
+    if isinstance(picture, Prepared):
         raise ValueError(
             f"vectors are means over {verifier.crops} crops, which a prepared picture doesn't have; give its file"
         )
+    from dare.images.pixels import resize
+
     size = runner.preparation
-    pixels = read_resized(Path(picture), *size.uncropped)[None]
+    pixels = resize(pixels_of(picture), *size.uncropped)[None]
     return [prepare(crop, size) for crop in ten_crops(pixels, size.height, size.width)]
 
 

@@ -166,10 +166,21 @@ def test_thresholds_are_reached_or_not() -> None:
         Thresholds.learnt(np.zeros((2, 4)), [0.5, 0.5, 0.0])
 
 
-def test_what_cannot_be_told_never_leaves_early() -> None:
+def test_who_has_nobody_to_be_compared_with_leaves_at_once() -> None:
     nothing = np.full((4, 5), np.nan)
-    for policy in (RunningQuantile([1, 0, 0, 0]), Steered(NETSCOPE_2018, 6e8), Thresholds([0, 0, 0])):
-        assert set(replay(nothing, policy)) == {3}
+    late = [0, 0, 0, 1]
+    for policy in (RunningQuantile(late), Steered(NETSCOPE_2018, 6e8), Thresholds([np.inf] * 3), Chance(late)):
+        assert set(replay(nothing, policy)) == {0}
+
+
+def test_a_steered_stream_counts_queries_that_find_nobody() -> None:
+    """What they save is spent on the others."""
+    random = np.random.default_rng(0)
+    confidences = random.normal(size=(4, 4000))
+    confidences[:, random.random(4000) < 0.5] = np.nan
+    budget = 1.5 * NETSCOPE_2018.macs[0]
+    exits = replay(confidences, Steered(NETSCOPE_2018, budget))
+    assert np.asarray(NETSCOPE_2018.macs)[exits].mean() == pytest.approx(budget, rel=0.01)
 
 
 def test_a_deadline_leaves_when_the_next_exit_would_be_late() -> None:

@@ -216,7 +216,8 @@ def test_an_empty_gallery_and_one_that_allows_nothing_give_empty_lists(
             assert answer.hits.ids.shape == (1, 0)
             assert np.isnan(answer.confidence)
         streamed = list(identify_stream(pictures[:3], runner, gallery, RunningQuantile([1, 0, 0, 0]), where=where))
-        assert [answer.hits.ids.shape for answer in streamed] == [(1, 0)] * 3
+        assert [(answer.exit, answer.hits.ids.shape) for answer in streamed] == [(0, (1, 0))] * 3
+        assert identify(pictures[0], runner, gallery, where=where, deadline=60.0).exit == 0
 
 
 def test_the_margin_looks_deeper_than_a_list_of_one_person(runner: Runner, filled: Filled) -> None:
@@ -304,6 +305,15 @@ class SlowRunner:
 
 
 IMAGE = Prepared(np.zeros((3, 16, 16), np.float32))
+
+
+def of_one_person() -> MemoryGallery:
+    """For a `SlowRunner`."""
+    gallery = MemoryGallery("", (2, 2, 2, 2))
+    gallery.add([np.ones((1, 2), np.float32)] * 4, [Entry("a", 1)])
+    return gallery
+
+
 block_times = st.lists(st.floats(0.001, 1), min_size=12, max_size=12)
 
 
@@ -313,7 +323,7 @@ def test_the_answer_is_the_deepest_finished_in_time_and_overshoots_by_less_than_
     blocks: list[float], deadline: float, predicts: bool
 ) -> None:
     runner = SlowRunner(blocks)
-    gallery = MemoryGallery("", (2, 2, 2, 2))
+    gallery = of_one_person()
     steps = tuple(float(sum(blocks[3 * exit : 3 * exit + 3])) for exit in range(4))
     finished = tuple(np.cumsum(steps).tolist())
     times = ExitTimes(finished, finished, steps, max(blocks), "made up") if predicts else None
@@ -339,7 +349,7 @@ def test_the_answer_is_the_deepest_finished_in_time_and_overshoots_by_less_than_
 
 def test_the_first_exit_is_never_given_up() -> None:
     runner = SlowRunner([1.0] * 12)
-    found = list(answers(IMAGE, runner, MemoryGallery("", (2, 2, 2, 2)), deadline=0.5, clock=runner.clock))
+    found = list(answers(IMAGE, runner, of_one_person(), deadline=0.5, clock=runner.clock))
     assert [(answer.exit, answer.deadline_met) for answer in found] == [(0, False)]
 
 
@@ -349,14 +359,14 @@ def test_due_is_the_deadline_on_the_clock(begun: float) -> None:
     for limit in ({"deadline": 6.5}, {"due": begun + 6.5}):
         runner = SlowRunner([1.0] * 12)
         runner.now = begun
-        gallery = MemoryGallery("", (2, 2, 2, 2))
+        gallery = of_one_person()
         given = list(answers(IMAGE, runner, gallery, clock=runner.clock, **limit))  # type: ignore[arg-type]
         found.append([(answer.exit, answer.seconds, answer.deadline_met) for answer in given])
     assert found[0] == found[1] == [(0, 3.0, True), (1, 6.0, True)]
 
 
 def test_an_answer_that_is_due_already_comes_from_the_first_exit_and_is_late() -> None:
-    runner, gallery = SlowRunner([1.0] * 12), MemoryGallery("", (2, 2, 2, 2))
+    runner, gallery = SlowRunner([1.0] * 12), of_one_person()
     found = list(answers(IMAGE, runner, gallery, due=-1.0, clock=runner.clock))
     assert [(answer.exit, answer.deadline_met) for answer in found] == [(0, False)]
     for limit in ({"due": 1.0, "deadline": 1.0}, {"due": float("nan")}):
@@ -419,4 +429,4 @@ def test_frames_images_of_pillow_and_files_are_one_query(runner: Runner, picture
 def test_what_is_no_picture_is_refused(wrong: Any, error: type[Exception], message: str) -> None:
     runner = SlowRunner([0.0] * 12)
     with pytest.raises(error, match=message):
-        identify(wrong, runner, MemoryGallery("", (2, 2, 2, 2)))
+        identify(wrong, runner, of_one_person())

@@ -34,10 +34,13 @@ STEEPEST = 25.0
 
 
 class ExitPolicy(Protocol):
-    """Decides at each exit but the last whether a query leaves there."""
+    """Decides at each exit but the last whether a query leaves there.
+
+    A confidence that is NaN means that there is nobody to compare with, which no later exit changes: the query leaves.
+    """
 
     def stops(self, exit: int, confidence: float) -> bool:
-        """Whether a query with this confidence (higher is surer; NaN: unknown) leaves at this exit."""
+        """Whether a query with this confidence (higher is surer) leaves at this exit."""
         ...
 
 
@@ -57,9 +60,9 @@ class RunningQuantile:
         self._seen = [Seen(window) for _ in self._leaving]
 
     def stops(self, exit: int, confidence: float) -> bool:
-        """Whether the confidence is among the surest so far; NaN is not."""
+        """Whether the confidence is among the surest so far."""
         if math.isnan(confidence):
-            return False
+            return True
         seen = self._seen[exit].add(confidence)
         return bool(confidence >= seen[-1 - int((len(seen) - 1) * self._leaving[exit])])
 
@@ -95,7 +98,7 @@ class Chance:
 
     def stops(self, exit: int, confidence: float) -> bool:
         """Whether the exit's next random number is below q_s."""
-        return bool(self._random[exit].random() < self._leaving[exit])
+        return bool(self._random[exit].random() < self._leaving[exit]) or math.isnan(confidence)
 
 
 class Thresholds:
@@ -133,7 +136,7 @@ class Thresholds:
 
     def stops(self, exit: int, confidence: float) -> bool:
         """Whether the confidence reaches the exit's threshold."""
-        return bool(confidence >= self.thresholds[exit])
+        return not confidence < self.thresholds[exit]
 
 
 def _between(descending: NDArray[np.float64], count: int) -> float:
@@ -184,9 +187,9 @@ class Steered:
         self._aim_at(geometric_shares(costs, mean_macs).tolist())
 
     def stops(self, exit: int, confidence: float) -> bool:
-        """Whether fewer than q_s of the confidences seen at the exit are surer; never for NaN."""
-        stopped = False
-        if not math.isnan(confidence):
+        """Whether fewer than q_s of the confidences seen at the exit are surer."""
+        stopped = math.isnan(confidence)
+        if not stopped:
             seen = self._seen[exit].add(confidence)
             surer = len(seen) - seen.bisect_right(confidence)
             stopped = bool(surer < self._leaving[exit] * len(seen))
@@ -259,7 +262,7 @@ class Deadline:
         """Whether the step to the next exit would end after the deadline."""
         now, expected = self._clock(), sum(self._steps[: exit + 1])
         slower = max(1.0, (now - self._start) / expected) if expected else 1.0
-        return now + slower * self._steps[exit + 1] > self._until
+        return now + slower * self._steps[exit + 1] > self._until or math.isnan(confidence)
 
 
 def replay(confidences: NDArray[np.floating], policy: ExitPolicy) -> NDArray[np.int64]:

@@ -116,17 +116,17 @@ def limit_threads(threads: int | None) -> None:
 
 
 NUMBER = r"\s*([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*"
-SECONDS = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
+SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 MACS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 
 
 def parse_seconds(text: str) -> float:
-    """A positive time: 40ms, 0.04s, or 0.04.
+    """A positive time with its unit: 40ms or 0.04s.
 
     Raises:
         ValueError: anything else.
     """
-    return _quantity(text, SECONDS, "a positive time such as 40ms or 0.04s")
+    return _quantity(text, SECONDS, "a positive time with its unit, such as 40ms or 0.04s")
 
 
 def parse_macs(text: str) -> float:

@@ -169,7 +169,7 @@ def _show(path: Path, answer: "Answer", runner: Runner, store: "LanceGallery") -
     cost = f"{mega(answer.macs)} multiply-adds, {1000 * answer.seconds:.1f} ms{late}"
     output.print(f"{one_line(path)}: {runner.exit_names[answer.exit]}, {cost}, confidence {answer.confidence:.3g}")
     if not answer.hits.ids.size:
-        output.print("  nobody found")
+        output.print("  nobody to compare with")
     for rank, (entry, distance) in enumerate(_listed(answer, store), start=1):
         person = entry.name or ("unknown" if entry.person is None else str(entry.person))
         camera = "unknown" if entry.camera is None else str(entry.camera)

@@ -41,7 +41,7 @@ class Answer:
     Attributes:
         exit: where the query left, counted from 0; -1 for a picture that could not be read.
         hits: (1, k), entries of the gallery, nearest first.
-        confidence: higher is surer; NaN if no entry could be compared.
+        confidence: higher is surer; NaN if there was no entry to compare with. Such a query leaves at the first exit.
         macs: multiply-adds spent, as the runner's costs count them.
         seconds: from the start of the query (in a stream: of its micro-batch) to this answer, on a monotonic clock.
         deadline_met: whether it came in time; True without a deadline.
@@ -179,7 +179,9 @@ def identify(
     best = next(found)
     if deadline is not None and not best.deadline_met and not allow_late:
         raise DeadlineTooShortError.of("took", best.seconds, deadline)
-    while best.exit < last and not (policy and policy.stops(best.exit, best.confidence)):
+    while best.exit < last and not (
+        math.isnan(best.confidence) or (policy and policy.stops(best.exit, best.confidence))
+    ):
         later = next(found, None)
         if later is None or not later.deadline_met:
             break

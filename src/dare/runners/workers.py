@@ -111,14 +111,10 @@ class Workers:
 
 
 class _Making:
-    """How new worker processes are asked for.
-
-    Attributes:
-        failures: workers that failed since one last answered.
-    """
+    """How new worker processes are asked for."""
 
     def __init__(self, line: socket.socket) -> None:
-        self.failures = 0
+        self.failures = 0  # of workers, since one last answered
         self._line, self._lock = line, threading.Lock()
 
     def worker(self, place: int) -> Connection:
@@ -161,7 +157,6 @@ class WorkersWalk:
         self._done.append(("keep", self._number, row_numbers(rows)))
 
     def _ask(self, question: str, stop: Stop | None = None) -> Any:
-        """Ask the worker; another one, which does again what had been done, if it fails."""
         self._done.append((question, self._number))
         return self._worker.ask(self._unsent, self._patience, stop)
 

@@ -149,7 +149,7 @@ def test_shares_of_a_plan_are_followed_where_no_cameras_are_known(
     assert json.loads(out)["allowed"] == "all"
     status, _, err = run(capsys, "stream", "shop", "--queries", folder, "--policy", "thresholds")
     assert status == 2
-    assert "cameras of the queries are not known" in err
+    assert "cameras of the queries are unknown" in err
 
 
 @pytest.mark.parametrize("file", [MODEL, CARD, THRESHOLDS, PLAN])

@@ -293,7 +293,7 @@ def test_opening_leaves_switches_of_torch_as_they_were() -> None:
         ({"name": "onnx"}, "runs what `dare export --format onnx` wrote, got a Checkpoint"),
         ({"name": "prepacked", "precision": "int8"}, "fp32 or bf16, not in 'int8'"),
         ({"name": "prepacked", "device": "cuda"}, "for the CPU, not for 'cuda'; choose the runner eager"),
-        ({"workers": 0}, "expected at least 1 worker, got 0"),
+        ({"workers": 0}, "expected 1 to 255 workers, got 0"),
         ({"workers": 2, "device": "cuda"}, "share a CPU, not the device 'cuda'; take 1 worker"),
         ({"workers": 2, "threads": 2}, "each worker has one thread, got 2 threads and 2 workers"),
     ],

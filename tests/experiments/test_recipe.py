@@ -134,7 +134,7 @@ def test_folders_can_be_given_for_data_sets_that_are_not_drawn(tmp_path: Path) -
         ),
         ("iterations = 4", "iterations = 4.5", "expected a valid integer, got 4.5"),
         ("iterations = 4", "iterations = true", "expected a valid integer, got True"),
-        ("taps = [1, 4]", 'taps = "4"', r"architecture\.taps: expected a valid array, got '4'"),
+        ("taps = [1, 4]", 'taps = "4"', r"settings: taps: expected a valid array, got '4'"),
         (
             "iterations = 4",
             "iterations = 0",

@@ -360,7 +360,7 @@ def test_damaged_and_missing_files_are_refused_in_one_line(suffix: str, tmp_path
         ("{", "isn't valid JSON"),
         ("[]", r"expected an object, got \[\]; a preparation is a name .* or an object with colours, white, "),
         ('"torchrid"', "got 'torchrid'"),
-        ({"colours": "RGB"}, "expected white, which is missing"),
+        ({"colours": "RGB"}, "lacks white, mean, std, unit_length, so it is another kind of file"),
         ({"extra": 1}, "extra is unknown"),
         ({"colours": "rgb"}, "colours: expected 'RGB' or 'BGR', got 'rgb'"),
         ({"white": 0}, "white: expected greater than 0"),

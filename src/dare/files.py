@@ -236,7 +236,10 @@ def compiled(*signature: Any, **options: Any) -> Callable[[Any], Any]:
     That is beside the module or in the user's folder for caches, else in the system's folder for temporary files, in a
     folder that belongs to the user alone.
     """
-    from numba import config, njit
+    import numba
+
+    njit: Any = numba.njit
+    config: Any = numba.config
 
     def compile(function: Any) -> Any:
         with contextlib.suppress(RuntimeError):  # numba finds no place

@@ -294,8 +294,8 @@ def run_length_bmp() -> bytes:
     ("content", "reason"),
     [
         (progressive(200), "passes over 1600x1600 pixels"),
-        (jpeg()[:2] + segment(0xFE, b"") * 20_000 + jpeg()[2:], "over 10000 segments"),
-        (png()[:33] + chunk(b"teXt", b"") * 20_000 + png()[33:], "over 10000 chunks"),
+        (jpeg()[:2] + segment(0xFE, b"") * 60_000 + jpeg()[2:], "over 50000 segments"),
+        (png()[:33] + chunk(b"teXt", b"") * 60_000 + png()[33:], "over 50000 chunks"),
         (run_length_bmp(), "a compressed BMP"),
     ],
     ids=["scans", "segments", "chunks", "runs"],
@@ -322,3 +322,66 @@ def test_exif_that_asks_for_much_memory_gets_none(tmp_path: Path, kind: str) -> 
         assert tracemalloc.get_traced_memory()[1] < 5_000_000
     finally:
         tracemalloc.stop()
+
+
+def turned() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return bytes(exif.tobytes())
+
+
+def raw_profile() -> bytes:
+    block = turned()
+    return b"\nexif\n" + str(len(block)).encode() + b"\n" + block.hex().encode() + b"\n"
+
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+TURNED = {
+    "PNG, text": png()[:33] + chunk(b"tEXt", b"Raw profile type exif\0" + raw_profile()) + png()[33:],
+    "PNG, compressed": png()[:33]
+    + chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(raw_profile()))
+    + png()[33:],
+    "PNG, XMP": png()[:33] + chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP) + png()[33:],
+    "JPEG, XMP": jpeg()[:2] + segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + XMP) + jpeg()[2:],
+}
+
+
+@pytest.mark.parametrize("content", TURNED.values(), ids=TURNED)
+def test_an_orientation_is_found_wherever_pillow_finds_it(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a").write_bytes(content)
+    found = read(tmp_path / "a")
+    with Image.open(tmp_path / "a") as opened:
+        assert found.shape[:2] == opened.size
+        np.testing.assert_array_equal(found, np.asarray(ImageOps.exif_transpose(opened)))
+
+
+def apng_of_one_frame() -> bytes:
+    control = struct.pack(">IIIIIHHBB", 0, COLOURS.shape[1], COLOURS.shape[0], 0, 0, 1, 1, 0, 0)
+    return png()[:33] + chunk(b"acTL", struct.pack(">II", 1, 0)) + chunk(b"fcTL", control) + png()[33:]
+
+
+def png_in_crumbs() -> bytes:
+    whole, at, parts = png(), 33, b""
+    length = struct.unpack(">I", whole[at : at + 4])[0]
+    body = whole[at + 8 : at + 8 + length]
+    for start in range(len(body)):
+        parts += chunk(b"IDAT", body[start : start + 1])
+    return whole[:at] + parts + whole[at + 12 + length :]
+
+
+ODD_BUT_WHOLE = {
+    "something behind it": jpeg() + RANDOM.bytes(5_000_000),
+    "a scan's name in a comment between scans": progressive(3).replace(
+        b"\xff\xda", b"\xff\xfe\x00\x06\xff\xd9\xff\xda\xff\xda", 1
+    ),
+    "zeros between segments": jpeg()[:20] + b"\0\0" + jpeg()[20:],
+    "one frame": apng_of_one_frame(),
+    "crumbs": png_in_crumbs(),
+}
+
+
+@pytest.mark.parametrize("content", ODD_BUT_WHOLE.values(), ids=ODD_BUT_WHOLE)
+def test_what_is_odd_but_whole_is_read_as_pillow_does(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a").write_bytes(content)
+    with Image.open(tmp_path / "a") as opened:
+        np.testing.assert_array_equal(read(tmp_path / "a"), np.asarray(opened.convert("RGB")))

@@ -31,6 +31,9 @@ from dare.training.monitor import TrainingStoppedError
 OUT_OF_MEMORY = re.compile("out of memory|allocate memory")
 
 EMBED_FIRST = "embed with it (dare embed), then give --embeddings"
+EMBEDDED = ("dare evaluate", "dare threshold", "dare choose-exits")
+"""Commands that take stored vectors."""
+
 SUCCESSORS = {
     "--generated": "give --unlabelled",
     "--metric-dimensions": "write --metric kissme=200",
@@ -97,7 +100,7 @@ def _misread(error: CycloptsError) -> str:
     text, advice = one_line(str(error)).rstrip("."), f"see {command} --help"
     if isinstance(error, UnknownOptionError) and (name := error.token.keyword):
         text = f"unknown option {name}"
-        if name in SUCCESSORS:
+        if name in SUCCESSORS and (SUCCESSORS[name] != EMBED_FIRST or command in EMBEDDED):
             advice = SUCCESSORS[name]
         elif command == "dare train":
             advice = f"settings without an option are given as --set NAME=VALUE; {advice}"

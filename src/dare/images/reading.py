@@ -298,7 +298,7 @@ def _content(path: Path) -> Container:
     try:
         return open_container(data)
     except ValueError as error:
-        raise UnreadableImageError(path, f"truncated or damaged ({error}); replace or remove it") from error
+        raise UnreadableImageError(path, str(error)) from error
 
 
 def _check(path: Path, image: Image.Image, data: bytes) -> None:

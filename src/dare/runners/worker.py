@@ -25,29 +25,21 @@ BATCHES = (1, 2, 3, 4)
 def main(number: int) -> None:
     """Open the network, and make a copy of this process whenever a line to it comes, until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program in front, which then closes the socket
-    requests, control = socket.socket(fileno=number), Connection(os.dup(number))
-    runner: Runner | None = None
-    try:
-        model, settings = pickle.loads(control.recv_bytes())
-        choice = {name: settings[name] for name in ("name", "device", "precision") if name in settings}
-        if not engines_of(model, **choice) & set(COPIED_COLD):
-            runner = _opened(model, settings)
-    except Exception as error:
-        control.send(error)
-        requests.recv(1)  # what is told is lost if this ends before it has been heard
-        return
+    requests = socket.socket(fileno=number)
+    with Connection(os.dup(number)) as content:
+        model, settings = pickle.loads(content.recv_bytes())
+    opened = _tried(lambda: _copied(model, settings))
     processes: dict[int, int] = {}
     while True:
         place, lines, *_ = socket.recv_fds(requests, 1, 1)
         if not place:
             break
-        is_first = not processes
         if before := processes.get(place[0]):
             _end(before)
         process = os.fork()
         if process == 0:
             requests.close()
-            _work(Connection(lines[0]), control, runner, model, settings, is_first)
+            _work(Connection(lines[0]), opened, model, settings)
             os._exit(0)  # at once: what libraries would tidy up goes with the process
         processes[place[0]] = process
         os.close(lines[0])
@@ -56,22 +48,26 @@ def main(number: int) -> None:
     os._exit(0)
 
 
-def _work(
-    line: Connection, control: Connection, runner: Runner | None, model: Any, settings: dict[str, Any], is_first: bool
-) -> None:
-    try:
-        own = replace(runner, process=os.getpid()) if runner else _opened(model, settings)
-    except Exception as error:
-        control.send(error)
+def _copied(model: Any, settings: dict[str, Any]) -> Runner | None:
+    """The network, for all processes; None if each opens it for itself."""
+    choice = {name: settings[name] for name in ("name", "device", "precision") if name in settings}
+    return None if engines_of(model, **choice) & set(COPIED_COLD) else _opened(model, settings)
+
+
+def _work(line: Connection, opened: Runner | Exception | None, model: Any, settings: dict[str, Any]) -> None:
+    """Say what the network is, or why there is none; then do what is asked."""
+    own = opened or _tried(lambda: _opened(model, settings))
+    if isinstance(own, Exception):
+        _answer(line, own)
         return
-    if is_first:
-        control.send({name: value for name, value in vars(own).items() if name not in ("begin", "close", "process")})
-    control.close()
+    own = replace(own, process=os.getpid())
+    _answer(line, {name: value for name, value in vars(own).items() if name not in ("begin", "close", "process")})
     serve(line, own)
 
 
 def _end(process: int) -> None:
-    os.kill(process, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
     os.waitpid(process, 0)
 
 

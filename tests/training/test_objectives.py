@@ -112,7 +112,7 @@ def test_metrics_name_the_losses_of_the_objective_and_the_scales_of_the_vectors(
 def test_dropout_is_drawn_by_the_seed_and_leaves_the_programs_own_chance_alone(
     benchmark: Benchmark, tmp_path: Path
 ) -> None:
-    config = replace(CLASSIFYING, dropout=0.5)
+    config = replace(CLASSIFYING, dropout=0.5, precision="fp32")  # else it is measured
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)

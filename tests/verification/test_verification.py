@@ -14,7 +14,7 @@ from dare.datasets import Benchmark, Sample
 from dare.evaluation.evaluate import Evaluation, evaluate
 from dare.gallery.store import MismatchError
 from dare.identification.answer import prepared
-from dare.images.reading import Preparation, UnreadableImageError
+from dare.images.reading import Preparation, Prepared, UnreadableImageError
 from dare.retrieval.distances import Space
 from dare.retrieval.embeddings import Embeddings
 from dare.retrieval.metrics import kissme
@@ -306,7 +306,7 @@ def test_pictures_of_another_network_or_unreadable_ones_are_refused(tmp_path: Pa
     with pytest.raises(UnreadableImageError):
         compare(picture, tmp_path / "none.jpg", runner, by_hand(), exit=0)
     with pytest.raises(ValueError, match="means over 10 crops"):
-        compare(np.zeros((3, 32, 16), np.float32), picture, runner, replace(by_hand(), crops=10), exit=0)
+        compare(Prepared(np.zeros((3, 32, 16), np.float32)), picture, runner, replace(by_hand(), crops=10), exit=0)
 
 
 def test_a_learnt_metric_is_of_no_thresholds() -> None:

@@ -24,9 +24,8 @@ demo: .venv/installed
 	$(if $(SHIPPED),$(BIN)/dare stream $(DEMO)/gallery-$(SHIPPED) --queries $(DEMO)/data)
 	@echo "Open $(DEMO)/report.html in a browser."
 
-# All tests but the heavy ones, which `make check` runs too.
 test: .venv/installed
-	$(PYTEST) -m 'not heavy'
+	$(PYTEST)
 
 check: .venv/installed
 	$(BIN)/ruff check

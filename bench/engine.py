@@ -40,8 +40,9 @@ from dare import (
     open_runner,
 )
 from dare.gallery.store import Hits
-from dare.identification.answer import DeadlineTooShortError, measure_answers, prepared
-from dare.images.reading import Prepared
+from dare.identification.answer import DeadlineTooShortError, measure_answers
+from dare.images.preparation import Prepared
+from dare.images.reading import prepared
 
 
 class Nobody(MemoryGallery):
@@ -77,7 +78,7 @@ def main() -> None:
         return
     samples = open_benchmark(options.queries).query
     chosen = np.random.default_rng(0).permutation(len(samples))[: options.pictures]
-    pictures = [Prepared(prepared(samples[row].images[0], runner)) for row in chosen]
+    pictures = [Prepared(prepared(samples[row].images[0], runner.preparation)) for row in chosen]
     gallery = open_gallery(options.gallery)
     with threadpool_limits(1):
         times = measure_answers(runner, gallery, repeats=100)

@@ -15,7 +15,8 @@ from PIL import Image
 
 from dare.images.containers import open_container
 from dare.images.pixels import resize
-from dare.images.reading import Preparation, decode, prepare, read, read_resized
+from dare.images.preparation import Preparation, prepare
+from dare.images.reading import decode, read, read_resized
 
 SIZES = [((128, 64), (256, 128)), ((128, 64), (128, 64)), ((300, 120), (256, 128))]
 

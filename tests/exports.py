@@ -12,7 +12,7 @@ import torch
 from dare import count_macs
 from dare.exporting import step_files, writing
 from dare.exporting.graphs import step_graphs
-from dare.images.reading import Preparation
+from dare.images.preparation import Preparation
 from dare.models.checkpoints import Architecture, Checkpoint, load_checkpoint, save_checkpoint
 from dare.models.dare import DaRe
 from dare.models.stage import Stage

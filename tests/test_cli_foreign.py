@@ -10,7 +10,8 @@ from foreign import MACS, graph, save, unit, vectors
 from test_cli import run
 
 from dare import Embeddings
-from dare.images.reading import prepare, read_resized
+from dare.images.preparation import prepare
+from dare.images.reading import read_resized
 from dare.runners.preparations import FAMILIES
 
 

@@ -12,7 +12,7 @@ from dare.datasets import Benchmark, Sample, market1501
 from dare.evaluation.embedding import embed
 from dare.evaluation.evaluate import evaluate
 from dare.exporting.writing import export
-from dare.images.reading import Preparation
+from dare.images.preparation import Preparation
 from dare.models import DaRe, count_macs
 from dare.models.baselines import BASELINES
 from dare.models.checkpoints import Architecture, Checkpoint, load_checkpoint, read_tensors, save_checkpoint

@@ -15,7 +15,7 @@ from exports import with_graphs
 
 from dare import DaRe, Runner, count_macs, export, open_runner
 from dare.exporting.graphs import step_graphs
-from dare.images.reading import Preparation
+from dare.images.preparation import Preparation
 from dare.models.backbones import build_backbone
 from dare.models.checkpoints import Architecture, Checkpoint
 

@@ -11,7 +11,8 @@ from conftest import save_picture
 import dare.evaluation.embedding
 from dare.datasets import Benchmark, Sample, market1501
 from dare.evaluation.embedding import clips, embed
-from dare.images.reading import Preparation, UnreadableImageError, prepare, read_resized, ten_crops
+from dare.images.preparation import Preparation, prepare, ten_crops
+from dare.images.reading import UnreadableImageError, read_resized
 from dare.models import count_macs
 from dare.models.checkpoints import Architecture, Checkpoint
 from dare.runners.eager import open_eager

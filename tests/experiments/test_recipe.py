@@ -7,7 +7,7 @@ import pytest
 
 from dare.experiments.recipe import Recipe, RecipeError, load_recipe, shipped_recipes
 from dare.experiments.trainings import check_settings, config_of
-from dare.images.reading import Preparation
+from dare.images.preparation import Preparation
 
 WHOLE = """\
 title = "Ours"

@@ -41,7 +41,8 @@ from dare.anytime.confidence import Allowed, nearest_two
 from dare.gallery.store import MismatchError
 from dare.identification.answer import DeadlineTooShortError
 from dare.identification.stream import Turns
-from dare.images.reading import Prepared, UnreadableImageError, prepare, read, read_resized
+from dare.images.preparation import Prepared, prepare
+from dare.images.reading import UnreadableImageError, read, read_resized
 from dare.models.checkpoints import Architecture, Checkpoint, save_checkpoint
 from dare.models.dare import count_macs
 from dare.retrieval.distances import Space

@@ -17,7 +17,8 @@ from PIL import Image
 from dare.images import reading as images
 from dare.images.containers import Container, open_container
 from dare.images.pixels import resize
-from dare.images.reading import Preparation, UnreadableImageError, decode, prepare, read, read_resized
+from dare.images.preparation import Preparation, prepare
+from dare.images.reading import UnreadableImageError, decode, read, read_resized
 
 BILINEAR = Image.Resampling.BILINEAR
 

@@ -12,15 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from dare.images.reading import (
-    Preparation,
-    UnreadableImageError,
-    prepare,
-    read,
-    read_resized,
-    ten_crops,
-    unreadable,
-)
+from dare.images.preparation import Preparation, prepare, ten_crops
+from dare.images.reading import UnreadableImageError, read, read_resized, unreadable
 
 RANDOM = np.random.default_rng(0)
 COLOURS = RANDOM.integers(0, 255, (41, 31, 3), dtype=np.uint8)

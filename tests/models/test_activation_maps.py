@@ -8,7 +8,8 @@ import torch
 from conftest import save_picture
 from torch import Tensor, nn
 
-from dare.images.reading import Preparation, UnreadableImageError, prepare, read_resized
+from dare.images.preparation import Preparation, prepare
+from dare.images.reading import UnreadableImageError, read_resized
 from dare.models import DaRe, count_macs
 from dare.models.activation_maps import activation_maps, maps_of_picture
 from dare.models.checkpoints import Architecture, Checkpoint

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from dare.images.reading import Preparation
+from dare.images.preparation import Preparation
 from dare.models import count_macs
 from dare.models.checkpoints import (
     Architecture,

@@ -151,7 +151,7 @@ def test_stripes_are_adaptive_average_pooling(height: int) -> None:
 
 
 def test_unknown_and_unsuitable_networks_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"unknown backbone 'resnet51'; choose .*resnet18"):
+    with pytest.raises(ValueError, match="unknown backbone 'resnet51'; choose resnet18"):
         build_backbone("resnet51")
     with pytest.raises(ValueError, match="timm has no network 'resnet51'"):
         build_backbone("timm/resnet51")

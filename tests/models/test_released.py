@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from dare import load_released
-from dare.images.reading import Preparation
+from dare.images.preparation import Preparation
 from dare.models.checkpoints import CheckpointError
 from dare.models.dare import count_macs
 from dare.models.released import released_checkpoint

@@ -11,7 +11,7 @@ from foreign import graph, save
 from PIL import Image
 
 from dare import BACKBONES, DaRe, ExitCosts, count_macs, measure, open_runner
-from dare.images.reading import Preparation, prepare
+from dare.images.preparation import Preparation, prepare
 from dare.models.checkpoints import Architecture, Checkpoint
 from dare.runners.cascade import cascade_of
 from dare.runners.eager import open_eager

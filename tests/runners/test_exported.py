@@ -13,7 +13,8 @@ from conftest import save_picture
 from exports import ENGINES, HEIGHT, WIDTH, export_slim, images, same, slim
 
 from dare import Runner, measure, open_runner
-from dare.images.reading import prepare, read_resized
+from dare.images.preparation import prepare
+from dare.images.reading import read_resized
 from dare.runners.eager import open_eager
 from dare.runners.exported import MANIFEST, ExportError, read_manifest
 

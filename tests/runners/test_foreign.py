@@ -18,7 +18,8 @@ from foreign import DIMENSIONS, HEIGHT, MACS, WIDTH, graph, made, save, unit
 from onnx import TensorProto, helper
 
 from dare import Runner, Sample, embed, open_runner
-from dare.images.reading import IMAGENET_MEAN, IMAGENET_STD, prepare, read_resized
+from dare.images.preparation import IMAGENET_MEAN, IMAGENET_STD, prepare
+from dare.images.reading import read_resized
 from dare.runners.preparations import FAMILIES, ForeignError, ForeignPreparation, read_preparation
 from dare.runners.runner import StepWalk
 

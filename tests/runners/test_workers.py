@@ -27,7 +27,7 @@ from dare import (
     identify_stream,
     open_runner,
 )
-from dare.images.reading import Preparation
+from dare.images.preparation import Preparation
 from dare.models.checkpoints import Architecture, Checkpoint, save_checkpoint
 from dare.models.dare import count_macs
 from dare.runners.runner import Runner
@@ -336,6 +336,10 @@ def test_a_network_that_cannot_be_opened_says_why(model: Path, tmp_path: Path) -
         open_runner(tmp_path / "nothing", workers=2)
     with pytest.raises(ValueError, match="fp32 or bf16, not in 'int8'"):
         open_runner(model, "prepacked", precision="int8", workers=2)
+    with pytest.raises(FileNotFoundError, match="no network at"):
+        open_runner(tmp_path / "nothing.onnx", preparation="torchreid", workers=2)
+    with pytest.raises(FileNotFoundError, match="no network at"):  # each worker opens it for itself
+        open_runner(tmp_path / "nothing.xml", preparation="torchreid", workers=2)
 
 
 @pytest.mark.heavy

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dare.datasets import UNKNOWN
-from dare.images.reading import Preparation
+from dare.images.preparation import Preparation
 from dare.models.checkpoints import Architecture
 from dare.training.batches import Batch
 from dare.training.config import TrainConfig, parse_terms

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from conftest import save_picture
 
 from dare.datasets import UNKNOWN, Benchmark, Sample, market1501
-from dare.images.reading import Preparation, prepare, read_resized
+from dare.images.preparation import Preparation, prepare
+from dare.images.reading import read_resized
 from dare.models.checkpoints import Architecture, load_checkpoint, read_tensors
 from dare.training.batches import Batch
 from dare.training.config import TrainConfig

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from dare.images.reading import Preparation
+from dare.images.preparation import Preparation
 from dare.training.pictures import (
     ERASING_TRIES,
     Augmentation,

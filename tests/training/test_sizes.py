@@ -9,7 +9,7 @@ from test_train import SMALL, StopAfter, assert_same_weights
 
 import dare.training.train
 from dare.datasets import Sample, market1501
-from dare.images.reading import Preparation
+from dare.images.preparation import Preparation
 from dare.models.checkpoints import Architecture, Checkpoint, load_checkpoint
 from dare.training.config import parse_sizes, rescaled
 from dare.training.presets import PRESETS, configure

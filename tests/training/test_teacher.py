@@ -12,7 +12,8 @@ from conftest import save_picture
 
 from dare import open_runner
 from dare.datasets import Benchmark, market1501
-from dare.images.reading import Preparation, prepare, read_resized
+from dare.images.preparation import Preparation, prepare
+from dare.images.reading import read_resized
 from dare.models.checkpoints import Architecture, Checkpoint, load_checkpoint
 from dare.models.dare import count_macs
 from dare.runners.runner import Runner

@@ -16,7 +16,8 @@ import dare.training.pictures
 import dare.training.train
 from dare.datasets import Sample, market1501
 from dare.datasets.market import read_synthetic
-from dare.images.reading import Preparation, UnreadableImageError
+from dare.images.preparation import Preparation
+from dare.images.reading import UnreadableImageError
 from dare.models.checkpoints import (
     Architecture,
     Checkpoint,

@@ -13,8 +13,8 @@ from dare.anytime.records import MeasurementError
 from dare.datasets import Benchmark, Sample
 from dare.evaluation.evaluate import Evaluation, evaluate
 from dare.gallery.store import MismatchError
-from dare.identification.answer import prepared
-from dare.images.reading import Preparation, Prepared, UnreadableImageError
+from dare.images.preparation import Preparation, Prepared
+from dare.images.reading import UnreadableImageError, prepared
 from dare.retrieval.distances import Space
 from dare.retrieval.embeddings import Embeddings
 from dare.retrieval.metrics import kissme
@@ -281,9 +281,8 @@ def test_in_one_space_the_first_picture_leaves_at_the_exit_and_the_second_goes_t
     runner: Any = Doubling()
     alike = replace(by_hand().exits[0], name="stage 2")
     shared = replace(by_hand(), exits=(by_hand().exits[0], alike), space="shared")
-    early, late = (
-        [list(runner.exits(prepared(picture, runner)[None]))[exit][0] for picture in (first, second)] for exit in (0, 1)
-    )
+    inputs = [prepared(picture, runner.preparation)[None] for picture in (first, second)]
+    early, late = ([list(runner.exits(images))[exit][0] for images in inputs] for exit in (0, 1))
     for exit, vectors in ((0, (early[0], late[1])), (1, (late[0], late[1]))):
         verdict = compare(first, second, runner, shared, exit=exit)
         assert verdict.distance == pytest.approx(float(np.linalg.norm(vectors[0] - vectors[1])))

@@ -41,7 +41,7 @@ class Common:
         Train on pictures that grow, as in --sizes 128x64:2500,256x128:700: height x width : iterations, the network's
         size last. none for one size.
     seed
-        Same seed, same run, on one machine and number of threads.
+        Same seed, same run, on one machine, in one precision and number of threads.
     """
 
     backbone: str | None = None

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from dare.datasets.sample import Sample
 from dare.files import replacing
-from dare.images.reading import UnreadableImageError, prepare, read_resized, ten_crops
+from dare.images.preparation import prepare, ten_crops
+from dare.images.reading import UnreadableImageError, read_resized
 from dare.retrieval.embeddings import Embeddings, EmbeddingsError, Pooling, pool, read_arrays, refuse_unknown
 from dare.runners.runner import Runner
 

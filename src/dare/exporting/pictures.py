@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from dare.datasets import Benchmark, open_benchmark
 from dare.datasets.holdout import hold_out
-from dare.images.reading import Preparation, prepare, read_resized
+from dare.images.preparation import Preparation, prepare
+from dare.images.reading import read_resized
 
 CALIBRATION_PICTURES = 256
 VALIDATION_PEOPLE = 100

@@ -20,13 +20,10 @@ from dare.anytime.policies import Deadline, ExitPolicy
 from dare.anytime.records import Confidence
 from dare.gallery.entry import Where
 from dare.gallery.store import Gallery, Hits, MismatchError
-from dare.images.reading import Picture, Prepared, UnreadableImageError, pixels_of, prepare
+from dare.images.reading import Query, UnreadableImageError, prepared
 from dare.retrieval.distances import another_model
 from dare.runners.runner import Runner
 from dare.runners.timing import measure
-
-Query = Picture | Prepared
-"""What is asked about."""
 
 LONGEST_DEADLINE = 86_400.0
 
@@ -119,7 +116,7 @@ def answers(
     last = len(runner.costs.macs) - 1
     if not 0 <= first <= last or (times is not None and len(times.steps) != last + 1):
         raise ValueError(f"the network has {last + 1} exits, got times of {times} and {first} as the first to answer")
-    picture = prepared(image, runner)[None]
+    picture = prepared(image, runner.preparation)[None]
     too_late = Deadline(until, (0.0,) * (last + 1) if times is None else times.steps, clock)
     walk = runner.walk(picture)
     for exit, macs in enumerate(runner.costs.macs):
@@ -206,29 +203,6 @@ def check(runner: Runner, gallery: Gallery, deadline: float | None = None) -> No
         )
     if deadline is not None and not 0 < deadline <= LONGEST_DEADLINE:
         raise ValueError(f"a deadline is a positive number of seconds, at most a day, got {deadline}")
-
-
-def prepared(image: Query, runner: Runner) -> NDArray[np.float32]:
-    """A picture (3, H, W) as the network's input.
-
-    Raises:
-        UnreadableImageError: a file that can't be used.
-        ValueError, TypeError: no picture, or one that was prepared for another network.
-    """
-    from dare.images.pixels import resize  # numba takes a while to import
-
-    size = runner.preparation
-    if not isinstance(image, Prepared):
-        input: NDArray[np.float32] = prepare(resize(pixels_of(image), size.height, size.width)[None], size)[0]
-        return input
-    array = image.array
-    if array.shape != (3, size.height, size.width) or array.dtype != np.float32:
-        raise ValueError(
-            f"expected a prepared picture (3, {size.height}, {size.width}) of float32, got {array.dtype} {array.shape}"
-        )
-    if not np.isfinite(array).all():
-        raise ValueError("expected finite values, got NaN or infinity; prepare the picture again")
-    return array
 
 
 def look_up(

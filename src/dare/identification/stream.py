@@ -16,8 +16,8 @@ from dare.anytime.policies import ExitPolicy
 from dare.anytime.records import Confidence
 from dare.gallery.entry import Where
 from dare.gallery.store import Gallery
-from dare.identification.answer import Answer, Query, check, look_up, prepared
-from dare.images.reading import UnreadableImageError
+from dare.identification.answer import Answer, check, look_up
+from dare.images.reading import Query, UnreadableImageError, prepared
 from dare.runners.runner import Runner
 
 Batch = list[tuple[int, Query]]
@@ -118,7 +118,7 @@ def _micro_batch(
     waiting, pictures = [], []
     for number, image in batch:
         try:
-            pictures.append(prepared(image, runner))
+            pictures.append(prepared(image, runner.preparation))
             waiting.append(number)
         except UnreadableImageError as problem:
             results[number] = Answer.unreadable(problem, clock() - start)

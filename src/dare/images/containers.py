@@ -181,17 +181,16 @@ def _png(data: bytes) -> Container:
         elif kind == b"IDAT":
             pixels.append(data[start:end])
         elif kind[:1].isupper() or kind in USED_CHUNKS:
-            if kind == b"IEND" and pixels:
-                kept.append(_chunk(b"IDAT", b"".join(pixels)))  # a decoder takes long for many of them
-                pixels = []
-            kept.append(data[start - 8 : end + 4])
-    if pixels:
-        kept.append(_chunk(b"IDAT", b"".join(pixels)))
+            kept += [*_joined(pixels), data[start - 8 : end + 4]]
+            pixels = []
+    kept += _joined(pixels)
     return Container(b"".join(kept), orientation(exif, xmp))
 
 
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+def _joined(pixels: list[bytes]) -> list[bytes]:
+    """One chunk of many, for which a decoder takes long; none of none."""
+    body = b"IDAT" + b"".join(pixels)
+    return [struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))] if pixels else []
 
 
 def _plain_text(kind: bytes, text: bytes) -> bytes:

@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dare.images.reading import prepare, read_resized
+from dare.images.preparation import prepare
+from dare.images.reading import read_resized
 from dare.models.checkpoints import Checkpoint
 from dare.models.dare import DaRe, Step, blocks_of, evaluating
 from dare.models.stage import MapPool

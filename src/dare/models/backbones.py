@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from dare.images.reading import IMAGENET_MEAN, IMAGENET_STD
+from dare.images.preparation import IMAGENET_MEAN, IMAGENET_STD
 from dare.models.omni import omni
 from dare.models.plain import mscan, slim, tiny
 from dare.models.stage import Stage

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dare.anytime.costs import ExitCosts
 from dare.files import replacing, said
-from dare.images.reading import Preparation
+from dare.images.preparation import Preparation
 from dare.models.backbones import build_backbone
 from dare.models.baselines import BASELINES, HEADED, TRACKLETS
 from dare.models.dare import DaRe

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dare.images.reading import Preparation
+from dare.images.preparation import Preparation
 from dare.models.checkpoints import MOST_UNITS, Architecture, Checkpoint, CheckpointError
 from dare.models.dare import DaRe, count_macs
 from dare.models.weights import OLD_DENSE_NAME, refuse_differences, unpickled

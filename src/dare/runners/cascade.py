@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.anytime.costs import ExitCosts
-from dare.images.reading import from_pixels, unprepared
+from dare.images.preparation import from_pixels, unprepared
 from dare.runners.runner import Runner, Stop, Vectors, as_input, row_numbers
 
 

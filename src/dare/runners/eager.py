@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dare.images.reading import Preparation
+from dare.images.preparation import Preparation
 from dare.models.checkpoints import Architecture, Checkpoint, load_checkpoint
 from dare.models.dare import DaRe, Step, choose_device, count_macs, describe_device
 from dare.runners.runner import Runner, Steps, StepWalk, Stop, Vectors, to_front

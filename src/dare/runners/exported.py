@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from dare.anytime.costs import ExitCosts
 from dare.files import said
-from dare.images.reading import Preparation
+from dare.images.preparation import Preparation
 from dare.retrieval.distances import Space, check_space
 from dare.runners.channels_last import handed_over
 from dare.runners.runner import SLICES, Runner, Steps, StepWalk, Vectors, as_input

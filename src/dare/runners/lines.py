@@ -32,6 +32,10 @@ class WorkerError(ChildProcessError):
     """Worker processes that fail again and again, or that were closed."""
 
 
+class OpeningError(Exception):
+    """A network that the worker could not open; its cause is what the user should see."""
+
+
 class _HangsError(Exception):
     """A worker that does not answer."""
 
@@ -76,7 +80,7 @@ class Worker:
         """What the process says of the network.
 
         Raises:
-            Exception: it could not open it.
+            OpeningError: it could not open it.
             EOFError, OSError: it is gone.
         """
         found: dict[str, Any] = self._hear()
@@ -104,6 +108,8 @@ class Worker:
                     break
                 except (*GONE, _HangsError) as error:
                     self._replace("did not answer" if isinstance(error, _HangsError) else "was killed", error)
+                except OpeningError as error:
+                    raise (error.__cause__ or error) from None
         finally:
             self._lock.release()
         if isinstance(answer, Exception):
@@ -177,7 +183,7 @@ class Worker:
         if self._is_opening:
             self._is_opening = False
             if isinstance(answer, Exception):
-                raise answer
+                raise OpeningError from answer
         else:
             self._failures = 0
         return answer

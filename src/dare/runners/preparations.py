@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from dare.files import said
-from dare.images.reading import IMAGENET_MEAN, IMAGENET_STD, Preparation
+from dare.images.preparation import IMAGENET_MEAN, IMAGENET_STD, Preparation
 
 ENDING = ".preparation.json"
 """In place of a network's suffix: the file beside it that says how its images are prepared."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.anytime.costs import ExitCosts
-from dare.images.reading import Preparation
+from dare.images.preparation import Preparation
 from dare.retrieval.distances import Space
 
 Vectors = NDArray[np.float32]

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.runners.lines import COUNTING, GONE, Making, Worker, WorkerError
+from dare.runners.lines import COUNTING, GONE, Making, OpeningError, Worker, WorkerError
 from dare.runners.runner import Runner, Stop, Vectors, row_numbers
 
 LEAVING_SECONDS = 5.0
@@ -67,6 +67,9 @@ class Workers:
         except GONE as error:
             self.close()
             raise WorkerError("a worker process ended before the network was open; it says why above") from error
+        except OpeningError as error:
+            self.close()
+            raise (error.__cause__ or error) from None
         except BaseException:
             self.close()
             raise

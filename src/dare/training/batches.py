@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dare.datasets.sample import UNKNOWN, Sample
-from dare.images.reading import Preparation, UnreadableImageError
+from dare.images.preparation import Preparation
+from dare.images.reading import UnreadableImageError
 from dare.runners.runner import Runner
 from dare.training.config import TrainConfig
 from dare.training.monitor import Progress

@@ -10,7 +10,7 @@ import numpy as np
 import pydantic
 from pydantic import Field
 
-from dare.images.reading import Preparation
+from dare.images.preparation import Preparation
 from dare.models.baselines import CLASSIFIED, phases
 from dare.models.checkpoints import DARE, Architecture
 from dare.retrieval.distances import Space

@@ -16,7 +16,8 @@ from pydantic import Field
 from torch import Tensor
 
 from dare.images.pixels import cut, recolour
-from dare.images.reading import Preparation, UnreadableImageError, read_resized
+from dare.images.preparation import Preparation
+from dare.images.reading import UnreadableImageError, read_resized
 
 DECODING_THREADS = 4
 BLOCK = 4096  # pictures waiting to be decoded at a time: of hundreds of thousands, each would cost a kilobyte

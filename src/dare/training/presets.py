@@ -11,7 +11,7 @@ import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
 from dare.files import replacing, said
-from dare.images.reading import Preparation
+from dare.images.preparation import Preparation
 from dare.models.backbones import normalisation
 from dare.models.baselines import HEADED
 from dare.models.checkpoints import DARE, Architecture, load_checkpoint

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.files import replacing
-from dare.images.reading import prepare, read_resized
+from dare.images.preparation import prepare
+from dare.images.reading import read_resized
 from dare.retrieval.embeddings import read_arrays
 from dare.runners.runner import Runner
 

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from dare.datasets.sample import DISTRACTOR, JUNK
 from dare.evaluation.evaluate import Distance, Evaluation
 from dare.gallery.store import MismatchError
-from dare.identification.answer import Query, prepared
-from dare.images.reading import Prepared, pixels_of, prepare, ten_crops
+from dare.images.preparation import Prepared, prepare, ten_crops
+from dare.images.reading import Query, pixels_of, prepared
 from dare.retrieval.distances import another_model, normalised
 from dare.retrieval.embeddings import Embeddings
 from dare.runners.runner import Runner
@@ -146,7 +146,7 @@ def compare(
 def _crops(picture: Query, runner: Runner, verifier: Verifier) -> list[NDArray[np.float32]]:
     """A picture as the network takes it, (1, 3, H, W), or its ten crops."""
     if verifier.crops == 1:
-        return [prepared(picture, runner)[None]]
+        return [prepared(picture, runner.preparation)[None]]
     if isinstance(picture, Prepared):
         raise ValueError(
             f"vectors are means over {verifier.crops} crops, which a prepared picture doesn't have; give its file"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dare import kissme, xqda
+from dare.retrieval.metrics import kissme, xqda
 
 PEOPLE, CAMERAS = 751, 6
 

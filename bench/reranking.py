@@ -27,7 +27,8 @@ from typing import Any
 import numpy as np
 from scoring import PEERS, SIZES, extra_memory, install_peers, load, make
 
-from dare import Embeddings, Labels, k_reciprocal, open_benchmark, score, score_reranked
+from dare import Embeddings, Labels, k_reciprocal, open_benchmark, score
+from dare.retrieval.reranking import score_reranked
 
 K1, K2, WEIGHT = 20, 6, 0.3
 OURS = ("dare, scores", "dare, distances")

@@ -6,8 +6,9 @@ from typing import Any
 
 from exports import export_slim, saved_slim
 
-from dare import Evaluation, Runner, fit_verifier, open_runner
+from dare import Runner, fit_verifier, open_runner
 from dare.anytime.records import PlanFile, save_plan
+from dare.evaluation.evaluate import Evaluation
 from dare.models.checkpoints import load_checkpoint, save_checkpoint
 from dare.shipped.card import MODEL, PLAN, THRESHOLDS, Accuracy, Card, Engine, file_digests, write_card
 from dare.verification.verifier import save_verifier

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from experiments.streams import drawn_evaluation
 
-from dare import Benchmark, Embeddings, Evaluation, embed, evaluate, load_checkpoint, open_benchmark, open_runner
+from dare import Benchmark, Embeddings, embed, evaluate, load_checkpoint, open_benchmark, open_runner
+from dare.evaluation.evaluate import Evaluation
 from dare.models.activation_maps import maps_of_picture
 from dare.pages.report import write_report
 from dare.retrieval.reranking import Reranking

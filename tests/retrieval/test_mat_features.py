@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from scipy.io import loadmat, savemat
 from scipy.sparse import csc_matrix
 
-from dare import Benchmark, Embeddings, evaluate, open_benchmark, read_mat_features, write_mat_features
+from dare import Benchmark, Embeddings, evaluate, open_benchmark
 from dare.retrieval.embeddings import EmbeddingsError
+from dare.retrieval.mat_features import read_mat_features, write_mat_features
 
 FILES = ["_1", "_2", "_3", "_4", "_fusion"]
 

@@ -44,7 +44,7 @@ def write_report(
     """Write the page in one piece; it holds pictures, so check the terms of the data set before you share it.
 
     Args:
-        look: what gives a picture's activation maps, such as `functools.partial(dare.maps_of_picture, checkpoint)`;
+        look: what gives a picture's activation maps, such as `functools.partial(maps_of_picture, checkpoint)`;
             without it the page has none.
         false_match_rate: where the distances of pairs have their mark: the share of the pairs of two people below it.
         embedding_maps: lay out the vectors of a few people on a plane, about two seconds an exit.

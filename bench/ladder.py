@@ -4,9 +4,9 @@
 
 Every network runs on its fastest engine here, and all are timed alternately in one run: median CPU time from a
 prepared image to each exit's vector. Peers are files of networks of others, with their preparation behind a colon if
-they don't name it; times are also given relative to the first peer. A stream on a budget uses the first and last exit,
-by label-free margins; its time is the mean over queries. A cascade runs the network to its last exit, and the last
-peer where the margin is small. Vectors are kept in --work, so a second run only measures times. The official protocol,
+they don't name it; times are also given relative to the first peer. A stream on a budget leaves by agreement, in the
+paper's shares; its time is the mean over queries. A cascade runs the network to its last exit, and the last peer where
+the agreement is small. Vectors are kept in --work, so a second run only measures times. The official protocol,
 one pass, no re-ranking.
 """
 
@@ -27,6 +27,7 @@ from dare import (
     RunningQuantile,
     embed,
     evaluate,
+    geometric_shares,
     open_benchmark,
     open_runner,
     replay,
@@ -138,10 +139,7 @@ def points(name: str, evaluation: Evaluation, milliseconds: np.ndarray) -> list[
 
 
 def streamed(stream: QueryStream, milliseconds: np.ndarray) -> list[Point]:
-    """Streams that use the first and last exit, by the running quantile of their margins.
-
-    On held-out people no plan did better than one with these two (`dare choose-exits`).
-    """
+    """Streams with the paper's shares (equation 3), by the running quantile of their agreements."""
     stream = stream.shuffled(SEED)
     costs = ExitCosts(tuple(round(1e6 * spent) for spent in milliseconds), "nanoseconds")
     found = []
@@ -149,10 +147,7 @@ def streamed(stream: QueryStream, milliseconds: np.ndarray) -> list[Point]:
         budget = share * costs.macs[-1]
         if budget <= costs.macs[0]:
             continue
-        early, shares = (costs.macs[-1] - budget) / (costs.macs[-1] - costs.macs[0]), np.zeros(len(costs.macs))
-        shares[0], shares[-1] = early, 1 - early
-        policy = RunningQuantile(shares)
-        exits = replay(stream.confidences["label-free margin"], policy)
+        exits = replay(stream.confidences["agreement"], RunningQuantile(geometric_shares(costs, budget)))
         outcome = stream.outcomes.pick(exits[None])
         accuracy = (float(outcome.means("rank-1")[0]), float(outcome.means("mAP")[0]))
         found.append(Point(f"{share:.0%} of the time", costs.mean(exits) / 1e6, *accuracy))

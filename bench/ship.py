@@ -143,14 +143,14 @@ def scored(runner: Runner, benchmark: Benchmark, words: str) -> Evaluation:
 
 
 def plan(evaluation: Evaluation, mean_macs: float, maximise: Measure) -> PlanFile:
-    """What `dare choose-exits` would write."""
+    """What `dare choose-exits --confidence agreement` would write."""
     stream = query_stream(evaluation)
     assert evaluation.costs is not None
-    chosen = choose_exits(stream, evaluation.costs, mean_macs, maximise=maximise).chosen
+    chosen = choose_exits(stream, evaluation.costs, mean_macs, maximise=maximise, confidence="agreement").chosen
     about = {"data": stream.benchmark, "for": maximise, "mean_macs": mean_macs, "costs": evaluation.costs.source}
     shares, thresholds = tuple(chosen.shares.tolist()), tuple(chosen.thresholds.tolist())
     vectors = evaluation.query
-    return PlanFile(vectors.model, shares, thresholds, "margin", stream.label_free, vectors.crops, about)
+    return PlanFile(vectors.model, shares, thresholds, "agreement", stream.label_free, vectors.crops, about)
 
 
 def losses(evaluation: Evaluation, reference: Evaluation) -> tuple[float, ...]:

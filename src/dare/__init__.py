@@ -47,6 +47,7 @@ _HOME = {
     "count_macs": "dare.models.dare",
     "create_gallery": "dare.gallery.opening",
     "embed": "dare.evaluation.embedding",
+    "agreement": "dare.anytime.confidence",
     "evaluate": "dare.evaluation.evaluate",
     "export": "dare.exporting.writing",
     "fit_verifier": "dare.verification.verify",

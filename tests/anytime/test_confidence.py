@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
-from dare.anytime.confidence import Allowed, margin, nearest_two, nearness
+from dare.anytime.confidence import Allowed, agreement, margin, nearest_two, nearness, stream_agreement
 from dare.retrieval.labels import Labels
 
 
@@ -34,13 +35,36 @@ def test_lists_too_short_to_tell_are_said_to_be() -> None:
         margin(np.zeros(3), np.zeros(2, int))
 
 
+def slow_agreement(distances: np.ndarray, people: np.ndarray) -> float:
+    distances, people = distances[:128], people[:128]
+    others = distances[people != people[0]]
+    farther = others[0] if len(others) else distances[-1]
+    precision = average_precision_score(people == people[0], -np.arange(len(people)))
+    return float(precision + 0.1 * (1 - distances[0] / farther if farther > 0 else 0))
+
+
+def test_agreement_is_the_average_precision_if_the_first_is_right() -> None:
+    random = np.random.default_rng(2)
+    distances = np.sort(random.uniform(1, 5, (50, 140)), axis=1)
+    people = random.integers(0, 9, (50, 140))
+    expected = [slow_agreement(*row) for row in zip(distances, people, strict=True)]
+    np.testing.assert_allclose(agreement(distances, people), expected)
+    np.testing.assert_allclose(agreement(np.array([1.0, 4.0]), np.array([7, 7])), 1.075)
+    np.testing.assert_allclose(agreement(np.array([1.0, 4.0, np.inf]), np.array([7, 7, 8])), 1.075)
+    np.testing.assert_allclose(agreement(np.zeros(3), np.array([7, 7, 8])), 1.0)
+    assert np.isnan(agreement(np.zeros((2, 0)), np.zeros((2, 0), int))).all()
+    with pytest.raises(ValueError, match="a person for each distance"):
+        agreement(np.zeros(3), np.zeros(2, int))
+
+
 @pytest.mark.parametrize("allowed", ["paper", "other-cameras", "all"])
-def test_nearest_two_are_those_of_sorted_lists(allowed: Allowed) -> None:
+def test_the_nearest_two_and_agreements_are_those_of_sorted_lists(allowed: Allowed) -> None:
     random = np.random.default_rng(1)
     q, g = random.normal(size=(60, 4)), random.normal(size=(90, 4))
     query = Labels(random.integers(1, 6, 60), random.integers(1, 4, 60))
     gallery = Labels(random.integers(-1, 6, 90), random.integers(1, 4, 90))
     found = nearest_two(q, g, query, gallery, allowed)
+    agreements = stream_agreement(q, g, query, gallery, allowed)
     for row in range(60):
         keep = gallery.people != -1
         own_camera = gallery.cameras == query.cameras[row]
@@ -53,6 +77,7 @@ def test_nearest_two_are_those_of_sorted_lists(allowed: Allowed) -> None:
         ordered, people = distances[order], gallery.people[keep][order]
         assert found.nearness[row] == pytest.approx(nearness(ordered))
         assert found.margin[row] == pytest.approx(margin(ordered, people, complete=True))
+        assert agreements[row] == pytest.approx(slow_agreement(ordered, people))
 
 
 def test_nobody_to_be_compared_with() -> None:
@@ -62,6 +87,7 @@ def test_nobody_to_be_compared_with() -> None:
         found = nearest_two(np.zeros((2, 3)), np.zeros((len(people), 3)), query, gallery)
         assert np.isnan(found.nearness).all()
         assert np.isnan(found.margin).all()
+        assert np.isnan(stream_agreement(np.zeros((2, 3)), np.zeros((len(people), 3)), query, gallery, "paper")).all()
     alone = nearest_two(np.zeros((2, 3)), np.ones((1, 3)), query, Labels(np.array([1]), np.array([1])))
     assert np.isnan(alone.margin[0])
     assert alone.margin[1] == np.inf

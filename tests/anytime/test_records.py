@@ -51,7 +51,7 @@ def test_a_plan_keeps_a_threshold_that_nobody_reaches_as_null(tmp_path: Path) ->
         ({"shares": [[[0.5]], 0, 1]}, "shares.0"),
         ({"thresholds": [0.1]}, "a threshold for each exit but the last"),
         ({"thresholds": [0.1, math.nan]}, "thresholds.1"),
-        ({"confidence": "hope"}, "'margin' or 'nearness'"),
+        ({"confidence": "hope"}, "'margin', 'nearness' or 'agreement'"),
         ({"format": 2}, "format: expected 1, got 2"),
     ],
 )

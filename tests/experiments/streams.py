@@ -32,7 +32,7 @@ def drawn_stream(queries: int = 200, seed: int = 0, exits: int = 4) -> QueryStre
         np.arange(queries) // 4,
         tuple(f"stage {number}" for number in range(1, exits + 1)),
         Outcomes(right, precision),
-        {"nearness": sure[0], "margin": sure[1], "label-free margin": sure[2]},
+        {"nearness": sure[0], "margin": sure[1], "label-free margin": sure[2], "agreement": sure[2]},
         "other-cameras",
     )
 

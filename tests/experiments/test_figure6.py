@@ -148,7 +148,7 @@ def test_files_are_written_and_the_same_again(figure: Figure6, tmp_path) -> None
         assert a.read_bytes() == b.read_bytes()
     with first[0].open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 7 * 7
+    assert len(rows) == 8 * 7
     assert float(rows[0]["rank1"]) == pytest.approx(100 * figure.curves["chance"].accuracies[0].rank1.value, abs=1e-3)
     assert "<svg" in first[2].read_text()
 

@@ -37,7 +37,7 @@ from dare import (
     open_runner,
     replay,
 )
-from dare.anytime.confidence import Allowed, nearest_two
+from dare.anytime.confidence import Allowed, nearest_two, stream_agreement
 from dare.gallery.store import MismatchError
 from dare.identification.answer import DeadlineTooShortError
 from dare.identification.stream import Turns
@@ -122,7 +122,7 @@ def restricted(allowed: Allowed, query: Labels, number: int) -> Where | None:
 
 
 @pytest.mark.parametrize("allowed", ["paper", "other-cameras", "all"])
-@pytest.mark.parametrize("confidence", ["margin", "nearness"])
+@pytest.mark.parametrize("confidence", ["margin", "nearness", "agreement"])
 @pytest.mark.parametrize("micro_batch", [1, 4])
 @pytest.mark.parametrize("policy", ["quantile", "chance", "thresholds", "steered"])
 def test_live_and_replay_take_the_same_exits(
@@ -139,7 +139,8 @@ def test_live_and_replay_take_the_same_exits(
     vectors, entries = ([rows[part] for rows in found.exits()] for part in (slice(QUERIES), slice(QUERIES, None)))
     against = [entries[exit if gallery.space == "own" else 3] for exit in range(4)]
     two = [nearest_two(q, g, query, entry, allowed) for q, g in zip(vectors, against, strict=True)]
-    stored = np.stack([getattr(t, confidence) for t in two])
+    lists = [stream_agreement(q, g, query, entry, allowed) for q, g in zip(vectors, against, strict=True)]
+    stored = np.stack(lists if confidence == "agreement" else [getattr(t, confidence) for t in two])
     shares = geometric_shares(runner.costs, 0.6 * runner.costs.macs[-1])
 
     def build() -> ExitPolicy:
@@ -212,7 +213,7 @@ def test_an_empty_gallery_and_one_that_allows_nothing_give_empty_lists(
 ) -> None:
     empty = MemoryGallery(runner.digest, filled[0].dimensions)
     for gallery, where in ((empty, None), (filled[0], Where(people=(77,)))):
-        for confidence in ("margin", "nearness"):
+        for confidence in ("margin", "nearness", "agreement"):
             answer = identify(pictures[0], runner, gallery, where=where, confidence=confidence)  # type: ignore[arg-type]
             assert answer.hits.ids.shape == (1, 0)
             assert np.isnan(answer.confidence)
@@ -234,7 +235,7 @@ def test_the_margin_looks_deeper_than_a_list_of_one_person(runner: Runner, fille
     hits, sure = look_up(gallery, 0, query, 2, [None], "margin")[0]
     assert sure == pytest.approx(2 * size**0.5)
     assert hits.ids.tolist() == [["0", "1"]]
-    with pytest.raises(ValueError, match="confidence must be one of margin, nearness"):
+    with pytest.raises(ValueError, match="confidence must be one of margin, nearness, agreement"):
         look_up(gallery, 0, query, 2, [None], "certainty")  # type: ignore[arg-type]
 
 

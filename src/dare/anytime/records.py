@@ -30,7 +30,7 @@ FORMAT: Literal[1] = 1
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, validate_by_name=True, validate_by_alias=True)
 
-Confidence = Literal["margin", "nearness"]
+Confidence = Literal["margin", "nearness", "agreement"]
 
 
 class MeasurementError(ValueError):

@@ -23,6 +23,7 @@ def choose_exits(
     mean_macs: Annotated[str, Parameter(allow_leading_hyphen=True)],
     maximise: Annotated[Literal["rank-1", "mAP"], Parameter(name="--for")] = "rank-1",
     allowed: Literal["other-cameras", "paper"] = "other-cameras",
+    confidence: Literal["margin", "agreement"] = "margin",
     out: Path | None = None,
 ) -> None:
     """Choose which exits to keep and how many queries leave at each, within a budget, on people held out for it.
@@ -38,14 +39,18 @@ def choose_exits(
         What is to be best.
     allowed
         Which entries a query is compared with: those of other-cameras, or those that the paper's protocol allows.
+    confidence
+        What says who leaves, as of `dare stream`.
     out
         JSON file to write, for `dare stream --plan`.
     """
     from dare.anytime.records import PlanFile, save_plan
     from dare.experiments.choice import choose_exits as choose
-    from dare.experiments.query_stream import query_stream
+    from dare.experiments.query_stream import Confidence, query_stream
 
     check_outputs(out)
+    if (confidence, allowed) == ("agreement", "paper"):
+        raise ValueError("an agreement is of the entries of other cameras; leave --allowed paper out")
     budget = options.parse_macs(mean_macs)
     if source.model is None:
         raise ValueError("what exits cost is the network's; give --model, beside --embeddings too")
@@ -53,9 +58,11 @@ def choose_exits(
     assert evaluation.costs is not None
     stream, costs, vectors = query_stream(evaluation), evaluation.costs, evaluation.query
     if allowed == "other-cameras" and stream.label_free == "all":
-        output.print("note: cameras are not known, so margins are taken from the whole gallery")
-    confidence: Literal["margin", "label-free margin"] = "margin" if allowed == "paper" else "label-free margin"
-    choice = choose(stream, costs, budget, maximise=maximise, confidence=confidence)
+        output.print("note: cameras are not known, so lists are taken from the whole gallery")
+    by: Confidence = "margin" if allowed == "paper" else "label-free margin"
+    if confidence == "agreement":
+        by = "agreement"
+    choice = choose(stream, costs, budget, maximise=maximise, confidence=by)
     table = Table("plan", *stream.exits, "spent", "rank-1", "mAP")
     for label, plan in (("chosen", choice.chosen), ("best", choice.best), ("geometric", choice.geometric)):
         shares = (f"{100 * share:.0f}" if share else "-" for share in plan.shares)
@@ -75,7 +82,7 @@ def choose_exits(
             vectors.model,
             tuple(chosen.shares.tolist()),
             tuple(chosen.thresholds.tolist()),
-            "margin",
+            confidence,
             "paper" if allowed == "paper" else stream.label_free,
             vectors.crops,
             {"data": stream.benchmark, "for": maximise, "mean_macs": budget, "costs": costs.source},

@@ -37,7 +37,7 @@ def stream(
     times: TimesFile = None,
     policy: Policy | None = None,
     plan: Path | None = None,
-    confidence: Literal["margin", "nearness"] | None = None,
+    confidence: Literal["margin", "nearness", "agreement"] | None = None,
     allowed: Literal["other-cameras", "all", "paper"] | None = None,
     micro_batch: int = 4,
     answers: Path | None = None,
@@ -66,7 +66,8 @@ def stream(
         What `dare choose-exits` wrote: its shares with --policy quantile, its thresholds with --policy thresholds. A
         shipped network brings one, which is followed if no budget is given.
     confidence
-        How sure an answer is: its margin to the nearest other person, the default, or its nearness.
+        How sure an answer is: its margin to the nearest other person, the default; its nearness; or how far its list
+        agrees with its first entry, which keeps more of the mAP.
     allowed
         Which entries a query is compared with: those of other-cameras, the default where cameras are known; all; or as
         in the paper all but its own person's at its own camera, which takes its label to know.

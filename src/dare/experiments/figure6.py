@@ -182,6 +182,7 @@ LOOKS = {
     "nearness": (plots.ORANGE, "-"),
     "margin": (plots.BLUE, "-"),
     "label-free margin": (plots.GREEN, "-"),
+    "agreement": (plots.PURPLE, "-"),
     "steered margin": (plots.RED, "--"),
 }
 ALIKE = 0.05

@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.anytime.budgets import adjacent_shares, geometric_shares
-from dare.anytime.confidence import Allowed, NearestTwo, nearest_two
+from dare.anytime.confidence import Allowed, NearestTwo, nearest_two, stream_agreement
 from dare.anytime.costs import ExitCosts
 from dare.anytime.policies import Chance, ExitPolicy, RunningQuantile, Steered, replay
 from dare.evaluation.evaluate import Evaluation
 from dare.experiments.accuracy import CONFIDENCE, Bootstrap, Measure, Outcomes
 from dare.retrieval.distances import normalised
 
-Confidence = Literal["nearness", "margin", "label-free margin"]
+Confidence = Literal["nearness", "margin", "label-free margin", "agreement"]
 """`nearness` and `margin` are the paper's: of the list that the benchmark's protocol allows, which takes the query's
-label to know. The label-free margin knows the query's camera at most, as a deployed engine does."""
+label to know. The label-free margin and the agreement know the query's camera at most, as a deployed engine does."""
 
 SEED = 817
 """The seed of the released code. Its shuffle is another one, so the order is not the same."""
@@ -34,7 +34,7 @@ class QueryStream:
         exits: E names.
         outcomes: what the answer at each exit is worth, (E, Q).
         confidences: (E, Q) each, in the order of the queries; higher is surer.
-        label_free: the entries that label-free margins are taken from.
+        label_free: the entries that label-free margins and agreements are taken from.
     """
 
     benchmark: str
@@ -86,6 +86,7 @@ def query_stream(evaluation: Evaluation) -> QueryStream:
             "nearness": np.stack([two.nearness for two in paper]),
             "margin": np.stack([two.margin for two in paper]),
             "label-free margin": np.stack([two.margin for two in deployed]),
+            "agreement": np.stack([stream_agreement(q, g, query, gallery, label_free) for q, g in pairs]),
         },
         label_free,
     )
@@ -104,6 +105,7 @@ POLICIES: dict[str, tuple[Confidence, Shares, Build]] = {
     "nearness": ("nearness", geometric_shares, _running_quantile),
     "margin": ("margin", geometric_shares, _running_quantile),
     "label-free margin": ("label-free margin", geometric_shares, _running_quantile),
+    "agreement": ("agreement", geometric_shares, _running_quantile),
     "steered margin": ("label-free margin", geometric_shares, lambda costs, macs, _: Steered(costs, macs)),
 }
 """What each policy looks at, the shares that it aims at, and a new one for a stream. The paper calls chance random."""

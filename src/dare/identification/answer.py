@@ -14,7 +14,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.anytime.confidence import margin, nearness
+from dare.anytime.confidence import LIST, agreement, margin, nearness
 from dare.anytime.costs import ExitTimes
 from dare.anytime.policies import Deadline, ExitPolicy
 from dare.anytime.records import Confidence
@@ -27,8 +27,8 @@ from dare.runners.timing import measure
 
 LONGEST_DEADLINE = 86_400.0
 
-DEPTH = 16
-"""How many entries are searched for a second person at first."""
+DEPTHS: dict[Confidence, int] = {"margin": 16, "nearness": 1, "agreement": LIST}
+"""How many entries are searched at least; a margin that finds no second person among them looks deeper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def answers(
         times: from `measure_answers`, which include the search; without them only the clock stops the network.
         count: entries per answer.
         where: which entries of the gallery count.
-        confidence: how sure an answer is: its margin to the nearest other person, or its nearness.
+        confidence: how sure an answer is: its margin to the nearest other person, its nearness, or its agreement.
         first: the first exit to answer; before it the gallery is not searched and no deadline stops the network.
 
     Raises:
@@ -225,12 +225,14 @@ def look_up(
         raise ValueError(f"confidence must be one of {', '.join(get_args(Confidence))}, got {confidence!r}")
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
-    hits = gallery.search(exit, vectors, max(count, DEPTH if confidence == "margin" else 0), where=where)
+    hits = gallery.search(exit, vectors, max(count, DEPTHS[confidence]), where=where)
     found = []
     for query, allowed in enumerate(where):
         one = deeper = hits.of(query)
         if confidence == "nearness":
             sure = nearness(one.distances)
+        elif confidence == "agreement":
+            sure = agreement(one.distances, one.people)
         else:
             while np.isnan(sure := margin(deeper.distances, deeper.people, complete=deeper.complete)):
                 if deeper.complete[0]:

@@ -151,7 +151,8 @@ def read_only(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: object) -> None:
         raise OSError("read-only")
 
-    for locator in (caching.InTreeCacheLocator, caching.UserWideCacheLocator):
+    for name in ("InTreeCacheLocator", "UserWideCacheLocator"):  # older versions put _ before their names
+        locator = getattr(caching, name, None) or getattr(caching, f"_{name}")
         monkeypatch.setattr(locator, "ensure_cache_path", refuse)
     monkeypatch.setattr("numba.config.CACHE_DIR", "")
 

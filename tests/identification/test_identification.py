@@ -364,6 +364,9 @@ def test_due_is_the_deadline_on_the_clock(begun: float) -> None:
         gallery = of_one_person()
         given = list(answers(IMAGE, runner, gallery, clock=runner.clock, **limit))  # type: ignore[arg-type]
         found.append([(answer.exit, answer.seconds, answer.deadline_met) for answer in given])
+        runner.now = begun
+        best = identify(IMAGE, runner, gallery, clock=runner.clock, **limit)  # type: ignore[arg-type]
+        assert (best.exit, best.seconds, best.deadline_met) == found[-1][-1]
     assert found[0] == found[1] == [(0, 3.0, True), (1, 6.0, True)]
 
 
@@ -371,9 +374,15 @@ def test_an_answer_that_is_due_already_comes_from_the_first_exit_and_is_late() -
     runner, gallery = SlowRunner([1.0] * 12), of_one_person()
     found = list(answers(IMAGE, runner, gallery, due=-1.0, clock=runner.clock))
     assert [(answer.exit, answer.deadline_met) for answer in found] == [(0, False)]
+    with pytest.raises(DeadlineTooShortError, match=r"due 4000\.00 ms ago; give more time, or allow a late answer"):
+        identify(IMAGE, runner, gallery, due=runner.now - 4, clock=runner.clock)
+    late = identify(IMAGE, runner, gallery, due=runner.now - 4, allow_late=True, clock=runner.clock)
+    assert (late.exit, late.deadline_met) == (0, False)
     for limit in ({"due": 1.0, "deadline": 1.0}, {"due": float("nan")}):
         with pytest.raises(ValueError, match="either a deadline or the time when an answer is due"):
             next(answers(IMAGE, runner, gallery, clock=runner.clock, **limit))  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="either a deadline or the time when an answer is due"):
+            identify(IMAGE, runner, gallery, clock=runner.clock, **limit)  # type: ignore[arg-type]
 
 
 def test_batches_decide_in_their_order_and_only_later_ones_stop_when_one_fails() -> None:

@@ -44,6 +44,7 @@ class Answer:
         deadline_met: whether it came in time; True without a deadline.
         vector: (D,), the query's at this exit.
         problem: why there is no answer, or "".
+        reading: seconds of reading and preparing the picture.
     """
 
     exit: int
@@ -54,6 +55,7 @@ class Answer:
     deadline_met: bool
     vector: NDArray[np.float32]
     problem: str = ""
+    reading: float = 0.0
 
     @classmethod
     def unreadable(cls, problem: UnreadableImageError, seconds: float) -> "Answer":
@@ -113,6 +115,7 @@ def answers(
     if not 0 <= first <= last or (times is not None and len(times.steps) != last + 1):
         raise ValueError(f"the network has {last + 1} exits, got times of {times} and {first} as the first to answer")
     picture = prepared(image, runner.preparation)[None]
+    reading = clock() - start
     too_late = Deadline(until, (0.0,) * (last + 1) if times is None else times.steps, clock)
     walk = runner.walk(picture)
     for exit, macs in enumerate(runner.costs.macs):
@@ -123,7 +126,7 @@ def answers(
             continue
         hits, sure = look_up(gallery, exit, vectors, count, [where], confidence)[0]
         seconds = clock() - start
-        yield Answer(exit, hits, sure, macs, seconds, start + seconds <= until, vectors[0])
+        yield Answer(exit, hits, sure, macs, seconds, start + seconds <= until, vectors[0], reading=reading)
         if exit == last or too_late.stops(exit, sure):
             return
 

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import TINY, save_picture
+from conftest import TINY, reseal, save_picture
 from test_cli import run
 
 from dare import open_gallery
@@ -287,13 +287,16 @@ def test_times_are_measured_kept_and_used(
     assert "nominal, by the calibrated times" in out
     made = json.loads(times.read_text())
     times.write_text(json.dumps(made | {"median": [each / 1000 for each in made["median"]]}))
+    reseal(times)
     status, out, _ = run(capsys, *words)
     assert status == 0
     assert re.search(r"warning: a query took .* ms, not .* ms as calibrated: reading took", out.replace("\n", " "))
     times.write_text(json.dumps(made))
+    reseal(times)
     status, _, _ = run(capsys, "search", indexed, query(market), "--deadline", "9s", "--times", times)
     assert status == 0
     times.write_text(times.read_text().replace(json.loads(times.read_text())["model"], "f" * 64))
+    reseal(times)
     status, _, err = run(capsys, "search", indexed, query(market), "--deadline", "9s", "--times", times)
     assert status == 2
     assert "holds times of model ffffffffffff" in err

@@ -92,7 +92,7 @@ def test_what_a_user_can_mend_is_one_line(
     plain = networks / "theirs.onnx"
     moved = Path(shutil.copy(networks / "known.xml", tmp_path / "moved.xml"))
     for words, message in (
-        (["--model", plain], "doesn't say how images are prepared for it; give --preparation openvino-retail, "),
+        (["--model", plain], "doesn't say how images are prepared for it; put a JSON file beside it"),
         (["--model", plain, "--preparation", "torchvision"], "no preparation torchvision"),
         (["--model", model, "--preparation", "torchreid"], "a preparation is for networks of others"),
         (["--model", plain, "--preparation", "torchreid", "--precision", "bf16"], "runs in fp32 by onnx"),

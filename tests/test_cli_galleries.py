@@ -197,7 +197,7 @@ def test_search_answers_by_the_full_network_at_an_exit_or_in_time(
         assert len(answer["hits"]) == 10
     status, _, err = run(capsys, "search", indexed, query(market), "--deadline", "1us")
     assert status == 2
-    assert "give more time, or allow a late answer" in err
+    assert "give more time, or allow late answers (--allow-late)" in err
     status, out, _ = run(capsys, "search", indexed, query(market), "--deadline", "1us", "--allow-late")
     assert ": stage 1, " in out
     assert "too late" in out
@@ -351,7 +351,7 @@ def test_a_cascade_of_networks_has_a_gallery_of_its_own(
         (["search", "GALLERY", "QUERY", "--exit", "5"], "there is no exit '5'; choose 1 (stage 1), 2 (stage 2)"),
         (["search", "GALLERY", "QUERY", "--exit", "1", "--deadline", "1s"], "either --deadline or --exit"),
         (["search", "GALLERY", "QUERY", "--count", "0"], "count must be at least 1"),
-        (["search", "GALLERY", "QUERY", "--model", "NONE"], "say where it is with --model"),
+        (["search", "GALLERY", "QUERY", "--model", "NONE"], "give another place with --model"),
         (["search", "GALLERY", "QUERY", "--deadline", "1s", "--times", "NONE"], "dare calibrate writes it"),
         (["search", "GALLERY", "QUERY", "--since", "noon"], "noon"),
         (

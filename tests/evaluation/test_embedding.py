@@ -173,7 +173,7 @@ def test_vectors_that_are_not_finite_are_refused_and_not_kept(
     torch.nn.init.constant_(model.steps[-1].head[-1].bias, value)  # so only of the last stage, and of the fusion
     runner = open_eager(Checkpoint(model, architecture, Preparation(48, 24), count_macs(model, 48, 24), digest="d"))
     first = benchmark.query[0].images[0]
-    with pytest.raises(ValueError, match=rf"makes NaN or infinity of {first} \(6 of 6 vectors\), .*; take a check"):
+    with pytest.raises(ValueError, match=rf"makes NaN or infinity of {first} \(6 of 6 vectors\): .*; take a check"):
         embed(runner, benchmark.query, resume=tmp_path / "parts")
     assert not (tmp_path / "parts").exists()
 

@@ -396,7 +396,10 @@ def test_a_preparation_is_read_as_it_is_described(tmp_path: Path) -> None:
 def test_a_missing_or_misspelt_preparation_names_those_there_are(tmp_path: Path) -> None:
     file = save(graph(), tmp_path / "network.onnx")
     names = "openvino-retail, torchreid, fast-reid"
-    with pytest.raises(ForeignError, match=f"--preparation {names} or a JSON file, .* as network.preparation.json"):
+    with pytest.raises(
+        ForeignError,
+        match=f"beside it as network.preparation.json, with .* one of {names}, or give that to --preparation",
+    ):
         open_runner(file)
     with pytest.raises(ForeignError, match=rf"no preparation torchrid \(No such file or directory\); expected {names}"):
         open_runner(file, preparation="torchrid")

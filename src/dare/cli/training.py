@@ -168,6 +168,11 @@ def _with_teacher(settings: "TrainConfig", teacher: Path | None) -> "TrainConfig
         return settings
     if teacher is None:
         raise ValueError("the trunk starts from the teacher's weights (--weights teacher); give --teacher or --weights")
+    if teacher.suffix != ".xml":
+        raise ValueError(
+            f"the trunk is to start from the teacher's weights, which {teacher} can't give: that takes the OpenVINO "
+            "file of an omni network (.xml); give --weights none or FILE too"
+        )
     return replace(settings, weights=str(teacher))
 
 

@@ -137,7 +137,9 @@ def compare(
         f"{name}{against}: distance {verdict.distance:.4g}, {side} the threshold {verdict.threshold:.4g} for "
         f"{100 * rate:g} % false matches"
     )
-    output.print(f"probability {_probability(verdict.probability)}, from a prior of {verdict.prior:g}")
+    contrary = (verdict.probability > 0.5) != verdict.same
+    also = "; the threshold asks for fewer false matches than a probability of 0.5 would" if contrary else ""
+    output.print(f"probability {_probability(verdict.probability)}, from a prior of {verdict.prior:g}{also}")
 
 
 def _probability(value: float) -> str:

@@ -247,8 +247,8 @@ def _refuse_nan(vectors: _Vectors, samples: Sequence[Sample]) -> None:
         if not finite.all():
             raise ValueError(
                 f"the network makes NaN or infinity of {samples[int(finite.argmin())].images[0]} ({(~finite).sum()} of "
-                f"{len(rows)} vectors), so its training has diverged or its precision is too low; take a checkpoint "
-                "from before, or fp32"
+                f"{len(rows)} vectors): its training has diverged, its precision is too low, or images are prepared "
+                "otherwise; take a checkpoint from before, fp32, or the right preparation"
             )
 
 

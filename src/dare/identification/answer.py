@@ -72,7 +72,8 @@ class DeadlineTooShortError(ValueError):
     def of(cls, verb: str, seconds: float, deadline: float) -> "DeadlineTooShortError":
         """Times are told in milliseconds; the deadline is what was left at the start."""
         left = f"the deadline is {1000 * deadline:.2f} ms" if deadline > 0 else f"due {-1000 * deadline:.2f} ms ago"
-        return cls(f"the first exit {verb} {1000 * seconds:.2f} ms, {left}; give more time, or allow a late answer")
+        advice = "give more time, or allow late answers (--allow-late)"
+        return cls(f"the first exit {verb} {1000 * seconds:.2f} ms, {left}; {advice}")
 
 
 def answers(

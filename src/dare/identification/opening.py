@@ -34,7 +34,8 @@ def open_with_network(folder: Path, model: Sequence[Path] | None, open: Open) ->
         missing = [path for path in paths if not path.exists()]
         if missing or not paths:
             where = missing[0] if missing else "an unknown place"
-            raise FileNotFoundError(f"the gallery's network is not at {where} any more; say where it is with --model")
+            advice = "give another place with --model" if model else "say where it is with --model"
+            raise FileNotFoundError(f"the gallery's network is not at {where} any more; {advice}")
         runner = open(paths)
         if runner.digest != store.model:
             advice = f"give the network that the gallery was made with, not {paths[0]}"

@@ -67,7 +67,8 @@ def compared(
     possible = plan.allowed if cameras_known or name == "thresholds" else "all"
     if confidence not in (None, plan.confidence) or allowed not in (None, possible):
         raise ValueError(
-            f"the plan was made for {plan.confidence} compared with {possible}; leave --confidence and --allowed out"
+            f"the network's plan, or the one given, was made for {plan.confidence} compared with {possible}; leave "
+            "--confidence and --allowed out, or give a budget instead: --mean-macs or --mean-time"
         )
     return plan.confidence, possible
 
@@ -82,8 +83,8 @@ def make_policy(name: PolicyName, plan: PlanFile | None, costs: Costs, budget: f
         return Thresholds(plan.thresholds) if name == "thresholds" else RunningQuantile(plan.shares)
     if name == "thresholds":
         raise ValueError("--policy thresholds needs a plan; give --plan FILE, which dare choose-exits writes")
-    first, unit = (costs.macs[0] / 1e6, "M") if isinstance(costs, ExitCosts) else (1e3 * costs.median[0], "ms")
-    smallest = f"the smallest possible budget is {math.ceil(100 * first) / 100}{unit}, the first exit alone"
+    least, scale, unit = (costs.macs[0], 1e-6, "M") if isinstance(costs, ExitCosts) else (costs.median[0], 1e3, "ms")
+    smallest = f"the smallest possible budget is {math.ceil(100 * scale * least) / 100}{unit}, the first exit alone"
     if budget is None:
         raise ValueError(f"give a budget, --mean-macs or --mean-time; {smallest}")
     makers: dict[str, Callable[[float], ExitPolicy]] = {
@@ -91,6 +92,6 @@ def make_policy(name: PolicyName, plan: PlanFile | None, costs: Costs, budget: f
         "quantile": lambda mean: RunningQuantile(geometric_shares(costs, mean)),
         "chance": lambda mean: Chance(adjacent_shares(costs, mean), 0),
     }
-    if budget < (costs.macs[0] if isinstance(costs, ExitCosts) else costs.median[0]):
-        raise ValueError(f"a mean budget of {budget:g} cannot be met; {smallest}")
+    if budget < least:
+        raise ValueError(f"a mean budget of {scale * budget:g}{unit} cannot be met; {smallest}")
     return makers[name](budget)

@@ -204,7 +204,7 @@ def _load(bodies: list[nn.Sequential], path: Path) -> None:
     if not fits:
         raise ValueError(
             f"{path} holds the weights of another network; expected OpenVINO's person-reidentification-retail-0277 "
-            "(omni), 0286 (omni75), 0287 (omni50) or 0288 (omni25)"
+            "(omni), 0286 (omni75), 0287 (omni50) or 0288 (omni25); choose that --backbone, or other --weights"
         )
     with torch.no_grad():
         for array, tensor in zip(given, own, strict=False):

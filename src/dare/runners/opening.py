@@ -181,7 +181,7 @@ def shipped_engine(
         needed = dict.fromkeys(PACKAGES[engine.runner] for engine in fitting)
         raise ModuleNotFoundError(
             f"{network.card.name} is run by {' or '.join(needed)}, and none is installed; "
-            "install one with: pip install 'dare-reid[onnx]'"
+            f"install one with: pip install 'dare-reid[{'onnx' if 'onnxruntime' in needed else next(iter(needed))}]'"
         )
     if precision is None:
         flags = processor_flags()

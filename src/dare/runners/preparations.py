@@ -19,6 +19,7 @@ class ForeignError(ValueError):
 
 
 Positive = Annotated[float, Field(gt=0)]
+Side = Annotated[int, Field(ge=8, le=2048)]
 
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
@@ -38,8 +39,8 @@ class ForeignPreparation:
     mean: tuple[float, float, float]
     std: tuple[Positive, Positive, Positive]
     unit_length: bool
-    height: int | None = None
-    width: int | None = None
+    height: Side | None = None
+    width: Side | None = None
 
     def __post_init__(self) -> None:
         if (self.height is None) != (self.width is None):
@@ -82,8 +83,8 @@ def preparation_of(model: Path, given: str | Path | None, family: str | None) ->
     if given is None:
         if known is None:
             raise ForeignError(
-                f"{model} doesn't say how images are prepared for it; give --preparation {', '.join(FAMILIES)} or a "
-                f"JSON file, or put such a file beside it as {beside.name}"
+                f"{model} doesn't say how images are prepared for it; put a JSON file beside it as {beside.name}, with "
+                f"what it takes or one of {', '.join(FAMILIES)}, or give that to --preparation where a command has it"
             )
         return known
     said = FAMILIES.get(str(given)) or read_preparation(Path(given))

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from dare.datasets.kinds import misplaced
 from dare.files import FolderLock, replacing, said, sync_folder
 from dare.gallery.store import GalleryError, GalleryLockedError, UnknownGalleryError
 from dare.retrieval.distances import Space, entry_sizes
@@ -94,6 +95,8 @@ def read(folder: Path) -> Description:
         if number <= FORMAT:
             return Description.model_validate_json(content)
     except (FileNotFoundError, NotADirectoryError) as error:
+        if misfit := misplaced(folder, "a gallery"):
+            raise UnknownGalleryError(misfit) from error
         if not folder.exists():
             raise UnknownGalleryError(f"there is no gallery {folder}; make one with `dare index`") from error
         raise UnknownGalleryError(

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from dare.anytime.costs import ExitCosts
+from dare.datasets.kinds import DEVICE, OWN, PIPE, SOCKET, kind_of, misplaced
 from dare.files import replacing, said
 from dare.images.preparation import Preparation
 from dare.models.backbones import build_backbone
@@ -166,6 +167,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = located(path)
     if path.is_dir():
+        if misfit := None if (path / MODEL_FILE).exists() else misplaced(path, "the folder of a training"):
+            raise CheckpointError(misfit)
         path = path / MODEL_FILE
     tensors, info, digest = read_tensors(path, "model")
     try:
@@ -208,10 +211,14 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
     Raises:
         CheckpointError: as in `load_checkpoint`.
     """
+    expected = "a checkpoint of dare"
+    if kind_of(path) in (PIPE, SOCKET, DEVICE):
+        raise CheckpointError(misplaced(path, expected))
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise CheckpointError(f"no checkpoint at {path}; give a {MODEL_FILE} or the folder that holds it") from None
+        missing = f"no checkpoint at {path}; give a {MODEL_FILE} or the folder that holds it"
+        raise CheckpointError(misplaced(path, expected) or missing) from None
     try:
         (length,) = struct.unpack_from("<Q", content)
         metadata = json.loads(content[8 : 8 + length])["__metadata__"]
@@ -220,13 +227,8 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
         position = _digest_position(content, digest.encode())
         format_number = int(info.get("format", 0))
     except (struct.error, ValueError, KeyError, TypeError, AttributeError, UnicodeError, RecursionError):
-        if content.startswith((b"PK\x03\x04", b"\x80")):
-            raise CheckpointError(
-                f"{path} is a pickled PyTorch file, expected a safetensors checkpoint; pickles are never loaded"
-            ) from None
-        raise CheckpointError(
-            f"{path} is not a checkpoint of dare, or its header is damaged; take another copy"
-        ) from None
+        damaged = f"{path} is not {expected}, or its header is damaged; take another copy"
+        raise CheckpointError(damaged if kind_of(path) is OWN else misplaced(path, expected) or damaged) from None
     if format_number > FORMAT:
         raise CheckpointError(
             f"{path} has format {format_number}, this version reads up to {FORMAT}; upgrade dare-reid"

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from dare.datasets.kinds import ARRAYS, VECTORS, kind_of, misplaced
 from dare.files import replacing
 from dare.retrieval.distances import Space, check_finite, check_space, entry_exit, entry_sizes
 
@@ -231,11 +232,14 @@ class Embeddings:
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of an .npz file; nothing in it is unpickled. Raises EmbeddingsError if it can't be read."""
+    expected = "an .npz file of `vectors` and `ids`"
+    if kind_of(path) not in (VECTORS, ARRAYS, None):
+        raise EmbeddingsError(misplaced(path, expected))
     try:
         with path.open("rb") as file:
             content = np.load(file, allow_pickle=False)
             if isinstance(content, np.ndarray):
-                raise EmbeddingsError(f"{path} holds one array, expected an .npz with 'vectors' and 'ids'")
+                raise EmbeddingsError(f"{path} holds one array, expected {expected}")
             return {name: content[name] for name in content.files}
     except FileNotFoundError:
         raise EmbeddingsError(f"no embeddings at {path}") from None

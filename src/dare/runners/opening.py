@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from dare.datasets.kinds import misplaced
 from dare.runners.cascade import cascade_of
 from dare.runners.exported import EXPORTED, MANIFEST, read_manifest
 from dare.runners.runner import Runner
@@ -109,6 +110,8 @@ def engine_of(model: Any, name: str | None = None, device: str = "cpu", precisio
     if isinstance(model, Path | str) and (found := shipped_engine(Path(model), name, precision, device)):
         return found[1].runner
     if isinstance(model, Path | str) and not (Path(model).exists() or is_foreign(model)):
+        if misfit := misplaced(model, "a network"):
+            raise ValueError(misfit)
         known = f", or the name of a shipped network: {', '.join(names)}" if (names := shipped_names()) else ""
         raise ValueError(f"no checkpoint at {model}; give one, the folder of a training or an export{known}")
     exported = isinstance(model, Path | str) and (Path(model) / MANIFEST).exists()

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from dare.cli import options
-from dare.cli.terminal import check_outputs, mega, output
+from dare.cli.terminal import check_outputs, mega, one_line, output
 from dare.cli.vectors import SOURCE, SourceOptions
 from dare.datasets import open_benchmark
 
@@ -76,6 +76,8 @@ def choose_exits(
     output.print(
         f"{choice.candidates} plans tried on {len(stream)} queries; accuracies are of the people they were chosen on"
     )
+    for note in evaluation.notes:
+        output.print(f"note: {one_line(note)}")
     if out is not None:
         chosen = choice.chosen
         written = PlanFile(
@@ -85,7 +87,8 @@ def choose_exits(
             confidence,
             "paper" if allowed == "paper" else stream.label_free,
             vectors.crops,
-            {"data": stream.benchmark, "for": maximise, "mean_macs": budget, "costs": costs.source},
+            {"data": stream.benchmark, "for": maximise, "mean_macs": budget, "costs": costs.source}
+            | ({"note": evaluation.trained_on} if evaluation.trained_on else {}),
         )
         save_plan(out, written)
         output.print(f"written to {out}")

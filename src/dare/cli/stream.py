@@ -15,6 +15,7 @@ from dare.cli.calibration import TimesFile, exit_times
 from dare.cli.galleries import GalleryFolder, MovedModels, opened
 from dare.cli.terminal import check_outputs, console, mega, one_line, output, progress, show_table, write_json
 from dare.datasets import Sample, open_benchmark
+from dare.datasets.seen import trained_on
 from dare.runners.runner import Runner
 
 if TYPE_CHECKING:
@@ -101,8 +102,12 @@ def stream(
         figures = _figures(summary, runner, costs, budget, seconds, found) | how
         if answers is not None:
             write_answers(answers, benchmark.identify(samples), found, runner.exit_names)
+        if note := trained_on(samples, runner.seen):
+            figures["note"] = note
         if not write_json(json, figures):
             _show(figures, store.count())
+            if note:
+                output.print(f"note: {note}")
             if same := sum(id is not None for id in own):
                 found_too = "may find themselves" if known else "aren't compared with themselves"
                 output.print(f"note: {same} queries are entries of the gallery, and {found_too}")

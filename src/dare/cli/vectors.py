@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -108,6 +108,7 @@ class Source:
         runner = self.engine.open(self.model) if self.model else None
         if self.embeddings is not None:
             vectors = Embeddings.load(self.embeddings)
+            vectors = replace(vectors, seen=vectors.seen or runner.seen) if runner else vectors
             if runner and vectors.model != runner.digest:
                 advice = "give the network that they were made with"
                 raise MismatchError(

@@ -102,6 +102,7 @@ def embed(
         crops,
         pooling,
         runner.space,
+        runner.seen,
     )
     if not problems or skipped is None:
         return found

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dare.anytime.costs import ExitCosts
 from dare.datasets.market import multi_query as asking_together
 from dare.datasets.sample import Benchmark, says_nothing
+from dare.datasets.seen import trained_on
 from dare.evaluation.learnt_distances import Learner, mapped, tested_too
 from dare.evaluation.rows import joined, labelled
 from dare.retrieval.distances import normalised
@@ -57,6 +58,7 @@ class Evaluation:
         multi_query: how the queries of a person at a camera became one; None where each asked alone.
         metric: how the last embedding's distance was learnt, if it was; query and gallery are mapped vectors then.
         rerank: how distances were re-ranked; None if they were not.
+        trained_on: a note, among the others too, if people are known to the network; "" if not, or nothing is known.
     """
 
     benchmark: Benchmark
@@ -70,6 +72,7 @@ class Evaluation:
     multi_query: Pooling | None = None
     metric: str = ""
     rerank: Reranking | None = None
+    trained_on: str = ""
 
     @property
     def tracklets(self) -> str:
@@ -245,8 +248,10 @@ def evaluate(
         kind = "pictures" if all(len(sample.images) == 1 for sample in samples) else "tracklets"
         notes.append(f"{len(left_out)} {kind} were left out: unreadable, or without an embedding")
     notes += _notes(results)
+    if known := trained_on(samples, embeddings.seen):
+        notes.append(known)
     return Evaluation(
-        benchmark, results, query, gallery, distance, rule, costs, tuple(notes), multi_query, learnt, rerank
+        benchmark, results, query, gallery, distance, rule, costs, tuple(notes), multi_query, learnt, rerank, known
     )
 
 

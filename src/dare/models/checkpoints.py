@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dare.anytime.costs import ExitCosts
 from dare.datasets.kinds import DEVICE, OWN, PIPE, SOCKET, kind_of, misplaced
+from dare.datasets.seen import Seen
 from dare.files import replacing, said
 from dare.images.preparation import Preparation
 from dare.models.backbones import build_backbone
@@ -26,7 +27,7 @@ from dare.models.baselines import BASELINES, HEADED, TRACKLETS
 from dare.models.dare import DaRe
 from dare.models.weights import load_strictly
 from dare.retrieval.distances import Space, check_space
-from dare.shipped.network import located
+from dare.shipped.network import located, shipped_at
 
 FORMAT = 1
 MODEL_FILE = "model.safetensors"
@@ -100,6 +101,7 @@ class Checkpoint:
         training: how it was trained: settings, data, iterations; for people to read.
         digest: SHA-256 of the file; empty before it is saved.
         space: whether the vectors of all exits lie in one space. All exits of an architecture are of one size.
+        seen: whom it was trained on, as `dare.datasets.seen` says; "" if nothing is known.
     """
 
     model: DaRe
@@ -109,6 +111,7 @@ class Checkpoint:
     training: dict[str, Any] = field(default_factory=dict)
     digest: str = ""
     space: Space = "own"
+    seen: str = ""
 
     def __post_init__(self) -> None:
         check_space(self.space)
@@ -126,6 +129,7 @@ class Header(BaseModel):
     costs: ExitCosts
     training: dict[str, Any]
     space: Space = "own"
+    seen: Seen = ""
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -> str:
@@ -141,6 +145,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
         "preparation": asdict(checkpoint.preparation),
         "costs": asdict(checkpoint.costs),
         "space": checkpoint.space,
+        **({"seen": checkpoint.seen} if checkpoint.seen else {}),
         "training": checkpoint.training,
     }
     tensors = checkpoint.model.state_dict()
@@ -165,7 +170,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     Raises:
         CheckpointError: missing, damaged, not a checkpoint of ours, of a newer format or another network.
     """
-    path = located(path)
+    shipped, path = shipped_at(path), located(path)
     if path.is_dir():
         if misfit := None if (path / MODEL_FILE).exists() else misplaced(path, "the folder of a training"):
             raise CheckpointError(misfit)
@@ -182,7 +187,14 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     except (ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not describe a network this version can build: {error}") from error
     return Checkpoint(
-        model.eval(), header.architecture, header.preparation, header.costs, header.training, digest, header.space
+        model.eval(),
+        header.architecture,
+        header.preparation,
+        header.costs,
+        header.training,
+        digest,
+        header.space,
+        header.seen or (shipped.card.seen if shipped else ""),
     )
 
 

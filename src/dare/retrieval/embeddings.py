@@ -41,6 +41,7 @@ class Embeddings:
         crops: per picture, of which each vector is the mean.
         pooling: how the vectors of a tracklet's images became one, "mean" or "max"; "" where it is unknown.
         space: "shared" if vectors of all exits are compared with the last one's; "own" if with their own exit's.
+        seen: whom the network was trained on, as `dare.datasets.seen` says; "" if nothing is known.
     """
 
     stages: tuple[NDArray[np.float32], ...]
@@ -53,6 +54,7 @@ class Embeddings:
     crops: int = 1
     pooling: str = "mean"
     space: Space = "own"
+    seen: str = ""
 
     def __post_init__(self) -> None:
         numbered = (f"stage {number}" for number in range(1, len(self.stages) + 1))
@@ -192,6 +194,7 @@ class Embeddings:
                 crops=np.asarray(self.crops),
                 pooling=np.asarray(self.pooling),
                 space=np.asarray(self.space),
+                **({"seen": np.asarray(self.seen)} if self.seen else {}),
                 format=np.asarray(FORMAT),
             )
 
@@ -225,7 +228,8 @@ class Embeddings:
         try:
             crops = int(arrays.get("crops", 1))
             model, space = str(arrays.get("model", "")), cast(Space, str(arrays.get("space", "own")))
-            return cls(tuple(stages), fused, ids, people, cameras, model, names, crops, pooling, space)
+            seen = str(arrays.get("seen", ""))
+            return cls(tuple(stages), fused, ids, people, cameras, model, names, crops, pooling, space, seen)
         except EmbeddingsError as error:
             raise EmbeddingsError(f"{path}: {error}") from error
 

@@ -61,6 +61,7 @@ def torch_runner(
         f"{words}, {describe_device(device)}",
         lambda images: StepWalk(steps, as_tensor(images, device)),
         together,
+        seen=network.seen,
     )
 
 

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from dare.anytime.costs import ExitCosts
+from dare.datasets.seen import Seen
 from dare.files import said
 from dare.images.preparation import Preparation
 from dare.retrieval.distances import Space, check_space
@@ -103,6 +104,7 @@ class Manifest:
     tools: dict[str, str] = field(default_factory=dict)
     unit: bool = False
     space: Space = "own"
+    seen: Seen = ""
 
     def __post_init__(self) -> None:
         offered = PRECISIONS[self.engine]
@@ -210,6 +212,7 @@ class Export:
             words,
             lambda images: StepWalk(steps, as_input(images, about.preparation)),
             SLICES[0],
+            seen=about.seen,
         )
 
 

@@ -3,6 +3,7 @@
 import importlib
 import platform
 from collections.abc import Collection
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -85,10 +86,12 @@ def open_runner(
             open_runner(part, name, preparation=preparation if is_foreign(part) else None, **settings) for part in model
         ]
         return runners[0] if len(runners) == 1 else cascade_of(runners)
+    seen = ""
     if isinstance(model, str | Path):
         model = Path(model)
         if found := shipped_engine(model, name, precision, device):
             network, engine = found
+            seen = network.card.seen
             model, name, precision = network.checked(engine.place), engine.runner, engine.precision
     name = engine_of(model, name, device)
     if is_foreign(model):
@@ -102,7 +105,7 @@ def open_runner(
         runner = build(model, precision=precision, threads=threads or 1)
     else:
         runner = build(model, precision=precision or "fp32", device=device, threads=threads)
-    return runner
+    return replace(runner, seen=seen) if seen and not runner.seen else runner
 
 
 def engine_of(model: Any, name: str | None = None, device: str = "cpu", precision: str | None = None) -> str:

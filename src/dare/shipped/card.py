@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from dare.datasets.seen import Seen
 from dare.files import replacing, said
 
 CARD = "shipped.json"
@@ -84,6 +85,7 @@ class Card:
         engines: the fastest first, by the time of the last exit.
         measured_on: the machine that the times were measured on.
         files: path below the folder -> SHA-256.
+        seen: whom the network was trained on, as `dare.datasets.seen` says.
         format, sha256: of `shipped.json` itself.
     """
 
@@ -97,6 +99,7 @@ class Card:
     engines: Annotated[tuple[Engine, ...], Field(min_length=1)]
     measured_on: str
     files: dict[str, str]
+    seen: Seen = ""
     format: Literal[1] = 1
     sha256: str = field(default=BLANK, compare=False, repr=False)
 

@@ -84,6 +84,7 @@ def fit_verifier(
             "seed": seed,
             "people": exits[0].fitted.people,
             "other_people": exits[0].measured.people,
+            **({"note": evaluation.trained_on} if evaluation.trained_on else {}),
         },
         evaluation.query.space,
     )

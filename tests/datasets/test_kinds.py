@@ -86,6 +86,7 @@ FILES: dict[str, tuple[str, Callable[[Path], object]]] = {
 }
 
 TAKES = {
+    "empty.pth": {"a picture"},
     "picture.png": {"a picture"},
     "list.csv": {"a folder of pictures or a .csv file"},
     "network.onnx": {"a network"},

@@ -181,7 +181,7 @@ def test_vectors_that_are_not_finite_are_refused_and_not_kept(
 def test_unreadable_pictures_are_refused_or_reported(runner: Runner, benchmark: Benchmark) -> None:
     bad = benchmark.query[2].images[0]
     bad.write_bytes(b"")
-    with pytest.raises(UnreadableImageError, match=f"{bad.name}: an empty file.*--skip-unreadable"):
+    with pytest.raises(UnreadableImageError, match=f"{bad.name}: empty file.*--skip-unreadable"):
         embed(runner, benchmark.query)
     skipped: list[UnreadableImageError] = []
     found = embed(runner, benchmark.query, skipped=skipped)

@@ -214,7 +214,7 @@ def _content(path: Path) -> Container:
         reason = error.strerror or type(error).__name__
         raise UnreadableImageError(path, _other(path) or f"cannot be read: {reason}") from error
     if not data:
-        raise UnreadableImageError(path, _other(path) or "an empty file")
+        raise UnreadableImageError(path, "empty file; replace or remove it")
     try:
         return open_container(data)
     except ValueError as error:

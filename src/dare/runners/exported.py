@@ -212,6 +212,7 @@ class Export:
             words,
             lambda images: StepWalk(steps, as_input(images, about.preparation)),
             SLICES[0],
+            fusion=about.fusion or (),
             seen=about.seen,
         )
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from torchvision.models import DenseNet201_Weights, ResNet18_Weights, densenet201, resnet18
+from torchvision.models import DenseNet201_Weights, ResNet18_Weights, densenet201, get_model, resnet18
 
 from dare.models.backbones import build_backbone
 
@@ -28,6 +28,18 @@ def test_a_file_of_weights_fills_the_trunk(tmp_path: Path, suffix: str) -> None:
     else:
         safetensors.torch.save_file(network.state_dict(), path)
     torch.testing.assert_close(body_state("resnet18", path)["0.0.weight"], network.conv1.weight.detach())
+
+
+@pytest.mark.parametrize("name", ["densenet121", "densenet161", "densenet169"])
+def test_densenets_take_torchvisions_weights(name: str, tmp_path: Path) -> None:
+    network = get_model(name)
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    stages = build_backbone(name, tmp_path / "w.pth")
+    own = torch.cat([tensor.flatten() for stage in stages for tensor in stage.body.state_dict().values()])
+    theirs = network.features.state_dict()
+    norms = ("norm5.",)  # of the last tap
+    torch.testing.assert_close(own, torch.cat([t.flatten() for n, t in theirs.items() if not n.startswith(norms)]))
+    torch.testing.assert_close(stages[3].tap.state_dict()["0.weight"], theirs["norm5.weight"])
 
 
 def test_old_names_of_dense_layers_are_understood(tmp_path: Path) -> None:

@@ -40,6 +40,9 @@ def test_a_plan_is_chosen_and_a_stream_follows_it(
     status, out, _ = run(capsys, *words, "--for", "mAP", "--out", plan)
     assert status == 0
     assert "chosen over it: rank-1" in out
+    assert "times the full network's cost" not in out
+    _, out, _ = run(capsys, *words[:-1], "900G")
+    assert out.count("times the full network's cost, so every query may go all the way") == 1
     chosen = json.loads(plan.read_text())
     assert sum(chosen["shares"]) == pytest.approx(1)
     run(capsys, "index", gallery, "--model", places["A"], "--images", places["ROOT"])

@@ -159,7 +159,11 @@ def test_folders_can_be_given_for_data_sets_that_are_not_drawn(tmp_path: Path) -
             'checkpoints = { drawn = ["a"] }',
             "checkpoints has drawn, which is not in its data; add it there",
         ),
-        ("runs = 2", 'checkpoints = { shop = ["a"] }\nembeddings = { shop = ["b", "c"] }', "not one for each other"),
+        (
+            "runs = 2",
+            'checkpoints = { shop = ["a"] }\nembeddings = { shop = ["b", "c"] }',
+            "gives 1 checkpoints and 2 files",
+        ),
         ('"DaRe(R)+RR" = "small"', '"DaRe(R)+RR" = "smal"', "names an unknown training 'smal'; the recipe has"),
         (
             '"DaRe(R)+RR" = "small"',

@@ -44,6 +44,7 @@ def choose_exits(
     out
         JSON file to write, for `dare stream --plan`.
     """
+    from dare.anytime.budgets import beyond
     from dare.anytime.records import PlanFile, save_plan
     from dare.experiments.choice import choose_exits as choose
     from dare.experiments.query_stream import Confidence, query_stream
@@ -76,7 +77,7 @@ def choose_exits(
     output.print(
         f"{choice.candidates} plans tried on {len(stream)} queries; accuracies are of the people they were chosen on"
     )
-    for note in evaluation.notes:
+    for note in filter(None, (beyond(costs, budget), *evaluation.notes)):
         output.print(f"note: {one_line(note)}")
     if out is not None:
         chosen = choice.chosen

@@ -143,7 +143,7 @@ def _learner(metric: str | None) -> "Learner | None":
 
     name, sign, dimensions = metric.partition("=")
     known = {"kissme": kissme, "xqda": xqda}
-    if name not in known or not (dimensions.isdecimal() if sign else True):
+    if name not in known or not (dimensions.isdecimal() and int(dimensions) if sign else True):
         raise ValueError(f"expected --metric {' or '.join(known)}, or kissme=200 for 200 dimensions, got {metric!r}")
     return partial(known[name], dimensions=int(dimensions) if sign else None)
 

@@ -77,6 +77,7 @@ def stream(
     answers
         CSV file to write: a line per query.
     """
+    from dare.anytime.budgets import beyond
     from dare.identification import routing
     from dare.identification.answer_table import write_answers
     from dare.identification.opening import network_paths
@@ -102,11 +103,11 @@ def stream(
         figures = _figures(summary, runner, costs, budget, seconds, found) | how
         if answers is not None:
             write_answers(answers, benchmark.identify(samples), found, runner.exit_names)
-        if note := trained_on(samples, runner.seen):
-            figures["note"] = note
+        notes = [beyond(costs, budget) if budget else "", trained_on(samples, runner.seen)]
+        figures["notes"] = list(filter(None, notes))
         if not write_json(json, figures):
             _show(figures, store.count())
-            if note:
+            for note in figures["notes"]:
                 output.print(f"note: {note}")
             if same := sum(id is not None for id in own):
                 found_too = "may find themselves" if known else "aren't compared with themselves"

@@ -172,7 +172,8 @@ def load_recipe(source: str | Path) -> Recipe:
     if not path.is_file():
         raise RecipeError(
             misplaced(path, "a TOML file")
-            or f"no recipe at {source}; give a TOML file, or one of {', '.join(shipped_recipes())}"
+            or f"no recipe at {source}; give a TOML file, or one of {', '.join(shipped_recipes())}; or, to draw it of "
+            f"networks alone, one of {', '.join(FIGURES)}"
         )
     try:
         text = path.read_text(encoding="utf-8")

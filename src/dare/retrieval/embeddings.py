@@ -148,13 +148,14 @@ class Embeddings:
         Raises:
             EmbeddingsError: a picture has no embedding, or two rows have its name.
         """
-        missing = self.lacking(ids)
-        if missing:
-            raise EmbeddingsError(
-                f"no embedding of {missing[0]} (and {len(missing) - 1} more of {len(ids)}); "
-                "embed these pictures too, with ids as in the data set's folder"
-            )
+        self.check_whole(ids, "embed these pictures too, with ids as in the data set's folder")
         return self.rows([row for row in self._positions(ids) if row is not None])
+
+    def check_whole(self, ids: Sequence[str], advice: str) -> None:
+        """Raise an EmbeddingsError, with this advice, if a picture has no embedding."""
+        if missing := self.lacking(ids):
+            more = f"and {len(missing) - 1} more of {len(ids)} pictures; there are embeddings of {len(self)}"
+            raise EmbeddingsError(f"no embedding of {missing[0]} ({more}); {advice}")
 
     def lacking(self, ids: Sequence[str]) -> list[str]:
         """The pictures that have no embedding here."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TINY, make_market, save_picture
+from conftest import TINY, make_market, reseal, save_picture
 
 from dare import cli
 from dare.cli.training import Common, _settings, _with_teacher
@@ -188,6 +188,7 @@ def test_thresholds_are_found_and_two_pictures_compared(
     assert "dare threshold writes it, with --out" in err
     first["model"] = "b" * 64
     thresholds.write_text(json.dumps(first))
+    reseal(thresholds)
     status, _, err = run(capsys, *words)
     assert status == 2
     assert "holds thresholds of model bbbbbbbbbbbb" in err

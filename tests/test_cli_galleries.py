@@ -4,11 +4,12 @@ import contextlib
 import csv
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
 import pytest
-from conftest import TINY, save_picture
+from conftest import TINY, reseal, save_picture
 from test_cli import run
 
 from dare import open_gallery
@@ -241,8 +242,9 @@ def test_a_stream_says_where_queries_left_what_it_cost_and_how_right_it_was(
     assert (found["queries"], found["scored"], found["unit"]) == (10, 10, "multiply-adds")
     assert sum(found["exits"].values()) == 10
     spent = sum(left * macs for left, macs in zip(found["exits"].values(), found["costs"], strict=True)) / 10
-    assert found["spent"] == pytest.approx(spent)
+    assert found["spent"] == found["nominal"] == pytest.approx(spent)
     assert 0 <= found["rank1"] <= 1
+    assert 0 <= found["static_mix"]["rank1"] <= 1
     rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
     assert len(rows) == 10
     assert [row["exit"] for row in rows].count("stage 1") == found["exits"]["stage 1"]
@@ -258,6 +260,13 @@ def test_a_stream_by_the_full_network_scores_as_an_evaluation_does(
     assert found["exits"] == {"stage 1": 0, "stage 2": 0, "stage 3": 0, "fusion": 10}
     assert found["rank1"] == pytest.approx(fusion["rank1"])
     assert found["mAP"] == pytest.approx(fusion["mAP"])
+    best = max(result["mAP"] for result in json.loads((tmp_path / "e.json").read_text())["results"])
+    assert found["static_mix"]["mAP"] <= best + 1e-9
+    _, out, _ = run(capsys, "stream", indexed, "--queries", market, "--mean-macs", "9G")
+    mix = {name: 100 * found["static_mix"][name] for name in ("rank1", "mAP")}
+    assert f"static mix of the same cost: rank-1 {mix['rank1']:.1f}, mAP {mix['mAP']:.1f}" in out
+    better = found["static_mix"]["mAP"] > found["mAP"] or found["static_mix"]["rank1"] > found["rank1"]
+    assert ("letting random queries leave early would have been better" in out) == better
 
 
 def test_times_are_measured_kept_and_used(
@@ -275,10 +284,19 @@ def test_times_are_measured_kept_and_used(
     status, out, _ = run(capsys, *words)
     assert status == 0
     assert "with search in 11 entries" in out
-    assert "100.0 % of the full network" in out
+    assert "nominal, by the calibrated times" in out
+    made = json.loads(times.read_text())
+    times.write_text(json.dumps(made | {"median": [each / 1000 for each in made["median"]]}))
+    reseal(times)
+    status, out, _ = run(capsys, *words)
+    assert status == 0
+    assert re.search(r"warning: a query took .* ms, not .* ms as calibrated: reading took", out.replace("\n", " "))
+    times.write_text(json.dumps(made))
+    reseal(times)
     status, _, _ = run(capsys, "search", indexed, query(market), "--deadline", "9s", "--times", times)
     assert status == 0
     times.write_text(times.read_text().replace(json.loads(times.read_text())["model"], "f" * 64))
+    reseal(times)
     status, _, err = run(capsys, "search", indexed, query(market), "--deadline", "9s", "--times", times)
     assert status == 2
     assert "holds times of model ffffffffffff" in err

@@ -1,6 +1,7 @@
 """A file is replaced whole or stays as it was; what a schema refuses is one line with file, place, expected, got."""
 
 import errno
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from dare.files import compiled, replacing, replacing_folder, said
+from dare.files import compiled, replacing, replacing_folder, said, sealed, unsealed
 
 
 def test_the_new_content_takes_the_old_ones_place(tmp_path: Path) -> None:
@@ -151,7 +152,8 @@ def read_only(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: object) -> None:
         raise OSError("read-only")
 
-    for locator in (caching.InTreeCacheLocator, caching.UserWideCacheLocator):
+    for name in ("InTreeCacheLocator", "UserWideCacheLocator"):  # older versions put _ before their names
+        locator = getattr(caching, name, None) or getattr(caching, f"_{name}")
         monkeypatch.setattr(locator, "ensure_cache_path", refuse)
     monkeypatch.setattr("numba.config.CACHE_DIR", "")
 
@@ -176,3 +178,26 @@ def test_without_any_place_it_is_compiled_all_the_same(
         theirs.chmod(0o777)
     assert compiled()(twice)(4) == 8
     assert not any(tmp_path.rglob("*.nbc"))
+
+
+def test_a_seal_holds_until_anything_changes() -> None:
+    content = json.dumps({"numbers": [1.5, -2], "text": "sha256"}, indent=1).encode()
+    whole = sealed(content)
+    assert json.loads(whole) == json.loads(content) | {"sha256": json.loads(whole)["sha256"]}
+    body, holds = unsealed(whole)
+    assert holds
+    assert json.loads(body) == json.loads(content)
+    assert unsealed(content) == (content, False)
+    for place in range(len(whole) - 2):  # the last two close the object
+        for bit in (1, 16):
+            other = bytearray(whole)
+            other[place] ^= bit
+            found, holds = unsealed(bytes(other))
+            try:
+                same = json.loads(found) == json.loads(content)
+            except ValueError:
+                continue
+            assert not holds or same, other
+    again = json.dumps(json.loads(whole) | {"numbers": [1.5, 2]}).encode()
+    assert unsealed(again)[1] is False
+    assert json.loads(unsealed(again)[0]) == {"numbers": [1.5, 2], "text": "sha256"}

@@ -2,7 +2,9 @@
 
 import contextlib
 import errno
+import hashlib
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
 LONGEST = 80
 """Characters of a value that are shown."""
+
+SEAL = re.compile(rb',\s*"sha256": "([0-9a-f]{64})"')
+CHANGED = "isn't as it was written: its sha256 is missing, or doesn't fit"
 
 BOUNDS = {"greater than or equal to": "at least", "less than or equal to": "at most"}
 
@@ -38,6 +43,21 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         except BaseException:
             aside.unlink(missing_ok=True)
             raise
+
+
+def sealed(content: bytes) -> bytes:
+    """The text of a JSON object, with the SHA-256 of what stands before it as its last entry."""
+    text = content.rstrip().removesuffix(b"}").rstrip()
+    return text + b',\n "sha256": "' + hashlib.sha256(text).hexdigest().encode() + b'"\n}\n'
+
+
+def unsealed(content: bytes) -> tuple[bytes, bool]:
+    """What was sealed, and whether it is still as it was then."""
+    *_, last = [None, *SEAL.finditer(content)]
+    if last is None:
+        return content, False
+    text, after = content[: last.start()], content[last.end() :]
+    return text + after, after.strip() == b"}" and hashlib.sha256(text).hexdigest().encode() == last[1]
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dare.anytime.budgets import adjacent_shares, conditional, geometric_shares
-from dare.anytime.costs import NETSCOPE_2018
+from dare.anytime.costs import NETSCOPE_2018, ExitTimes
 from dare.anytime.policies import Chance, Deadline, ExitPolicy, RunningQuantile, Steered, Thresholds, replay
 
 BUDGETS = np.linspace(NETSCOPE_2018.macs[0], NETSCOPE_2018.macs[-1], 9)[1:-1]
@@ -136,6 +136,22 @@ def test_steering_at_the_ends_of_the_budget() -> None:
     assert set(replay(confidences, Steered(NETSCOPE_2018, 1e12))) == {3}
     with pytest.raises(ValueError, match="smallest possible budget"):
         Steered(NETSCOPE_2018, 1.0)
+
+
+@pytest.mark.parametrize("slower", [0.5, 1.0, 2.5])
+def test_a_budget_of_time_is_met_on_the_clock(slower: float) -> None:
+    nominal = np.array([1.0, 2.0, 3.0, 4.0])
+    times = ExitTimes(tuple(nominal), tuple(nominal), (1.0,) * 4, 1.0, "made up")
+    random, budget = np.random.default_rng(5), 2.2 * slower
+    policy, spent = Steered(times, budget), []
+    for column in stream(4000).T:
+        exit = next((exit for exit in range(3) if policy.stops(exit, column[exit])), 3)
+        spent.append(slower * nominal[exit] * random.uniform(0.8, 1.2))
+        policy.took(spent[-1], [exit])
+    assert np.mean(spent[500:]) == pytest.approx(budget, rel=0.03)
+    by_macs = Steered(NETSCOPE_2018, 1e9)
+    by_macs.took(99.0, [0])  # multiply-adds don't depend on the clock
+    assert replay(stream(500), by_macs).tolist() == replay(stream(500), Steered(NETSCOPE_2018, 1e9)).tolist()
 
 
 def test_chance_does_not_depend_on_the_order_of_micro_batches() -> None:

@@ -66,6 +66,15 @@ def test_a_damaged_plan_is_refused_in_one_line(tmp_path: Path, changes: dict[str
     assert "\n" not in str(error.value)
 
 
+def test_a_plan_that_was_changed_is_refused_though_it_could_be_followed(tmp_path: Path) -> None:
+    file = tmp_path / "p.json"
+    save_plan(file, PlanFile(MODEL, SHARES, THRESHOLDS_OF_PLAN, "margin", "all", 1, {}))
+    whole = file.read_text()
+    file.write_text(whole.replace("0.1", "0.2"))
+    with pytest.raises(MeasurementError, match=r"isn't as it was written.*write it again with dare choose-exits"):
+        load_plan(file, 3)
+
+
 def test_what_is_not_json_is_refused(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_bytes(b"\xff{")
     with pytest.raises(MeasurementError, match="isn't JSON"):

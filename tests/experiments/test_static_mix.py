@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from experiments.streams import COSTS, drawn_stream
 
+from dare.anytime.budgets import static_mixes, upper_hull
 from dare.anytime.costs import ExitCosts
 from dare.experiments.accuracy import Bootstrap
-from dare.experiments.query_stream import coming_to_stay, least_cost, static_mixes, upper_hull
+from dare.experiments.query_stream import coming_to_stay, least_cost
 
 
 def best_mix(costs: list[int], values: np.ndarray, budget: float) -> float:

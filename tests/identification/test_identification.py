@@ -41,11 +41,13 @@ from dare.anytime.confidence import Allowed, nearest_two, stream_agreement
 from dare.gallery.store import MismatchError
 from dare.identification.answer import DeadlineTooShortError
 from dare.identification.stream import Turns
+from dare.identification.summary import static_mix
 from dare.images.preparation import Prepared, prepare
 from dare.images.reading import UnreadableImageError, read, read_resized
 from dare.models.checkpoints import Architecture, Checkpoint, save_checkpoint
 from dare.models.dare import count_macs
 from dare.retrieval.distances import Space
+from dare.retrieval.scoring import score_vectors
 from dare.runners.runner import Runner, Walk
 
 QUERIES, GALLERY = 30, 40
@@ -364,6 +366,9 @@ def test_due_is_the_deadline_on_the_clock(begun: float) -> None:
         gallery = of_one_person()
         given = list(answers(IMAGE, runner, gallery, clock=runner.clock, **limit))  # type: ignore[arg-type]
         found.append([(answer.exit, answer.seconds, answer.deadline_met) for answer in given])
+        runner.now = begun
+        best = identify(IMAGE, runner, gallery, clock=runner.clock, **limit)  # type: ignore[arg-type]
+        assert (best.exit, best.seconds, best.deadline_met) == found[-1][-1]
     assert found[0] == found[1] == [(0, 3.0, True), (1, 6.0, True)]
 
 
@@ -371,9 +376,15 @@ def test_an_answer_that_is_due_already_comes_from_the_first_exit_and_is_late() -
     runner, gallery = SlowRunner([1.0] * 12), of_one_person()
     found = list(answers(IMAGE, runner, gallery, due=-1.0, clock=runner.clock))
     assert [(answer.exit, answer.deadline_met) for answer in found] == [(0, False)]
+    with pytest.raises(DeadlineTooShortError, match=r"due 4000\.00 ms ago; give more time, or allow a late answer"):
+        identify(IMAGE, runner, gallery, due=runner.now - 4, clock=runner.clock)
+    late = identify(IMAGE, runner, gallery, due=runner.now - 4, allow_late=True, clock=runner.clock)
+    assert (late.exit, late.deadline_met) == (0, False)
     for limit in ({"due": 1.0, "deadline": 1.0}, {"due": float("nan")}):
         with pytest.raises(ValueError, match="either a deadline or the time when an answer is due"):
             next(answers(IMAGE, runner, gallery, clock=runner.clock, **limit))  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="either a deadline or the time when an answer is due"):
+            identify(IMAGE, runner, gallery, clock=runner.clock, **limit)  # type: ignore[arg-type]
 
 
 def test_batches_decide_in_their_order_and_only_later_ones_stop_when_one_fails() -> None:
@@ -432,3 +443,34 @@ def test_what_is_no_picture_is_refused(wrong: Any, error: type[Exception], messa
     runner = SlowRunner([0.0] * 12)
     with pytest.raises(error, match=message):
         identify(wrong, runner, of_one_person())
+
+
+def test_the_static_mix_is_that_of_every_exits_scores(
+    network: tuple[Runner, MemoryGallery, Labels, Labels, Embeddings], pictures: list[Path]
+) -> None:
+    runner, gallery, query, entry, found = network
+    samples = [
+        Sample((picture,), int(person), int(camera))
+        for picture, person, camera in zip(pictures[:QUERIES], query.people, query.cameras, strict=True)
+    ]
+    vectors, entries = ([rows[part] for rows in found.exits()] for part in (slice(QUERIES), slice(QUERIES, None)))
+    scores = [
+        score_vectors(vectors[exit], entries[exit if gallery.space == "own" else 3], query, entry) for exit in range(4)
+    ]
+    rank1, precision = np.array([(one.cmc(1), one.mean_average_precision) for one in scores]).T
+    costs = [1.0, 2.0, 3.0, 4.0]
+    for spent in (1.0, 2.6, 4.0):
+        mix = static_mix(samples, runner, gallery, costs, spent)
+        by_hand = [max_of_mixes(costs, values, spent) for values in (rank1, precision)]
+        assert mix == pytest.approx(by_hand, abs=1e-6)
+
+
+def max_of_mixes(costs: list[float], values: np.ndarray, budget: float) -> float:
+    """By trying many shares of two exits."""
+    best = max(value for cost, value in zip(costs, values, strict=True) if cost <= budget)
+    for low in range(4):
+        for high in range(low + 1, 4):
+            if costs[low] <= budget <= costs[high]:
+                share = (costs[high] - budget) / (costs[high] - costs[low])
+                best = max(best, share * values[low] + (1 - share) * values[high])
+    return float(best)

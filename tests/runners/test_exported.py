@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import save_picture
+from conftest import reseal, save_picture
 from exports import ENGINES, HEIGHT, WIDTH, export_slim, images, same, slim
 
 from dare import Runner, measure, open_runner
@@ -186,6 +186,7 @@ def copy(folders: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
 def change(folder: Path, **fields: object) -> None:
     file = folder / MANIFEST
     file.write_text(json.dumps({**json.loads(file.read_text()), **fields}))
+    reseal(file)
 
 
 def test_another_precision_than_the_files_are_for_is_refused(folders: dict[str, Path]) -> None:
@@ -276,6 +277,15 @@ def test_a_manifest_whose_parts_do_not_fit_is_refused(fields: dict[str, object],
         open_runner(folder)
 
 
+def test_a_manifest_that_was_changed_is_refused_though_it_could_be_read(copy: Callable[[str], Path]) -> None:
+    folder = copy("onnx")
+    fields = json.loads((folder / MANIFEST).read_text())
+    fields["fusion"] = [-weight for weight in fields["fusion"]]
+    (folder / MANIFEST).write_text(json.dumps(fields, indent=1))
+    with pytest.raises(ExportError, match=r"isn't as it was written.*take another copy, or export again"):
+        open_runner(folder)
+
+
 def test_a_manifest_says_whether_exits_share_a_space_and_an_old_one_has_spaces_of_their_own(
     copy: Callable[[str], Path],
 ) -> None:
@@ -286,11 +296,13 @@ def test_a_manifest_says_whether_exits_share_a_space_and_an_old_one_has_spaces_o
     fields = json.loads((folder / MANIFEST).read_text())
     fields["steps"][1]["dimensions"] = 9
     (folder / MANIFEST).write_text(json.dumps(fields))
+    reseal(folder / MANIFEST)
     with pytest.raises(ExportError, match="share a space only if their vectors have one size"):
         open_runner(folder)
     del fields["space"]
     fields["steps"][1]["dimensions"] = 8
     (folder / MANIFEST).write_text(json.dumps(fields))
+    reseal(folder / MANIFEST)
     assert open_runner(folder).space == "own"
 
 

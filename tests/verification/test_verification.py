@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import save_picture
+from conftest import reseal, save_picture
 
 from dare.anytime.records import MeasurementError
 from dare.datasets import Benchmark, Sample
@@ -202,6 +202,7 @@ def test_a_file_says_which_pairs_its_thresholds_are_for_and_an_old_one_is_of_one
     content = json.loads((tmp_path / "t.json").read_text())
     del content["space"]
     (tmp_path / "t.json").write_text(json.dumps(content))
+    reseal(tmp_path / "t.json")
     assert load_verifier(tmp_path / "t.json", MODEL).space == "own"
 
 

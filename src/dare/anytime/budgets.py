@@ -97,6 +97,48 @@ def conditional(shares: Sequence[float] | NDArray[np.floating]) -> NDArray[np.fl
     return np.where(left < NOTHING_LEFT, 1.0, np.minimum(1.0, p / np.maximum(left, NOTHING_LEFT)))
 
 
+def upper_hull(costs: Sequence[float] | NDArray[np.floating], values: NDArray[np.floating]) -> list[int]:
+    """The points from which no mix of others of the same cost takes the lead, from the cheapest to the best.
+
+    These are the corners of the upper convex hull of (cost, value) as long as it rises; a budget above the best
+    point's cost need not be spent.
+
+    Args:
+        costs: (E,), increasing.
+        values: (E,), higher is better.
+    """
+    points = list(zip(costs, values, strict=True))
+    hull: list[int] = []
+    for new, (cost, value) in enumerate(points):
+        if hull and value <= points[hull[-1]][1]:
+            continue
+        while len(hull) > 1:
+            (cost_a, value_a), (cost_b, value_b) = points[hull[-2]], points[hull[-1]]
+            if (value_b - value_a) * (cost - cost_a) > (value - value_a) * (cost_b - cost_a):
+                break
+            hull.pop()
+        hull.append(new)
+    return hull
+
+
+def static_mixes(costs: Costs, values: NDArray[np.floating], budgets: Sequence[float]) -> NDArray[np.float64]:
+    """Shares (P, E) that do best where nobody looks at the query: those of one exit, or of two.
+
+    Args:
+        costs: of leaving at each exit.
+        values: (E,), rank-1 or mAP where all queries leave there.
+        budgets: P of them, per query, in the unit of the costs; what is above the best exit's cost stays unspent.
+
+    Raises:
+        ValueError: a budget below the first exit's cost.
+    """
+    each = exit_costs(costs)
+    hull = upper_hull(each, values)
+    shares = np.zeros((len(budgets), len(each)))
+    shares[:, hull] = [adjacent_shares(each[hull].tolist(), macs) for macs in budgets]
+    return shares
+
+
 def exit_costs(costs: Costs) -> NDArray[np.float64]:
     """(E,), the cost of leaving at each exit: multiply-adds, or the median of measured seconds."""
     values = costs.macs if isinstance(costs, ExitCosts) else costs.median if isinstance(costs, ExitTimes) else costs

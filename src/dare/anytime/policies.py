@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from sortedcontainers import SortedList
 
 from dare.anytime.budgets import NOTHING_LEFT, Costs, conditional, exit_costs, geometric_shares
+from dare.anytime.costs import ExitTimes
 
 # Found by trial, so that streams of all kinds, even ones that alternate between easy and hard, are within 0.5 % of
-# their budget from 1,000 queries on, and so that single queries have little influence.
+# their budget from 1,000 queries on, and single queries have little influence.
 STEERING_HORIZON = 5
 """Queries over which overspending or underspending is made up for."""
 STEERING_REACH = 3
@@ -154,6 +155,7 @@ class Steered:
     The paper's rule misses its budget by some percent, and by much more when easy and hard queries come in phases.
     Here each query that leaves changes the target of the next ones by what is still to be spent or saved, spread over
     `horizon` queries. Records don't always leave, so the budget is also met by streams that get easier and easier.
+    A budget of time is met on the clock if `took` is told how long queries really took.
 
     Args:
         costs: of leaving at each exit.
@@ -173,6 +175,7 @@ class Steered:
         if horizon < 1:
             raise ValueError(f"horizon must be at least 1, got {horizon}")
         self._costs = exit_costs(costs).tolist()
+        self._timed, self._wanted, self._real, self._nominal = isinstance(costs, ExitTimes), mean_macs, 0.0, 0.0
         self._budget = min(mean_macs, self._costs[-1])
         self._seen = [Seen(window) for _ in self._costs]
         self._horizon = horizon
@@ -183,7 +186,7 @@ class Steered:
         # A mixture of two budgets' shares costs the mixture of the budgets: no root to find per query.
         shares = _shares_of_all_budgets(len(self._costs))
         self._aims, self._shares = (shares @ self._costs).tolist(), shares.tolist()
-        self._leaving, self._ahead = [0.0 for _ in self._costs], [0.0 for _ in self._costs]
+        self._leaving, self._ahead = [0.0] * len(self._costs), [0.0] * len(self._costs)
         self._aim_at(geometric_shares(costs, mean_macs).tolist())
 
     def stops(self, exit: int, confidence: float) -> bool:
@@ -208,6 +211,15 @@ class Steered:
             self._to_spend -= self._ahead[exit + 1]
         self._steer()
         return stopped
+
+    def took(self, seconds: float, exits: Sequence[int]) -> None:
+        """How long queries that left at these exits really took; ignored unless the budget is of time."""
+        if not self._timed or not exits:
+            return
+        kept = max(0.0, 1 - len(exits) / STEERING_WINDOW)
+        self._real = kept * self._real + seconds
+        self._nominal = kept * self._nominal + sum(self._costs[exit] for exit in exits)
+        self._budget = min(max(self._wanted * self._nominal / self._real, self._costs[0]), self._costs[-1])
 
     def _steer(self) -> None:
         """Set the shares by what is still to be spent."""

@@ -22,7 +22,7 @@ from dare.anytime.budgets import conditional
 from dare.anytime.confidence import Allowed
 from dare.anytime.costs import ExitTimes
 from dare.datasets.kinds import RECORD, kind_of, misplaced
-from dare.files import replacing, said
+from dare.files import CHANGED, replacing, said, sealed, unsealed
 from dare.retrieval.distances import another_model
 
 T = TypeVar("T")
@@ -50,19 +50,23 @@ def read_record(kind: type[T], path: Path, command: str) -> T:
     if kind_of(path) not in (RECORD, None):
         raise MeasurementError(misplaced(path, f"what {command} --out wrote"))
     try:
-        return TypeAdapter(kind).validate_json(path.read_bytes())
+        content, whole = unsealed(path.read_bytes())
+        found = TypeAdapter(kind).validate_json(content)
     except FileNotFoundError:
         raise MeasurementError(f"no file at {path}; {command} writes it, with --out") from None
     except ValidationError as error:
         if error.errors(include_url=False)[0]["type"] == "json_invalid":
             raise MeasurementError(f"{path} isn't JSON, or it is damaged; write it again with {command}") from error
         raise MeasurementError(f"{said(error, path)}; write it again with {command}") from error
+    if not whole:
+        raise MeasurementError(f"{path} {CHANGED}; write it again with {command}")
+    return found
 
 
 def write_record(path: Path, value: Any) -> None:
     """Write what `read_record` reads, in one piece."""
     with replacing(path) as file:
-        file.write(TypeAdapter(type(value)).dump_json(value, indent=2, by_alias=True) + b"\n")
+        file.write(sealed(TypeAdapter(type(value)).dump_json(value, indent=1, by_alias=True)))
 
 
 @dataclass(frozen=True, config=STRICT)

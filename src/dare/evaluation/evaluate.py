@@ -186,9 +186,8 @@ def evaluate(
             benchmark's own, whatever the embeddings say.
         distance: "euclidean" as DaRe is trained for, or "cosine".
         rule: of average precision, as in `score`.
-        multi_query: "mean" or "max" joins the vectors of all queries of a person at a camera into one query, for
-            Market-1501 those of its hand-drawn boxes, as `dare.datasets.multi_query` says; None scores each query
-            alone.
+        multi_query: "mean" or "max" joins the vectors of a person at a camera into one query, as
+            `dare.datasets.multi_query` says; None scores each query alone.
         metric: `kissme`, `xqda` or a `functools.partial` of one: each embedding's distance is learnt from the training
             pictures, which need embeddings then. With "cosine" all vectors are scaled to length 1 first.
         rerank: re-rank each embedding's distances; they then depend on all queries together.

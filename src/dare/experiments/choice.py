@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dare.anytime.budgets import adjacent_shares, geometric_shares
+from dare.anytime.budgets import adjacent_shares, geometric_shares, static_mixes
 from dare.anytime.costs import ExitCosts
 from dare.anytime.policies import Thresholds
 from dare.experiments.accuracy import Accuracy, Bootstrap, Measure, Outcomes
-from dare.experiments.query_stream import SEED, Confidence, QueryStream, static_mixes
+from dare.experiments.query_stream import SEED, Confidence, QueryStream
 
 CANDIDATES = 2000
 FINEST = 20

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dare.anytime.budgets import static_mixes
 from dare.anytime.costs import NETSCOPE_2018, ExitCosts, ExitTimes
 from dare.anytime.records import load_times
 from dare.experiments import plots
@@ -21,7 +22,6 @@ from dare.experiments.query_stream import (
     QueryStream,
     least_cost,
     replayed,
-    static_mixes,
 )
 from dare.experiments.sections import Figure6Section
 from dare.experiments.workplace import Scored, Workplace

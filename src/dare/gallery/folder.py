@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dare.datasets.kinds import misplaced
-from dare.files import FolderLock, replacing, said, sync_folder
+from dare.files import CHANGED, FolderLock, replacing, said, sealed, sync_folder, unsealed
 from dare.gallery.store import GalleryError, GalleryLockedError, UnknownGalleryError
 from dare.retrieval.distances import Space, entry_sizes
 
@@ -90,10 +90,9 @@ def read(folder: Path) -> Description:
         OSError: it cannot be read.
     """
     try:
-        content = (folder / DESCRIPTION).read_bytes()
+        content, whole = unsealed((folder / DESCRIPTION).read_bytes())
         number = _Format.model_validate_json(content).format
-        if number <= FORMAT:
-            return Description.model_validate_json(content)
+        found = Description.model_validate_json(content) if number <= FORMAT else None
     except (FileNotFoundError, NotADirectoryError) as error:
         if misfit := misplaced(folder, "a gallery"):
             raise UnknownGalleryError(misfit) from error
@@ -106,13 +105,17 @@ def read(folder: Path) -> Description:
         raise GalleryError(
             f"{said(error, folder / DESCRIPTION)}; put a backup in its place or index again elsewhere"
         ) from error
-    raise GalleryError(f"{folder} has format {number}, this version of dare knows up to {FORMAT}; update dare")
+    if found is None:
+        raise GalleryError(f"{folder} has format {number}, this version of dare knows up to {FORMAT}; update dare")
+    if not whole:
+        raise GalleryError(f"{folder / DESCRIPTION} {CHANGED}; put a backup in its place or index again elsewhere")
+    return found
 
 
 def write(description: Description, folder: Path) -> None:
     """Put the description in place: from here on the gallery is what it says."""
     with replacing(folder / DESCRIPTION) as file:
-        file.write(description.model_dump_json(indent=1, exclude_defaults=True).encode())
+        file.write(sealed(description.model_dump_json(indent=1, exclude_defaults=True).encode()))
 
 
 def writer_lock(folder: Path) -> FolderLock:

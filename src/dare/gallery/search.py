@@ -30,6 +30,8 @@ PIECE = 32
 """Rows that are examined one by one if one of them may be near."""
 SAMPLE = 1024
 """One row in this many has its distance computed first: far fewer of the others then seem near, in any order."""
+FEW = 32
+"""Names that are fetched one by one, which is then faster."""
 EVERYBODY = -1
 """In place of a mask's number."""
 ROUNDING = 2.0**-48
@@ -106,10 +108,16 @@ def search_rows(queries: NDArray[np.float32], matrix: Matrix, columns: Columns, 
     places, distances = places[:, :k], distances[:, :k]
     known = places >= 0
     names = np.full(places.shape, "", object)
-    names[known] = [columns.ids[place].as_py() for place in places[known].tolist()]  # for a few rows faster than `take`
+    names[known] = _names(columns.ids, places[known])
     people, cameras = np.full(places.shape, UNKNOWN, np.int64), np.full(places.shape, UNKNOWN, np.int64)
     people[known], cameras[known] = columns.people[places[known]], columns.cameras[places[known]]
     return Hits(names.astype(str), people, cameras, distances, allowed <= count)
+
+
+def _names(ids: Any, places: NDArray[np.int64]) -> list[str]:
+    if len(places) > FEW:
+        return ids.take(pa.array(places)).to_pylist()  # type: ignore[no-any-return]
+    return [ids[place].as_py() for place in places.tolist()]
 
 
 def _masks(columns: Columns, where: Sequence[Where | None]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:

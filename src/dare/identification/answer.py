@@ -44,6 +44,7 @@ class Answer:
         deadline_met: whether it came in time; True without a deadline.
         vector: (D,), the query's at this exit.
         problem: why there is no answer, or "".
+        reading: seconds of reading and preparing the picture.
     """
 
     exit: int
@@ -54,6 +55,7 @@ class Answer:
     deadline_met: bool
     vector: NDArray[np.float32]
     problem: str = ""
+    reading: float = 0.0
 
     @classmethod
     def unreadable(cls, problem: UnreadableImageError, seconds: float) -> "Answer":
@@ -68,11 +70,9 @@ class DeadlineTooShortError(ValueError):
 
     @classmethod
     def of(cls, verb: str, seconds: float, deadline: float) -> "DeadlineTooShortError":
-        """Times are told in milliseconds."""
-        return cls(
-            f"the first exit {verb} {1000 * seconds:.2f} ms, the deadline is {1000 * deadline:.2f} ms; "
-            "give more time, or allow a late answer"
-        )
+        """Times are told in milliseconds; the deadline is what was left at the start."""
+        left = f"the deadline is {1000 * deadline:.2f} ms" if deadline > 0 else f"due {-1000 * deadline:.2f} ms ago"
+        return cls(f"the first exit {verb} {1000 * seconds:.2f} ms, {left}; give more time, or allow a late answer")
 
 
 def answers(
@@ -110,13 +110,12 @@ def answers(
     """
     start = clock()
     check(runner, gallery, deadline)
-    if due is not None and (deadline is not None or math.isnan(due)):
-        raise ValueError(f"give either a deadline or the time when an answer is due, got {deadline} and {due}")
-    until = due if due is not None else math.inf if deadline is None else start + deadline
+    until = due_time(deadline, due, start)
     last = len(runner.costs.macs) - 1
     if not 0 <= first <= last or (times is not None and len(times.steps) != last + 1):
         raise ValueError(f"the network has {last + 1} exits, got times of {times} and {first} as the first to answer")
     picture = prepared(image, runner.preparation)[None]
+    reading = clock() - start
     too_late = Deadline(until, (0.0,) * (last + 1) if times is None else times.steps, clock)
     walk = runner.walk(picture)
     for exit, macs in enumerate(runner.costs.macs):
@@ -127,7 +126,7 @@ def answers(
             continue
         hits, sure = look_up(gallery, exit, vectors, count, [where], confidence)[0]
         seconds = clock() - start
-        yield Answer(exit, hits, sure, macs, seconds, start + seconds <= until, vectors[0])
+        yield Answer(exit, hits, sure, macs, seconds, start + seconds <= until, vectors[0], reading=reading)
         if exit == last or too_late.stops(exit, sure):
             return
 
@@ -138,6 +137,7 @@ def identify(
     gallery: Gallery,
     *,
     deadline: float | None = None,
+    due: float | None = None,
     policy: ExitPolicy | None = None,
     times: ExitTimes | None = None,
     allow_late: bool = False,
@@ -148,6 +148,8 @@ def identify(
 ) -> Answer:
     """The deepest answer within the deadline, or the one at which the policy lets the query leave.
 
+    With `due` instead of `deadline`, time that the picture has waited before this call counts too.
+
     Args:
         policy: asked at every exit but the last.
         allow_late: answer from the first exit if the deadline is too short for it, instead of an error.
@@ -157,25 +159,27 @@ def identify(
     Raises:
         DeadlineTooShortError: the first exit would not be, or was not, ready by the deadline.
     """
+    start = clock()
     check(runner, gallery, deadline)
-    if deadline is not None and times is not None and times.median[0] > deadline and not allow_late:
-        raise DeadlineTooShortError.of("takes", times.median[0], deadline)
+    until = due_time(deadline, due, start)
+    if times is not None and start + times.median[0] > until and not allow_late:
+        raise DeadlineTooShortError.of("takes", times.median[0], until - start)
     last = len(runner.costs.macs) - 1
     found = answers(
         image,
         runner,
         gallery,
-        deadline=deadline,
+        due=until,
         times=times,
         count=count,
         where=where,
         confidence=confidence,
-        first=last if deadline is None and policy is None else 0,  # nobody asks what earlier exits say
+        first=last if until == math.inf and policy is None else 0,  # nobody asks what earlier exits say
         clock=clock,
     )
     best = next(found)
-    if deadline is not None and not best.deadline_met and not allow_late:
-        raise DeadlineTooShortError.of("took", best.seconds, deadline)
+    if not best.deadline_met and not allow_late:
+        raise DeadlineTooShortError.of("took", best.seconds, until - start)
     while best.exit < last and not (
         math.isnan(best.confidence) or (policy and policy.stops(best.exit, best.confidence))
     ):
@@ -184,6 +188,13 @@ def identify(
             break
         best = later
     return best
+
+
+def due_time(deadline: float | None, due: float | None, start: float) -> float:
+    """When an answer is due, on the clock; infinity without a deadline."""
+    if due is not None and (deadline is not None or math.isnan(due)):
+        raise ValueError(f"give either a deadline or the time when an answer is due, got {deadline} and {due}")
+    return due if due is not None else math.inf if deadline is None else start + deadline
 
 
 def check(runner: Runner, gallery: Gallery, deadline: float | None = None) -> None:

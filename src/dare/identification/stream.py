@@ -12,7 +12,7 @@ from itertools import islice
 
 import numpy as np
 
-from dare.anytime.policies import ExitPolicy
+from dare.anytime.policies import ExitPolicy, Steered
 from dare.anytime.records import Confidence
 from dare.gallery.entry import Where
 from dare.gallery.store import Gallery
@@ -53,7 +53,7 @@ def identify_stream(
             `replay`.
         workers: micro-batches that run at the same time; open the runner with the same number. At each exit the policy
             is asked in the stream's order, as with one worker. Only how far later batches have come by then differs,
-            which matters to a policy that looks at all exits, `Steered`.
+            which matters to a policy that looks at all exits, `Steered`. A budget of time is each worker's own then.
         where: which entries of the gallery count: for all queries, or a function of a query's number in the stream.
 
     Other arguments and errors are those of `answers`.
@@ -116,10 +116,13 @@ def _micro_batch(
     start = clock()
     results: dict[int, Answer] = {}
     waiting, pictures = [], []
+    reading: dict[int, float] = {}
     for number, image in batch:
+        begun = clock()
         try:
             pictures.append(prepared(image, runner.preparation))
             waiting.append(number)
+            reading[number] = clock() - begun
         except UnreadableImageError as problem:
             results[number] = Answer.unreadable(problem, clock() - start)
     walk = runner.walk(np.stack(pictures)) if pictures else None
@@ -133,12 +136,16 @@ def _micro_batch(
         with turn(exit):
             for row, (number, (hits, sure)) in enumerate(zip(waiting, found, strict=True)):
                 if exit == last or policy.stops(exit, sure):
-                    results[number] = Answer(exit, hits, sure, macs, clock() - start, True, vectors[row])
+                    spent = clock() - start
+                    answer = Answer(exit, hits, sure, macs, spent, True, vectors[row], reading=reading[number])
+                    results[number] = answer
                 else:
                     staying.append(row)
         if 0 < len(staying) < len(waiting):
             walk.keep(staying)
         waiting = [waiting[row] for row in staying]
+    if isinstance(policy, Steered):
+        policy.took(clock() - start, [results[number].exit for number in reading])
     return [results[number] for number, _ in batch]
 
 

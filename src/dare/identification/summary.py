@@ -5,15 +5,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from dare.anytime.budgets import Costs, exit_costs, static_mixes
 from dare.anytime.confidence import Allowed
 from dare.anytime.costs import ExitCosts
 from dare.datasets.sample import Sample
 from dare.gallery.entry import Where
 from dare.gallery.store import Gallery
 from dare.identification.answer import Answer
+from dare.images.reading import prepared
 from dare.retrieval.labels import Labelled, Labels
 from dare.retrieval.scoring import score_vectors
+from dare.runners.runner import Runner
+
+BATCH = 32
 
 NO_CAMERA = -2
 """Of queries that are no entry of the gallery, where each picture counts as a camera of its own."""
@@ -89,13 +95,7 @@ def summarise(
         own: from `themselves`, where cameras are not known: then only the very same picture does not count.
     """
     exits = np.asarray([answer.exit for answer in answers], np.int64)
-    people = np.asarray([sample.person for sample in samples], np.int64)
-    cameras = np.asarray([sample.camera for sample in samples], np.int64)
-    entries: Labelled = gallery.labels()
-    if own is not None:  # each picture is a camera of its own
-        rows_of = {id: row for row, id in enumerate(gallery.ids())}
-        cameras = np.asarray([NO_CAMERA if id is None else rows_of[id] for id in own], np.int64)
-        entries = Labels(entries.people, np.arange(len(rows_of)))
+    people, cameras, entries = _labels(samples, gallery, own)
     precision, first = np.full(len(exits), np.nan), np.full(len(exits), -1, np.int64)
     for exit in set(exits.tolist()) - {-1}:
         rows = np.flatnonzero((exits == exit) & (people >= 0))
@@ -113,3 +113,47 @@ def summarise(
         float((first[matched] == 0).mean()) if matched.any() else math.nan,
         float(precision[matched].mean()) if matched.any() else math.nan,
     )
+
+
+def static_mix(
+    samples: Sequence[Sample],
+    runner: Runner,
+    gallery: Gallery,
+    costs: Costs,
+    spent: float,
+    own: Sequence[str | None] | None = None,
+) -> tuple[float, float]:
+    """The rank-1 and the mAP that queries reach at this mean cost if nobody looks at them: random ones leave early.
+
+    Each is that of the mix of exits which is best for it. All samples go through the whole network once more.
+
+    Args:
+        samples: that can be read; one at least has a known person with a valid match.
+        costs: of leaving at each exit.
+        spent: per query, in the unit of the costs.
+        own: as of `summarise`.
+    """
+    people, cameras, entries = _labels(samples, gallery, own)
+    batches = []
+    for start in range(0, len(samples), BATCH):
+        part = [prepared(sample.images[0], runner.preparation) for sample in samples[start : start + BATCH]]
+        batches.append(list(runner.exits(np.stack(part))))
+    values: list[tuple[float, float]] = []
+    for exit, parts in enumerate(zip(*batches, strict=True)):
+        scores = score_vectors(np.concatenate(parts), gallery.vectors(exit), Labels(people, cameras), entries)
+        values.append((scores.cmc(1), scores.mean_average_precision))
+    budget = max(spent, float(exit_costs(costs)[0]))
+    rank1, precision = (float(static_mixes(costs, each, [budget])[0] @ each) for each in np.asarray(values).T)
+    return rank1, precision
+
+
+def _labels(
+    samples: Sequence[Sample], gallery: Gallery, own: Sequence[str | None] | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Labelled]:
+    """People and cameras of queries, and the labels of entries."""
+    people = np.asarray([sample.person for sample in samples], np.int64)
+    if own is None:
+        return people, np.asarray([sample.camera for sample in samples], np.int64), gallery.labels()
+    rows_of = {id: row for row, id in enumerate(gallery.ids())}  # each picture is a camera of its own
+    cameras = np.asarray([NO_CAMERA if id is None else rows_of[id] for id in own], np.int64)
+    return people, cameras, Labels(gallery.labels().people, np.arange(len(rows_of)))

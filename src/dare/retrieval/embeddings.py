@@ -183,6 +183,8 @@ class Embeddings:
         arrays: dict[str, Any] = {f"stage_{n}": vectors for n, vectors in enumerate(self.stages, start=1)}
         if self.fused is not None:
             arrays["fused"] = self.fused
+        if self.seen:
+            arrays["seen"] = np.asarray(self.seen)
         with replacing(Path(path)) as file:
             np.savez(
                 file,
@@ -195,7 +197,6 @@ class Embeddings:
                 crops=np.asarray(self.crops),
                 pooling=np.asarray(self.pooling),
                 space=np.asarray(self.space),
-                **({"seen": np.asarray(self.seen)} if self.seen else {}),
                 format=np.asarray(FORMAT),
             )
 

@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from dare.anytime.costs import ExitCosts
 from dare.datasets.seen import Seen
-from dare.files import said
+from dare.files import CHANGED, said, sealed, unsealed
 from dare.images.preparation import Preparation
 from dare.retrieval.distances import Space, check_space
 from dare.runners.channels_last import handed_over
@@ -140,7 +140,8 @@ def read_manifest(folder: Path) -> Manifest:
     """
     file = folder / MANIFEST
     try:
-        return _SCHEMA.validate_json(file.read_bytes())
+        content, whole = unsealed(file.read_bytes())
+        manifest = _SCHEMA.validate_json(content)
     except FileNotFoundError:
         raise ExportError(f"no {MANIFEST} in {folder}; give a folder that `dare export` wrote") from None
     except OSError as error:
@@ -149,11 +150,14 @@ def read_manifest(folder: Path) -> Manifest:
         raise ExportError(
             f"{said(error, file)}; take another copy, or export again with this version of dare"
         ) from error
+    if not whole:
+        raise ExportError(f"{file} {CHANGED}; take another copy, or export again")
+    return manifest
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write what `read_manifest` reads."""
-    (folder / MANIFEST).write_bytes(_SCHEMA.dump_json(manifest, indent=1) + b"\n")
+    (folder / MANIFEST).write_bytes(sealed(_SCHEMA.dump_json(manifest, indent=1)))
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,9 @@
 """What is known of a shipped network: what it was made from, its accuracy and speed, and which files belong to it.
 
-One JSON file, `shipped.json`, which holds the SHA-256 of every other file of the folder, and of itself (taken with the
-digest's own 64 characters set to zero).
+One JSON file, `shipped.json`, which holds the SHA-256 of every other file of the folder, and of itself.
 """
 
 import hashlib
-import re
-from dataclasses import field, replace
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
@@ -15,13 +12,12 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from dare.datasets.seen import Seen
-from dare.files import replacing, said
+from dare.files import replacing, said, sealed, unsealed
 
 CARD = "shipped.json"
 MODEL, THRESHOLDS, PLAN = "model.safetensors", "thresholds.json", "plan.json"
 """The checkpoint; what `dare threshold` and `dare choose-exits` wrote for it, if they did."""
 
-BLANK = "0" * 64
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -86,7 +82,7 @@ class Card:
         measured_on: the machine that the times were measured on.
         files: path below the folder -> SHA-256.
         seen: whom the network was trained on, as `dare.datasets.seen` says.
-        format, sha256: of `shipped.json` itself.
+        format: of `shipped.json` itself.
     """
 
     name: str
@@ -101,7 +97,6 @@ class Card:
     files: dict[str, str]
     seen: Seen = ""
     format: Literal[1] = 1
-    sha256: str = field(default=BLANK, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         per_exit = [self.macs, *(scores.rank1 for scores in self.accuracy)]
@@ -137,10 +132,8 @@ def file_digests(folder: Path) -> dict[str, str]:
 
 def write_card(folder: Path, card: Card) -> None:
     """Write `shipped.json`."""
-    content = _SCHEMA.dump_json(replace(card, sha256=BLANK), indent=1) + b"\n"
-    digest = hashlib.sha256(content).hexdigest().encode()
     with replacing(folder / CARD) as file:
-        file.write(re.sub(_OWN, rb"\g<1>" + digest, content, count=1))
+        file.write(sealed(_SCHEMA.dump_json(card, indent=1)))
 
 
 def read_card(folder: Path) -> Card:
@@ -151,20 +144,16 @@ def read_card(folder: Path) -> Card:
     """
     file = folder / CARD
     try:
-        content = file.read_bytes()
+        content, whole = unsealed(file.read_bytes())
     except OSError:
         raise damaged(file) from None
-    blank = re.sub(_OWN, rb"\g<1>" + BLANK.encode(), content, count=1)
-    if f'"sha256": "{hashlib.sha256(blank).hexdigest()}"'.encode() not in content:
+    if not whole:
         raise damaged(file)
     try:
         return _SCHEMA.validate_json(content)
     except ValidationError as error:
         raise ShippedError(f"{said(error, file)}; {AGAIN}, or another version of it") from error
 
-
-_OWN = rb'("sha256": ")[0-9a-f]{64}'
-"""The file's own digest; quotes within values have a backslash before them, so they can't match."""
 
 AGAIN = "install dare-reid again, or ship it again"
 

@@ -80,7 +80,6 @@ def stream(
     answers
         CSV file to write: a line per query.
     """
-    from dare.anytime.budgets import beyond
     from dare.identification import routing
     from dare.identification.answer_table import write_answers
     from dare.identification.opening import network_paths
@@ -112,12 +111,9 @@ def stream(
             figures["static_mix"] = {"rank1": mix[0], "mAP": mix[1]}
         if answers is not None:
             write_answers(answers, benchmark.identify(samples), found, runner.exit_names)
-        notes = [beyond(costs, budget) if budget else "", trained_on(samples, runner.seen)]
-        figures["notes"] = list(filter(None, notes))
+        figures["notes"] = _notes(samples, runner, costs, budget)
         if not write_json(json, figures):
             _show(figures, store.count())
-            for note in figures["notes"]:
-                output.print(f"note: {note}")
             if same := sum(id is not None for id in own):
                 found_too = "may find themselves" if known else "aren't compared with themselves"
                 output.print(f"note: {same} queries are entries of the gallery, and {found_too}")
@@ -207,6 +203,13 @@ def _figures(
     }
 
 
+def _notes(samples: Sequence[Sample], runner: Runner, costs: ExitCosts | ExitTimes, budget: float | None) -> list[str]:
+    """What a reader of the figures should know."""
+    from dare.anytime.budgets import beyond
+
+    return list(filter(None, [beyond(costs, budget) if budget else "", trained_on(samples, runner.seen)]))
+
+
 def _number(value: float) -> float | None:
     """JSON has no NaN."""
     return value if math.isfinite(value) else None
@@ -267,3 +270,5 @@ def _show_accuracy(figures: dict[str, Any]) -> None:
     better = [name for key, name in (("rank1", "rank-1"), ("mAP", "mAP")) if mix[key] > figures[key]]
     if better:
         output.print(f"note: for {' and '.join(better)}, letting random queries leave early would have been better")
+    for note in figures["notes"]:
+        output.print(f"note: {note}")

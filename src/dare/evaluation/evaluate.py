@@ -215,8 +215,9 @@ def evaluate(
     if multi_query is not None:
         count, query = len(query), joined(query, multi_query)
         each = f"the {multi_query} of {count / max(1, len(query)):.1f} vectors each"
-        told = f"{count} pictures make {len(query)} queries, {each}"
-        notes.append(f"multi-query: {told}; multiply-adds are those of one picture")
+        notes.append(
+            f"multi-query: {count} pictures make {len(query)} queries, {each}; multiply-adds are of one picture"
+        )
     if metric is not None:
         embed_too = "embed training pictures too: dare embed --split train --split query --split gallery"
         training = labelled(embeddings, benchmark, benchmark.train, left_out, embed_too)
@@ -227,14 +228,11 @@ def evaluate(
         notes.append(one_sided)
     if metric is not None:
         notes += tested_too(benchmark)
-    if rerank and rerank.variant == "fast-reid" and distance == "euclidean":
-        notes.append("variant fast-reid is meant for vectors of length 1, as cosine distance makes them")
     if left_out:
         kind = "pictures" if all(len(sample.images) == 1 for sample in samples) else "tracklets"
         notes.append(f"{len(left_out)} {kind} were left out: unreadable, or without an embedding")
-    notes += notes_on(results)
-    if known := trained_on(samples, embeddings.seen):
-        notes.append(known)
+    known = trained_on(samples, embeddings.seen)
+    notes += [*notes_on(results, rerank, distance), *filter(None, [known])]
     return Evaluation(
         benchmark,
         results,

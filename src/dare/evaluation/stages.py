@@ -67,9 +67,11 @@ def scored(
     return results
 
 
-def notes_on(results: Sequence[StageResult]) -> list[str]:
-    """What a reader of scores should know: queries without a match, and ties."""
+def notes_on(results: Sequence[StageResult], rerank: Reranking | None, distance: Distance) -> list[str]:
+    """What a reader of scores should know: queries without a match, ties, an unusual distance."""
     notes, matched = [], results[0].scores.matched
+    if rerank and rerank.variant == "fast-reid" and distance == "euclidean":
+        notes.append("variant fast-reid is meant for vectors of length 1, as cosine distance makes them")
     if unmatched := int((~matched).sum()):
         notes.append(f"{unmatched} of {len(matched)} queries have no valid match in the gallery; no mean counts them")
     return notes + [

@@ -215,9 +215,7 @@ def evaluate(
     if multi_query is not None:
         count, query = len(query), joined(query, multi_query)
         each = f"the {multi_query} of {count / max(1, len(query)):.1f} vectors each"
-        notes.append(
-            f"multi-query: {count} pictures make {len(query)} queries, {each}; multiply-adds are of one picture"
-        )
+        notes.append(f"multi-query: {count} pictures make {len(query)} queries, {each}; costs are of one picture")
     if metric is not None:
         embed_too = "embed training pictures too: dare embed --split train --split query --split gallery"
         training = labelled(embeddings, benchmark, benchmark.train, left_out, embed_too)

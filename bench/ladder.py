@@ -23,6 +23,7 @@ from dare import (
     Benchmark,
     Embeddings,
     ExitCosts,
+    ExitPolicy,
     Runner,
     RunningQuantile,
     embed,
@@ -32,9 +33,12 @@ from dare import (
     open_runner,
     replay,
 )
+from dare.anytime.records import load_plan
 from dare.evaluation.evaluate import Evaluation
 from dare.experiments.query_stream import SEED, QueryStream, query_stream
 from dare.runners.timing import measure_together
+from dare.shipped.card import PLAN
+from dare.shipped.network import shipped_at
 
 PRECISIONS = ("fp32", "bf16", "int8")
 TICKS = (0.5, 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20)
@@ -83,7 +87,13 @@ def main() -> None:
         show(name, points(name, evaluations[name], times[name]), unit)
     chosen, last = best(own, times), fastest[-1]
     exits = points(chosen, evaluations[chosen], times[chosen])
-    stream = streamed(query_stream(evaluations[chosen]), times[chosen])
+    queries = query_stream(evaluations[chosen])
+    stream = streamed(queries, times[chosen])
+    if (network := shipped_at(options.model)) is not None:
+        shares = load_plan(network.checked(PLAN), len(times[chosen])).shares
+        stream.append(
+            left_by(RunningQuantile(shares), "the shipped plan", queries.shuffled(SEED), nanoseconds(times[chosen]))
+        )
     show(f"{chosen}, streams on a budget", stream, unit)
     say_least("the full network's time", stream, exits[-1])
     spent = np.array([times[chosen][-1], times[chosen][-1] + times[last][-1]])
@@ -140,18 +150,24 @@ def points(name: str, evaluation: Evaluation, milliseconds: np.ndarray) -> list[
 
 def streamed(stream: QueryStream, milliseconds: np.ndarray) -> list[Point]:
     """Streams with the paper's shares (equation 3), by the running quantile of their agreements."""
-    stream = stream.shuffled(SEED)
-    costs = ExitCosts(tuple(round(1e6 * spent) for spent in milliseconds), "nanoseconds")
-    found = []
+    stream, costs, found = stream.shuffled(SEED), nanoseconds(milliseconds), []
     for share in BUDGETS:
         budget = share * costs.macs[-1]
         if budget <= costs.macs[0]:
             continue
-        exits = replay(stream.confidences["agreement"], RunningQuantile(geometric_shares(costs, budget)))
-        outcome = stream.outcomes.pick(exits[None])
-        accuracy = (float(outcome.means("rank-1")[0]), float(outcome.means("mAP")[0]))
-        found.append(Point(f"{share:.0%} of the time", costs.mean(exits) / 1e6, *accuracy))
+        policy = RunningQuantile(geometric_shares(costs, budget))
+        found.append(left_by(policy, f"{share:.0%} of the time", stream, costs))
     return found
+
+
+def left_by(policy: ExitPolicy, name: str, stream: QueryStream, costs: ExitCosts) -> Point:
+    exits = replay(stream.confidences["agreement"], policy)
+    outcome = stream.outcomes.pick(exits[None])
+    return Point(name, costs.mean(exits) / 1e6, float(outcome.means("rank-1")[0]), float(outcome.means("mAP")[0]))
+
+
+def nanoseconds(milliseconds: np.ndarray) -> ExitCosts:
+    return ExitCosts(tuple(round(1e6 * spent) for spent in milliseconds), "nanoseconds")
 
 
 def joined(first: Embeddings, second: Embeddings) -> Embeddings:

@@ -39,11 +39,13 @@ def slow_agreement(distances: np.ndarray, people: np.ndarray) -> float:
     distances, people = distances[:128], people[:128]
     others = distances[people != people[0]]
     farther = others[0] if len(others) else distances[-1]
-    precision = average_precision_score(people == people[0], -np.arange(len(people)))
-    return float(precision + 0.1 * (1 - distances[0] / farther if farther > 0 else 0))
+    same = people == people[0]
+    precision = average_precision_score(same, -np.arange(len(people)))
+    further = (precision * same.sum() - 1) / (same.sum() - 1) if same.sum() > 1 else 0  # the first has precision 1
+    return float(further + 0.1 * (1 - distances[0] / farther if farther > 0 else 0))
 
 
-def test_agreement_is_the_average_precision_if_the_first_is_right() -> None:
+def test_agreement_is_the_precision_at_further_entries_if_the_first_is_right() -> None:
     random = np.random.default_rng(2)
     distances = np.sort(random.uniform(1, 5, (50, 140)), axis=1)
     people = random.integers(0, 9, (50, 140))
@@ -52,6 +54,9 @@ def test_agreement_is_the_average_precision_if_the_first_is_right() -> None:
     np.testing.assert_allclose(agreement(np.array([1.0, 4.0]), np.array([7, 7])), 1.075)
     np.testing.assert_allclose(agreement(np.array([1.0, 4.0, np.inf]), np.array([7, 7, 8])), 1.075)
     np.testing.assert_allclose(agreement(np.zeros(3), np.array([7, 7, 8])), 1.0)
+    np.testing.assert_allclose(agreement(np.array([1.0, 2.0, 3.0]), np.array([-2, 7, 7])), 0.05)
+    with np.errstate(all="raise"):
+        assert np.isnan(agreement(np.full(3, np.inf), np.array([7, 7, 8])))
     assert np.isnan(agreement(np.zeros((2, 0)), np.zeros((2, 0), int))).all()
     with pytest.raises(ValueError, match="a person for each distance"):
         agreement(np.zeros(3), np.zeros(2, int))
@@ -93,3 +98,14 @@ def test_nobody_to_be_compared_with() -> None:
     assert alone.margin[1] == np.inf
     with pytest.raises(ValueError, match="allowed must be one of paper, other-cameras, all"):
         nearest_two(np.zeros((2, 3)), np.ones((1, 3)), query, query, "mine")  # type: ignore[arg-type]
+
+
+def test_agreements_of_equal_distances_keep_the_galleries_order() -> None:
+    random = np.random.default_rng(4)
+    q, g = random.integers(0, 3, (40, 3)).astype(float), random.integers(0, 3, (400, 3)).astype(float)
+    query = Labels(random.integers(1, 6, 40), random.integers(1, 4, 40))
+    gallery = Labels(random.integers(0, 6, 400), random.integers(1, 4, 400))
+    for row, found in enumerate(stream_agreement(q, g, query, gallery, "all")):
+        distances = np.linalg.norm(g - q[row], axis=1)
+        order = np.argsort(distances, kind="stable")
+        assert found == pytest.approx(slow_agreement(distances[order], gallery.people[order]))

@@ -75,3 +75,12 @@ def test_a_budget_that_cannot_be_met_is_refused() -> None:
         choose_exits(drawn_stream(), COSTS, 9)
     with pytest.raises(ValueError, match="costs of 4 exits, got 3"):
         choose_exits(drawn_stream(), FINE, 20)
+
+
+def test_queries_with_nobody_to_compare_with_leave_at_the_first_exit() -> None:
+    stream = drawn_stream(queries=80)
+    for confidence in stream.confidences.values():
+        confidence[:, 3:9] = np.nan
+    choice = choose_exits(stream, COSTS, 30)
+    assert choice.chosen.spent_macs <= 31
+    assert np.isfinite(choice.chosen.accuracy.rank1.value)

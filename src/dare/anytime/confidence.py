@@ -64,19 +64,19 @@ def margin(
 
 
 def agreement(distances: NDArray[np.floating], people: NDArray[np.integer]) -> NDArray[np.float64]:
-    """How far a list bears out its own first answer: its average precision if that is right, and a tenth of the margin.
+    """How far a list bears out its own first answer: whether that person's other entries follow, and the margin.
 
-    A query that leaves early keeps the list of its exit. The margin says whether its first entry is right, this also
-    whether the person's other entries follow. It needs several entries per person: for those with one, and where
-    nobody is known, it orders queries by their relative margins. From 0 to 1.1.
+    A query that leaves early keeps the list of its exit. The margin says whether the first entry is right, this also
+    whether the rest of the list is: the mean precision at the person's further entries if the first one is right, and
+    a tenth of the relative margin. Of people with one entry, as all unknown ones are, only the margin speaks.
 
     Args:
         distances: (..., k), nearest first; the first `LIST` count. Infinity after the last where lists are shorter.
         people: (..., k), who each entry shows.
 
     Returns:
-        (...), NaN for empty lists. The margin is relative to the distance of the nearest other person, or of the last
-        entry if the list holds one person only.
+        (...), from 0 to 1.1; NaN for empty lists. The margin is relative to the distance of the nearest other person,
+        or of the last entry if the list holds one person only.
     """
     lists, who = np.asarray(distances, np.float64)[..., :LIST], np.asarray(people)[..., :LIST]
     if lists.shape != who.shape:
@@ -86,12 +86,13 @@ def agreement(distances: NDArray[np.floating], people: NDArray[np.integer]) -> N
     found = np.isfinite(lists)
     same = found & (who == who[..., :1])
     precision = np.cumsum(same, -1) / np.arange(1, lists.shape[-1] + 1)
-    average = (precision * same).sum(-1) / np.maximum(same.sum(-1), 1)
+    further = same & (np.arange(lists.shape[-1]) > 0)
+    average = (precision * further).sum(-1) / np.maximum(further.sum(-1), 1)
     others = found & ~same
     next_one = np.where(others.any(-1), others.argmax(-1), np.maximum(found.sum(-1), 1) - 1)[..., None]
-    farther = np.take_along_axis(lists, next_one, -1)[..., 0]
-    relative = 1 - lists[..., 0] / np.where(farther > 0, farther, np.inf)
-    return np.where(found[..., 0], average + RELATIVE * np.where(farther > 0, relative, 0), np.nan)
+    nearest, farther = np.where(found[..., 0], lists[..., 0], 0), np.take_along_axis(lists, next_one, -1)[..., 0]
+    relative = np.where(farther > 0, 1 - nearest / np.where(farther > 0, farther, 1), 0)
+    return np.where(found[..., 0], average + RELATIVE * relative, np.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +170,7 @@ def stream_agreement(
     people, cameras = np.asarray(gallery.people)[kept], np.asarray(gallery.cameras)[kept]
     queries, vectors = np.asarray(query_vectors, np.float64), np.asarray(gallery_vectors, np.float64)[kept]
     depth = min(LIST, len(kept))
+    near = 1e-9 * max((np.square(each).sum(1).max(initial=0) for each in (queries, vectors)), default=0)  # rounding
     found = np.full(len(queries), np.nan)
     for part, block in _blocks(queries, vectors):
         for row, distances in enumerate(block if depth else (), part.start):
@@ -176,9 +178,9 @@ def stream_agreement(
             if allowed == "paper":
                 left_out &= people == query.people[row]
             distances[left_out] = np.inf
-            nearest = np.sort(np.argpartition(distances, depth - 1)[:depth])
+            nearest = np.flatnonzero(distances <= np.partition(distances, depth - 1)[depth - 1] + near)
             away = np.where(left_out[nearest], np.inf, np.linalg.norm(vectors[nearest] - queries[row], axis=1))
-            order = np.argsort(away, kind="stable")
+            order = np.argsort(away, kind="stable")[:depth]
             found[row] = agreement(away[order], people[nearest[order]])
     return found
 

@@ -82,14 +82,14 @@ def choose_exits(
         seed: of the bootstrap.
 
     Raises:
-        ValueError: a budget below the first exit's cost, costs of another number of exits, queries that a confidence
-            cannot be told of, or none with a match.
+        ValueError: a budget below the first exit's cost, costs of another number of exits, or no query with a match.
     """
     if len(costs.macs) != len(stream.exits):
         raise ValueError(f"expected costs of {len(stream.exits)} exits, got {len(costs.macs)}")
     if np.isnan(stream.outcomes.precision).all():
         raise ValueError("no query has a valid match in the gallery, so there is nothing to choose by")
     confidences = stream.confidences[confidence]
+    confidences = np.where(np.isnan(confidences), np.inf, confidences)  # nobody to compare with: the first exit
     geometric = geometric_shares(costs, mean_macs)
     shares = np.stack([*candidate_shares(costs, mean_macs), geometric])
     thresholds = [_learnt(confidences, plan) for plan in shares]

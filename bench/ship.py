@@ -79,6 +79,7 @@ def main() -> None:
             tuple(engines),
             options.machine or processor(),
             file_digests(folder),
+            runner.seen,
         )
         write_card(folder, card)
         size = sum(path.stat().st_size for path in files(folder))

@@ -9,6 +9,7 @@ from exports import saved_slim, slim_graphs, with_graphs
 from test_cli import run
 
 from dare import export
+from dare.models.checkpoints import load_checkpoint
 
 
 def looks(page: Path) -> int:
@@ -75,6 +76,22 @@ def test_the_json_holds_match_curves(
         assert curve == sorted(curve)
         assert [curve[rank - 1] for rank in (1, 5, 10)] == [result[f"rank{rank}"] for rank in (1, 5, 10)]
         assert curve[-1] == 1  # the gallery is smaller than that
+
+
+def test_fusion_weights_are_printed_and_queries_written(
+    capsys: pytest.CaptureFixture[str], market: Path, model: Path, tmp_path: Path
+) -> None:
+    words = ["--json", tmp_path / "r.json", "--report", tmp_path / "r.html", "--per-query", tmp_path / "q.csv"]
+    _, out, _ = run(capsys, "evaluate", market, "--model", model, *words)
+    fusion = load_checkpoint(model).model.fusion
+    assert fusion is not None
+    weights = fusion.weights.tolist()
+    said = f"{weights[0]:.3f} x stage 1 {'-+'[weights[1] >= 0]} {abs(weights[1]):.3f} x stage 2"
+    assert f"fusion: {said}" in out
+    assert f"Fusion: {said}" in (tmp_path / "r.html").read_text()
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert found["fusion"] == pytest.approx(weights)
+    assert len((tmp_path / "q.csv").read_text().splitlines()) == 1 + 5 * found["results"][0]["queries"]
 
 
 def test_embedding_maps_need_a_report_and_scikit_learn(

@@ -242,6 +242,11 @@ def said(error: "ValidationError", file: str | Path) -> str:
     return f"{where}: expected {expected[:1].lower()}{expected[1:]}, got {_shown(first['input'])}"
 
 
+def plain(text: str) -> str:
+    """A text for a cell of a CSV file; one that a spreadsheet would take for a formula gets a quote in front."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
 def _shown(value: Any) -> str:
     try:
         text = repr(value)

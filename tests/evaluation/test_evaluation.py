@@ -1,5 +1,6 @@
 """A benchmark's embeddings are scored at every exit, by the benchmark's own labels."""
 
+import csv
 import math
 import re
 from dataclasses import replace
@@ -11,9 +12,10 @@ import pytest
 from conftest import save_picture
 
 from dare.anytime.costs import NETSCOPE_2018, ExitCosts
-from dare.datasets import Benchmark, folder, market1501
+from dare.datasets import Benchmark, Sample, folder, market1501
 from dare.evaluation.evaluate import evaluate
 from dare.evaluation.learnt_distances import Learner
+from dare.evaluation.per_query import write_per_query
 from dare.pages.report import write_report
 from dare.retrieval.distances import cosine, euclidean, normalised
 from dare.retrieval.embeddings import Embeddings, EmbeddingsError
@@ -78,7 +80,8 @@ def test_distances_are_learnt_from_the_training_pictures_at_every_exit(
 
 def test_a_distance_needs_the_training_pictures_and_tells_of_people_who_are_tested(benchmark: Benchmark) -> None:
     with pytest.raises(
-        EmbeddingsError, match=r"\(and 17 more of 18\); embed training pictures too: dare embed --split train"
+        EmbeddingsError,
+        match=r"\(and 17 more of 18 pictures; there are embeddings of 14\); embed training pictures too",
     ):
         evaluate(made_up(benchmark), benchmark, metric=kissme)
     same = replace(benchmark, train=tuple(sample for sample in benchmark.gallery if sample.person > 0))
@@ -220,7 +223,7 @@ def test_one_person_alone_is_noted(tmp_path: Path) -> None:
 
 def test_embeddings_of_another_data_set_are_refused(benchmark: Benchmark) -> None:
     embeddings = made_up(benchmark)
-    with pytest.raises(EmbeddingsError, match=r"no embedding of query/.* \(and 5 more of 14\)"):
+    with pytest.raises(EmbeddingsError, match=r"query/.* \(and 5 more of 14 pictures; there are embeddings of 8\)"):
         evaluate(embeddings.rows(range(len(benchmark.gallery))), benchmark)
 
 
@@ -304,3 +307,37 @@ def test_names_in_a_report_are_escaped(tmp_path: Path) -> None:
     )  # fmt: skip
     write_report(tmp_path / "report.html", evaluate(embeddings, benchmark))
     assert "<b>ada" not in (tmp_path / "report.html").read_text()
+
+
+def test_the_means_over_a_file_of_queries_are_the_figures(benchmark: Benchmark, tmp_path: Path) -> None:
+    nobody = Sample(benchmark.query[0].images, 99, 1)
+    embeddings = made_up(benchmark)
+    asked = replace(benchmark, query=(*benchmark.query[1:], nobody), names={benchmark.query[1].person: "=Anna"})
+    result = evaluate(embeddings, asked)
+    write_per_query(tmp_path / "queries.csv", result)
+    with (tmp_path / "queries.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == len(asked.query) * len(result.results)
+    assert [line["query"] for line in lines[: len(asked.query)]] == list(result.query.ids)
+    assert lines[0]["person"] == "'=Anna"
+    for stage in result.results:
+        own = [line for line in lines if line["exit"] == stage.name]
+        assert (own[-1]["rank"], own[-1]["AP"], own[-1]["INP"]) == ("", "", "")
+        matched = [line for line in own if line["rank"]]
+        assert {line["is_exit"] for line in own} == {str(int(stage.is_exit))}
+        for rank in (1, 5):
+            share = sum(int(line["rank"]) <= rank for line in matched) / len(matched)
+            assert share == pytest.approx(stage.scores.cmc(rank), rel=1e-12)
+        for column, mean in (("AP", "mean_average_precision"), ("INP", "mean_inverse_negative_penalty")):
+            values = [float(line[column]) for line in matched]
+            assert sum(values) / len(values) == pytest.approx(getattr(stage.scores, mean), rel=1e-12)
+
+
+def test_the_fusion_is_said_where_it_is_known(benchmark: Benchmark, tmp_path: Path) -> None:
+    embeddings = made_up(benchmark)
+    result = evaluate(embeddings, benchmark, fusion=(-0.54, 0.0, 1.25))
+    assert result.fused == "-0.540 x stage 1 + 0.000 x stage 2 + 1.250 x stage 3"
+    assert result.figures()["fusion"] == [-0.54, 0.0, 1.25]
+    write_report(tmp_path / "report.html", result)
+    assert f"Fusion: {result.fused}." in (tmp_path / "report.html").read_text()
+    assert (evaluate(embeddings, benchmark).fused, evaluate(embeddings, benchmark).figures()["fusion"]) == ("", None)

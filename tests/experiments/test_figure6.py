@@ -153,6 +153,24 @@ def test_files_are_written_and_the_same_again(figure: Figure6, tmp_path) -> None
     assert "<svg" in first[2].read_text()
 
 
+def test_single_networks_stand_beside_market_1501_alone(figure: Figure6, tmp_path) -> None:
+    """Five points, in rank-1 alone, at their share of the published network's cost."""
+    printed = {"TriNet(R)": (2.529, 84.92), "SVDNet(C)": (0.709, 80.5), "SVDNet(R)+RE": (3.888, 87.1)}
+    printed |= {"IDE(R)+KISSME": (3.887, 73.60), "IDE(C)+KISSME": (0.675, 58.61)}
+    for published in (True, False):
+        drawn = draw_figure6(figure, published=published).drawing
+        rank1, precision, *_ = drawn.axes
+        for axes, networks in ((rank1, printed), (precision, {})):
+            points = {line.get_label(): line.get_xydata()[0] for line in axes.get_lines() if len(line.get_xdata()) == 1}
+            expected = {f"{name}, as published": place for name, place in networks.items()} if published else {}
+            assert points.keys() == expected.keys()
+            for name, (gigamacs, value) in expected.items():
+                share = 1e9 * gigamacs / NETSCOPE_2018.macs[-1]
+                assert points[name] == pytest.approx((share * 1000 * TIMES.median[-1], value), rel=1e-3)
+            at_exits = [line for line in axes.get_lines() if line.get_label() == "all at one exit, as published"]
+            assert len(at_exits) == published
+
+
 def test_costs_are_drawn_in_milliseconds_where_they_were_measured(figure: Figure6, tmp_path) -> None:
     draw_figure6(figure).write(tmp_path)
     assert "mean cost per query [ms]" in (tmp_path / "figure6.svg").read_text()

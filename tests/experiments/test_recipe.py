@@ -1,6 +1,6 @@
 """Recipes are read, and refused with the place and the reason."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -159,7 +159,11 @@ def test_folders_can_be_given_for_data_sets_that_are_not_drawn(tmp_path: Path) -
             'checkpoints = { drawn = ["a"] }',
             "checkpoints has drawn, which is not in its data; add it there",
         ),
-        ("runs = 2", 'checkpoints = { shop = ["a"] }\nembeddings = { shop = ["b", "c"] }', "not one for each other"),
+        (
+            "runs = 2",
+            'checkpoints = { shop = ["a"] }\nembeddings = { shop = ["b", "c"] }',
+            "gives 1 checkpoints and 2 files",
+        ),
         ('"DaRe(R)+RR" = "small"', '"DaRe(R)+RR" = "smal"', "names an unknown training 'smal'; the recipe has"),
         (
             '"DaRe(R)+RR" = "small"',
@@ -261,7 +265,9 @@ def test_the_papers_recipe_trains_what_the_paper_trained() -> None:
         backbone = "dare-de" if "(De)" in name else "dare-r"
         assert rows[name] == backbone + "-re" * ("+RE" in name)
     runs = [training.count(data) for training in recipe.trainings.values() for data in training.data]
-    assert sum(runs) == 126  # as docs/reproduce.md says
+    longer, trinet = config_of(recipe.trainings["trinet-60000"]), config_of(recipe.trainings["trinet"])
+    assert longer == replace(trinet, iterations=60_000, decay_start=30_000)
+    assert sum(runs) == 130  # as docs/reproduce.md says
     scaled = {name for name, training in recipe.trainings.items() if training.distance == "cosine"}
     assert scaled == {"ide-r", "ide-c", "lsro"}
     unsupervised = config_of(recipe.trainings[recipe.figures["figure4"].others[0]])

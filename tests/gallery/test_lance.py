@@ -368,7 +368,7 @@ def test_a_change_that_cannot_be_flushed_is_taken_back(
 
 
 def test_a_gallery_that_is_not_there_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("text")
     (tmp_path / "empty").mkdir()
     for name, message in (
         ("nowhere", "there is no gallery"),

@@ -156,7 +156,7 @@ def test_folders_pipes_and_missing_files_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     for name, reason in [
         ("", "not a regular file"),
-        ("pipe.jpg", "not a regular file"),
+        ("pipe.jpg", "a pipe, expected a picture; give a regular file"),
         ("none.jpg", "cannot be read"),
     ]:
         with pytest.raises(UnreadableImageError, match=reason):

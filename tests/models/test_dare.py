@@ -28,6 +28,41 @@ def test_multiply_adds_at_256x128_are_the_known_ones(backbone: str, macs: tuple[
     assert count_macs(DaRe(BACKBONES[backbone]())).macs == macs
 
 
+DENSE = {
+    "densenet121": (32, (6, 12, 24, 16), 64, (256, 512, 1024, 1024)),
+    "densenet161": (48, (6, 12, 36, 24), 96, (384, 768, 2112, 2208)),
+    "densenet169": (32, (6, 12, 32, 32), 64, (256, 512, 1280, 1664)),
+    "densenet201": (32, (6, 12, 48, 32), 64, (256, 512, 1792, 1920)),
+}
+"""Growth, layers of each block, channels of the stem, and of the taps: table 1 of Huang et al., 2017."""
+
+
+def dense_macs(growth: int, blocks: tuple[int, ...], stem: int, height: int, width: int) -> list[int]:
+    """What leaving at each exit costs, layer by layer: a 1x1 convolution to four times the growth, then a 3x3."""
+    area = height * width // 4
+    total, channels, found = area * 3 * stem * 7 * 7, stem, []
+    area //= 4
+    for layers in blocks:
+        for _ in range(layers):
+            total += area * 4 * growth * (channels + 9 * growth)
+            channels += growth
+        total += channels * 1024 + 1024 * 128  # the head
+        found.append(total)
+        total += area * channels * channels // 2  # the transition, before its pooling
+        channels, area = channels // 2, area // 4
+    return found
+
+
+@pytest.mark.parametrize("backbone", DENSE)
+def test_densenets_cost_what_their_layers_add_up_to_and_are_tapped_alike(backbone: str) -> None:
+    growth, blocks, stem, channels = DENSE[backbone]
+    stages = BACKBONES[backbone]()
+    assert tuple(stage.channels for stage in stages) == channels
+    model = DaRe(stages)
+    for height, width in ((256, 128), (128, 64)):
+        assert list(count_macs(model, height, width).macs) == dense_macs(growth, blocks, stem, height, width)
+
+
 def test_counting_leaves_the_network_as_it_was() -> None:
     model = DaRe(BACKBONES["slim"]()).train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

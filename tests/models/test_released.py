@@ -122,7 +122,10 @@ def test_the_wrong_backbone_names_the_right_one(tmp_path: Path, asked: str, ther
         ({"conv1.weight": torch.zeros(64, 3, 7, 7, device="meta")}, "on meta, expected a plain tensor"),
         ({"conv1.weight": torch.zeros(64, 3, 7, 7, dtype=torch.complex64)}, "expected a plain tensor of real numbers"),
         ({"bn1.running_var": torch.full((64,), -1.0)}, "has a negative variance in bn1.running_var"),
-        ({"conv1.weight": 3}, "no dictionary of tensors, alone or as state_dict; found iterations, arch, state_dict"),
+        (
+            {"conv1.weight": 3},
+            "no dictionary of tensors, alone or as state_dict, .*; found iterations, arch, state_dict",
+        ),
     ],
 )
 def test_a_network_that_does_not_fit_is_refused_by_its_released_names(
@@ -147,7 +150,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no released checkpoint at"):
         load_released(tmp_path / "none.pth", "resnet50")
     path = tmp_path / "c"
-    for content in (b"", b"hello", b"\x80\x02", b"PK\x03\x04"):
+    for content in (b"hello", b"\x80\x02", b"PK\x03\x04"):
         path.write_bytes(content)
         with pytest.raises(CheckpointError, match=r"is not a file that torch.save has written, or it is damaged"):
             load_released(path, "resnet50")
@@ -156,11 +159,11 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match=r"is a pickle of protocol 4 or newer, expected 2"):
             load_released(path, "resnet50")
     torch.save([torch.zeros(1)], path)
-    with pytest.raises(CheckpointError, match="holds a list, expected the dictionary"):
+    with pytest.raises(CheckpointError, match="holds a list, expected a dictionary"):
         load_released(path, "resnet50")
     for empty in ({}, {"state_dict": {}}):
         torch.save(empty, path)
-        with pytest.raises(CheckpointError, match=r"neither of the released code's networks, .*: nothing"):
+        with pytest.raises(CheckpointError, match=r"holds no dictionary of tensors, .* found "):
             load_released(path, "resnet50")
 
 

@@ -1,12 +1,15 @@
 """Where backbones' weights come from."""
 
 import urllib.error
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from torchvision.models import DenseNet201_Weights, ResNet18_Weights, densenet201, resnet18
+from torchvision.models import DenseNet201_Weights, ResNet18_Weights, densenet201, get_model, resnet18
 
 from dare.models.backbones import build_backbone
 
@@ -25,6 +28,18 @@ def test_a_file_of_weights_fills_the_trunk(tmp_path: Path, suffix: str) -> None:
     else:
         safetensors.torch.save_file(network.state_dict(), path)
     torch.testing.assert_close(body_state("resnet18", path)["0.0.weight"], network.conv1.weight.detach())
+
+
+@pytest.mark.parametrize("name", ["densenet121", "densenet161", "densenet169"])
+def test_densenets_take_torchvisions_weights(name: str, tmp_path: Path) -> None:
+    network = get_model(name)
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    stages = build_backbone(name, tmp_path / "w.pth")
+    own = torch.cat([tensor.flatten() for stage in stages for tensor in stage.body.state_dict().values()])
+    theirs = network.features.state_dict()
+    norms = ("norm5.",)  # of the last tap
+    torch.testing.assert_close(own, torch.cat([t.flatten() for n, t in theirs.items() if not n.startswith(norms)]))
+    torch.testing.assert_close(stages[3].tap.state_dict()["0.weight"], theirs["norm5.weight"])
 
 
 def test_old_names_of_dense_layers_are_understood(tmp_path: Path) -> None:
@@ -73,7 +88,7 @@ def test_files_that_are_no_weights_are_refused(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="is not a readable file of weights"):
             build_backbone("resnet18", tmp_path / name)
     torch.save([1, 2], tmp_path / "list.pth")
-    with pytest.raises(ValueError, match="must hold a flat dictionary"):
+    with pytest.raises(ValueError, match="holds a list, expected a dictionary of tensors"):
         build_backbone("resnet18", tmp_path / "list.pth")
 
 
@@ -88,3 +103,68 @@ def test_a_pickle_that_would_run_code_does_not(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is not a readable file of weights"):
         build_backbone("resnet18", tmp_path / "evil.pth")
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {f"module.{name}": tensor for name, tensor in state.items()},
+        lambda state: {f"_orig_mod.{name}": tensor for name, tensor in state.items()},
+        lambda state: {f"module._orig_mod.{name}": tensor for name, tensor in state.items()},
+        lambda state: {f"net.module.{name}": tensor for name, tensor in state.items()},
+        lambda state: {f"model.{name}": tensor for name, tensor in state.items()},
+        lambda state: {name.replace("layer1.0.", "layer1.0._orig_mod."): tensor for name, tensor in state.items()},
+        lambda state: {"model": state, "epoch": 3},
+        lambda state: {"net": state, "accuracy": np.float64(0.5), "when": np.int64(3)},
+        lambda state: {"args": Namespace(rate=0.1), "state_dict": {f"module.{n}": t for n, t in state.items()}},
+        lambda state: {"model": {"state_dict": state}, "optimizer": {"lr": 0.1}},
+    ],
+)
+def test_what_is_only_packaging_is_taken_off(wrap: Any, tmp_path: Path) -> None:
+    network = resnet18()
+    torch.save(wrap(network.state_dict()), tmp_path / "w.pth")
+    state = body_state("resnet18", tmp_path / "w.pth")
+    for theirs, own in (("conv1.weight", "0.0.weight"), ("layer1.0.conv1.weight", "0.4.0.conv1.weight")):
+        torch.testing.assert_close(state[own], network.state_dict()[theirs])
+
+
+def test_one_tensor_in_two_spellings_is_refused(tmp_path: Path) -> None:
+    state = resnet18().state_dict()
+    torch.save({**state, "module.conv1.weight": state["conv1.weight"]}, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match=r"w\.pth has conv1\.weight twice"):
+        build_backbone("resnet18", tmp_path / "w.pth")
+
+
+def test_a_parcel_that_holds_itself_ends(tmp_path: Path) -> None:
+    parcel: dict[str, Any] = {}
+    parcel["model"] = parcel
+    torch.save(parcel, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match="holds no dictionary of tensors"):
+        build_backbone("resnet18", tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "message"),
+    [
+        (
+            "conv1.weight",
+            torch.full((64, 3, 7, 7), torch.nan),
+            "has NaN or infinity in conv1.weight; take another copy",
+        ),
+        ("layer1.0.bn1.bias", torch.full((64,), torch.inf), "has NaN or infinity in layer1.0.bn1.bias"),
+        ("bn1.running_var", torch.full((64,), -1.0), "has a negative variance in bn1.running_var"),
+        ("bn1.weight", torch.ones(64, dtype=torch.complex64), "expected a plain tensor of real numbers"),
+    ],
+)
+def test_weights_that_no_network_can_compute_with_are_refused(
+    name: str, tensor: torch.Tensor, message: str, tmp_path: Path
+) -> None:
+    torch.save({**resnet18().state_dict(), name: tensor}, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match=message):
+        build_backbone("resnet18", tmp_path / "w.pth")
+
+
+def test_a_whole_pickled_network_says_what_to_save_instead(tmp_path: Path) -> None:
+    torch.save(resnet18(), tmp_path / "w.pth")
+    with pytest.raises(ValueError, match=r"asks for torchvision.*ResNet, expected .*; save the network's state_dict"):
+        build_backbone("resnet18", tmp_path / "w.pth")

@@ -91,7 +91,7 @@ def test_pictures_are_found_by_path_or_by_unique_name() -> None:
     assert made.find(["query/2.jpg", "query/0.jpg"]).people.tolist() == [2, 0]
     bare = Embeddings(made.stages, None, tuple("0123"), made.people, made.cameras)
     assert bare.find(["gallery/3", "query/1"]).people.tolist() == [3, 1]
-    with pytest.raises(EmbeddingsError, match=r"no embedding of query/9.jpg \(and 0 more of 2\)"):
+    with pytest.raises(EmbeddingsError, match=r"query/9.jpg \(and 0 more of 2 pictures; there are embeddings of 4\)"):
         made.find(["query/1.jpg", "query/9.jpg"])
     with pytest.raises(EmbeddingsError, match="no embedding of gallery/1.jpg"):
         made.find(["gallery/1.jpg"])  # the row says query/: it is another picture
@@ -128,7 +128,7 @@ def test_missing_and_damaged_files_are_refused(tmp_path: Path) -> None:
     content = (tmp_path / "e.npz").read_bytes()
     for damaged in (b"", b"hello", content[: len(content) // 2]):
         (tmp_path / "e.npz").write_bytes(damaged)
-        with pytest.raises(EmbeddingsError, match="is not a readable"):
+        with pytest.raises(EmbeddingsError, match="is not a readable|is an empty file"):
             Embeddings.load(tmp_path / "e.npz")
     np.savez_compressed(tmp_path / "e.npz", vectors=RANDOM.normal(size=(20, 8)), ids=[str(n) for n in range(20)])
     content = (tmp_path / "e.npz").read_bytes()

@@ -210,7 +210,7 @@ def test_a_covariance_without_regularisation_must_be_invertible() -> None:
 
 
 def test_more_dimensions_than_vary_are_refused_before_kissme() -> None:
-    with pytest.raises(ValueError, match="vary in 5 directions only, got dimensions=6"):
+    with pytest.raises(ValueError, match="vary in 5 directions only, so 6 can't be kept"):
         partial(kissme, dimensions=6)(*drawn())
 
 

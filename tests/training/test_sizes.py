@@ -1,5 +1,6 @@
 """Pictures that grow: settings that fit together, and runs that resume bit for bit across a change."""
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from conftest import make_market
 from test_train import SMALL, StopAfter, assert_same_weights
 
 import dare.training.train
+from dare import cli
 from dare.datasets import Sample, market1501
 from dare.images.preparation import Preparation
 from dare.models.checkpoints import Architecture, Checkpoint, load_checkpoint
@@ -149,3 +151,11 @@ def test_growth_changes_nothing_else(samples: tuple[Sample, ...], tmp_path: Path
     """One stretch at the network's size is the training without sizes."""
     one = replace(SMALL, sizes=((32, 16, 8),))
     assert_same_weights(train(samples, tmp_path / "a", SMALL), train(samples, tmp_path / "b", one))
+
+
+def test_a_training_that_the_sizes_cut_short_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for sizes, told in (("128x64:10", True), ("64x32:17000,128x64:1000", False)):
+        with contextlib.suppress(SystemExit):
+            cli.main(["train", "none", str(tmp_path / "run"), "--preset", "slim", "--sizes", sizes, "--show-settings"])
+        err = " ".join(capsys.readouterr().err.split())
+        assert ("training ends after 10 iterations, where the sizes end, instead of 18,000" in err) == told

@@ -309,7 +309,7 @@ def test_the_papers_preset_is_the_papers() -> None:
     assert paper.rate(0) == paper.rate(30_000) == 3e-4
     assert paper.rate(45_000) == pytest.approx(3e-4 * 0.001**0.5)
     assert paper.rate(60_000) == pytest.approx(3e-7)
-    assert (paper.momentum(30_000), paper.momentum(30_001)) == (0.9, 0.5)
+    assert (paper.momentum(29_999), paper.momentum(30_000)) == (0.9, 0.5)
     assert (paper.beta2, paper.weight_decay, paper.margin, paper.ease_in) == (0.999, 1e-4, 0.0, 0.0)
 
 

@@ -15,6 +15,14 @@ NOTHING_LEFT = 1e-6
 """If a smaller share of the queries is left, all of them leave (as in the released code)."""
 
 
+def beyond(costs: Costs, budget: float) -> str:
+    """A note on a budget above the last exit's cost, which says nothing more than that cost; "" for others."""
+    full = exit_costs(costs)[-1]
+    if budget <= full:
+        return ""
+    return f"the budget is {budget / full:,.3g} times the full network's cost, so every query may go all the way"
+
+
 def geometric_shares(costs: Costs, mean_macs: float) -> NDArray[np.float64]:
     """Shares (E,) that change by a constant factor from exit to exit and cost `mean_macs` on average.
 

@@ -21,6 +21,7 @@ from pydantic.dataclasses import dataclass
 from dare.anytime.budgets import conditional
 from dare.anytime.confidence import Allowed
 from dare.anytime.costs import ExitTimes
+from dare.datasets.kinds import RECORD, kind_of, misplaced
 from dare.files import CHANGED, replacing, said, sealed, unsealed
 from dare.retrieval.distances import another_model
 
@@ -46,6 +47,8 @@ def read_record(kind: type[T], path: Path, command: str) -> T:
     Raises:
         MeasurementError: not there, damaged, or something else.
     """
+    if kind_of(path) not in (RECORD, None):
+        raise MeasurementError(misplaced(path, f"what {command} --out wrote"))
     try:
         content, whole = unsealed(path.read_bytes())
         found = TypeAdapter(kind).validate_json(content)

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from dare.cli import options
-from dare.cli.terminal import check_outputs, mega, output
+from dare.cli.terminal import check_outputs, mega, one_line, output
 from dare.cli.vectors import SOURCE, SourceOptions
 from dare.datasets import open_benchmark
 
@@ -44,6 +44,7 @@ def choose_exits(
     out
         JSON file to write, for `dare stream --plan`.
     """
+    from dare.anytime.budgets import beyond
     from dare.anytime.records import PlanFile, save_plan
     from dare.experiments.choice import choose_exits as choose
     from dare.experiments.query_stream import Confidence, query_stream
@@ -76,6 +77,8 @@ def choose_exits(
     output.print(
         f"{choice.candidates} plans tried on {len(stream)} queries; accuracies are of the people they were chosen on"
     )
+    for note in filter(None, (beyond(costs, budget), *evaluation.notes)):
+        output.print(f"note: {one_line(note)}")
     if out is not None:
         chosen = choice.chosen
         written = PlanFile(
@@ -85,7 +88,8 @@ def choose_exits(
             confidence,
             "paper" if allowed == "paper" else stream.label_free,
             vectors.crops,
-            {"data": stream.benchmark, "for": maximise, "mean_macs": budget, "costs": costs.source},
+            {"data": stream.benchmark, "for": maximise, "mean_macs": budget, "costs": costs.source}
+            | ({"note": evaluation.trained_on} if evaluation.trained_on else {}),
         )
         save_plan(out, written)
         output.print(f"written to {out}")

@@ -41,6 +41,7 @@ def evaluate(
     report: Path | None = None,
     embedding_maps: Annotated[bool, options.FLAG] = False,
     json: Annotated[Path | None, Parameter(help="JSON file to write the figures to.")] = None,
+    per_query: Path | None = None,
 ) -> None:
     """Score every exit of a network on a data set's queries and gallery, or embeddings from elsewhere.
 
@@ -68,17 +69,20 @@ def evaluate(
         --model, where each stage looks on them.
     embedding_maps
         Add the vectors of a few people, laid out by t-SNE, to the report: about two seconds an exit.
+    per_query
+        CSV file to write: a line per query and exit, with the rank of its first match and its average precision.
     """
     from dare.evaluation.evaluate import evaluate as evaluate_embeddings
+    from dare.evaluation.per_query import write_per_query
 
-    check_outputs(report, json)
+    check_outputs(report, json, per_query)
     if embedding_maps:
         _check_maps(report)
     reranking, learner = _reranking(rerank), _learner(metric)
     benchmark = open_benchmark(root, source.layout)
     asking = asking_together(benchmark) if multi_query else benchmark
     samples = (*asking.query, *asking.gallery, *(asking.train if learner else ()))
-    vectors, costs, left_out = source.vectors(asking, samples, crops=crops, pooling=pooling)
+    vectors, costs, fusion, left_out = source.vectors(asking, samples, crops=crops, pooling=pooling)
     result = evaluate_embeddings(
         vectors,
         benchmark,
@@ -88,10 +92,13 @@ def evaluate(
         metric=learner,
         rerank=reranking,
         costs=costs,
+        fusion=fusion,
         skipped=left_out,
     )
     # Files come first: whoever reads the tables may stop reading (`| head`), which ends the command.
     write_json(json, {**result.figures(), "version": __version__})
+    if per_query:
+        write_per_query(per_query, result)
     if report:
         from dare.pages.report import write_report
 
@@ -136,7 +143,7 @@ def _learner(metric: str | None) -> "Learner | None":
 
     name, sign, dimensions = metric.partition("=")
     known = {"kissme": kissme, "xqda": xqda}
-    if name not in known or not (dimensions.isdecimal() if sign else True):
+    if name not in known or not (dimensions.isdecimal() and int(dimensions) if sign else True):
         raise ValueError(f"expected --metric {' or '.join(known)}, or kissme=200 for 200 dimensions, got {metric!r}")
     return partial(known[name], dimensions=int(dimensions) if sign else None)
 
@@ -173,6 +180,8 @@ def _show(result: "Evaluation") -> None:
     output.print("in percent; (in brackets: not an exit of its own)")
     if result.one_space:
         output.print("own: against gallery vectors of the same exit, which a gallery of this network doesn't keep")
+    if result.fused:
+        output.print(f"fusion: {result.fused}")
     if result.costs:
         output.print(f"multiply-adds: {result.costs.source}")
     for note in result.notes:

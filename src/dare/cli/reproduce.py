@@ -71,10 +71,13 @@ def reproduce(
         (folder,) = map(Path, data or [])
         followed = recipe_of_figure(recipe, model, folder, embeddings=embeddings or [], layout=layout)
         outputs = (recipe,)
-    elif model or embeddings or layout:
-        raise ValueError("a recipe names what its outputs are made of; leave out --model, --embeddings and --layout")
     else:
-        followed = load_recipe(recipe).with_folders(_folders(data or []))
+        followed = load_recipe(recipe)
+        if model or embeddings or layout:
+            raise ValueError(
+                "a recipe names what its outputs are made of; leave out --model, --embeddings and --layout"
+            )
+        followed = followed.with_folders(_folders(data or []))
     if show:
         print(followed.text, end="")
         return

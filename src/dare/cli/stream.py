@@ -15,6 +15,7 @@ from dare.cli.calibration import TimesFile, exit_times
 from dare.cli.galleries import GalleryFolder, MovedModels, opened
 from dare.cli.terminal import check_outputs, console, mega, one_line, output, progress, show_table, write_json
 from dare.datasets import Sample, open_benchmark
+from dare.datasets.seen import trained_on
 from dare.runners.runner import Runner
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ def stream(
             figures["static_mix"] = {"rank1": mix[0], "mAP": mix[1]}
         if answers is not None:
             write_answers(answers, benchmark.identify(samples), found, runner.exit_names)
+        figures["notes"] = _notes(samples, runner, costs, budget)
         if not write_json(json, figures):
             _show(figures, store.count())
             if same := sum(id is not None for id in own):
@@ -201,6 +203,13 @@ def _figures(
     }
 
 
+def _notes(samples: Sequence[Sample], runner: Runner, costs: ExitCosts | ExitTimes, budget: float | None) -> list[str]:
+    """What a reader of the figures should know."""
+    from dare.anytime.budgets import beyond
+
+    return list(filter(None, [beyond(costs, budget) if budget else "", trained_on(samples, runner.seen)]))
+
+
 def _number(value: float) -> float | None:
     """JSON has no NaN."""
     return value if math.isfinite(value) else None
@@ -261,3 +270,5 @@ def _show_accuracy(figures: dict[str, Any]) -> None:
     better = [name for key, name in (("rank1", "rank-1"), ("mAP", "mAP")) if mix[key] > figures[key]]
     if better:
         output.print(f"note: for {' and '.join(better)}, letting random queries leave early would have been better")
+    for note in figures["notes"]:
+        output.print(f"note: {note}")

@@ -39,7 +39,7 @@ class Common:
         Batches to train on; the schedule stretches or shrinks with it.
     sizes
         Train on pictures that grow, as in --sizes 128x64:2500,256x128:700: height x width : iterations, the network's
-        size last. none for one size.
+        size last. The training ends with the last of them. none for one size.
     seed
         Same seed, same run, on one machine, in one precision and number of threads.
     """
@@ -159,7 +159,14 @@ def _settings(
 
     start = read_settings(file, PRESETS[preset]) if file else PRESETS[preset]
     given = {name: value for name, value in asdict(common).items() if value is not None}
-    return configure(start, given | dict(map(parse_setting, more)), init)
+    given |= dict(map(parse_setting, more))
+    settings = configure(start, given, init)
+    if "sizes" in given and "iterations" not in given and settings.iterations < start.iterations:
+        console.print(
+            f"note: training ends after {settings.iterations:,} iterations, where the sizes end, instead of "
+            f"{start.iterations:,}; give sizes for more if that is too early"
+        )
+    return settings
 
 
 def _with_teacher(settings: "TrainConfig", teacher: Path | None) -> "TrainConfig":

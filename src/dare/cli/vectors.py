@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -99,8 +99,9 @@ class Source:
 
     def vectors(
         self, benchmark: Benchmark, samples: Sequence[Sample], *, crops: int = 1, pooling: Pooling = "mean"
-    ) -> tuple[Embeddings, ExitCosts | None, list[str]]:
-        """Vectors of samples, what exits cost if a network is given, and the ids of samples that were left out."""
+    ) -> tuple[Embeddings, ExitCosts | None, tuple[float, ...], list[str]]:
+        """Vectors of samples, what exits cost and how stages are fused if a network is given, and the ids of samples
+        that were left out."""
         self.check()
         ignored = (crops, pooling) != (1, "mean") or (self.model is None and self.engine != options.ENGINE)
         if self.embeddings is not None and ignored:
@@ -108,6 +109,7 @@ class Source:
         runner = self.engine.open(self.model) if self.model else None
         if self.embeddings is not None:
             vectors = Embeddings.load(self.embeddings)
+            vectors = replace(vectors, seen=vectors.seen or runner.seen) if runner else vectors
             if runner and vectors.model != runner.digest:
                 advice = "give the network that they were made with"
                 raise MismatchError(
@@ -117,14 +119,15 @@ class Source:
             assert runner is not None
             vectors = _computed(benchmark, samples, runner, self.engine.workers, self.skip_unreadable, crops, pooling)
         costs = runner.costs.times(vectors.crops) if runner else None
-        return vectors, costs, vectors.lacking(benchmark.identify(samples)) if self.skip_unreadable else []
+        fusion = runner.fusion if runner else ()
+        return vectors, costs, fusion, vectors.lacking(benchmark.identify(samples)) if self.skip_unreadable else []
 
     def evaluation(self, benchmark: Benchmark, distance: Literal["euclidean", "cosine"] = "euclidean") -> "Evaluation":
         """The queries and the gallery, scored."""
         from dare.evaluation.evaluate import evaluate
 
-        vectors, costs, skipped = self.vectors(benchmark, (*benchmark.query, *benchmark.gallery))
-        return evaluate(vectors, benchmark, distance=distance, costs=costs, skipped=skipped)
+        vectors, costs, fusion, skipped = self.vectors(benchmark, (*benchmark.query, *benchmark.gallery))
+        return evaluate(vectors, benchmark, distance=distance, costs=costs, fusion=fusion, skipped=skipped)
 
 
 SOURCE = Source()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dare.datasets.kinds import misplaced
 from dare.datasets.market import IMAGE_SUFFIXES, some
 from dare.datasets.sample import JUNK, UNKNOWN, Benchmark, Sample
 
@@ -62,7 +63,8 @@ def folder(root: str | Path, *, unlabelled: bool = False) -> Benchmark:
     elif path.is_file() and path.suffix.lower() == ".csv":
         base, rows, notes = path.parent, _rows_of_csv(path, unlabelled), []
     else:
-        raise FileNotFoundError(f"expected a folder of pictures or a .csv file, found neither at {path}")
+        expected = "a folder of pictures or a .csv file"
+        raise FileNotFoundError(misplaced(path, expected) or f"expected {expected}, found neither at {path}")
     people = _numbered(row.person for row in rows if row.person is not None)
     if any(number < JUNK for number in people.values()):
         least = min(people.values())
@@ -90,7 +92,8 @@ def pictures_below(root: str | Path) -> list[Path]:
     top = Path(root)
     found = [path for path in _files(top) if path.suffix.lower() in IMAGE_SUFFIXES] if top.is_dir() else []
     if not found:
-        raise FileNotFoundError(f"expected a folder of pictures, found none below {top}")
+        expected = "a folder of pictures"
+        raise FileNotFoundError(misplaced(top, expected) or f"expected {expected}, found none below {top}")
     return found
 
 
@@ -108,7 +111,8 @@ def _rows_of_folder(root: Path, unlabelled: bool) -> tuple[list[_Row], list[str]
             rows.append(_Row(path, _person(path, top, unlabelled), camera[1] if camera else None, split))
     if not rows:
         raise FileNotFoundError(
-            f"no pictures in {root}; expected a folder per person, names like 0002_c1_000451.jpg, "
+            misplaced(root, "a data set")
+            or f"no pictures in {root}; expected a folder per person, names like 0002_c1_000451.jpg, "
             "or train/, query/ and gallery/ with these"
         )
     notes = [] if splits else [ALL_IN_ALL]

@@ -62,8 +62,6 @@ def embed(
     """
     _refuse_settings(crops, pooling, batch_size, workers)
     samples = list(dict.fromkeys(samples))
-    if not samples:
-        raise ValueError("nothing to embed: no samples")
     if resume and not runner.digest:
         raise ValueError("resume= needs a network with a digest; save it as a checkpoint first")
     ids = _ids(samples, root)
@@ -102,6 +100,7 @@ def embed(
         crops,
         pooling,
         runner.space,
+        runner.seen,
     )
     if not problems or skipped is None:
         return found
@@ -137,7 +136,9 @@ def clips(images: Sequence[Path], frames: int) -> list[Path]:
 
 
 def _ids(samples: Sequence[Sample], root: Path | None) -> list[str]:
-    """One per sample, of its first picture; two samples with one id are refused."""
+    """One per sample, of its first picture; no samples, or two with one id, are refused."""
+    if not samples:
+        raise ValueError("nothing to embed: no samples")
     first: dict[str, Sample] = {}
     for sample in samples:
         path = sample.images[0]

@@ -3,45 +3,21 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from dare.anytime.costs import ExitCosts
 from dare.datasets.market import multi_query as asking_together
 from dare.datasets.sample import Benchmark, says_nothing
+from dare.datasets.seen import trained_on
 from dare.evaluation.learnt_distances import Learner, mapped, tested_too
 from dare.evaluation.rows import joined, labelled
-from dare.retrieval.distances import normalised
+from dare.evaluation.stages import Distance, StageResult, notes_on, scored
 from dare.retrieval.embeddings import Embeddings, Pooling, refuse_unknown
-from dare.retrieval.reranking import Reranking, score_reranked
-from dare.retrieval.scoring import Rule, Scores, score_vectors
-
-Distance = Literal["euclidean", "cosine"]
+from dare.retrieval.reranking import Reranking
+from dare.retrieval.scoring import Rule
 
 CMC_RANKS = 50
 """How far match curves go."""
-
-
-@dataclass(frozen=True, slots=True)
-class StageResult:
-    """How well one embedding of a network does.
-
-    Attributes:
-        name: "stage 1", ..., "fusion".
-        is_exit: False for a last stage that is only ever used through the fusion.
-        macs: multiply-adds up to this embedding; None where unknown.
-        scores: one per query; where exits share a space against the gallery's vectors of the last exit, which a
-            deployed gallery has.
-        own_gallery: where exits share a space, against the gallery's vectors of this embedding; else None.
-    """
-
-    name: str
-    is_exit: bool
-    macs: int | None
-    scores: Scores
-    own_gallery: Scores | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +33,8 @@ class Evaluation:
         multi_query: how the queries of a person at a camera became one; None where each asked alone.
         metric: how the last embedding's distance was learnt, if it was; query and gallery are mapped vectors then.
         rerank: how distances were re-ranked; None if they were not.
+        fusion: weights of the stages' vectors in the fused one; () without fusion, or where they are unknown.
+        trained_on: a note, among the others too, if people are known to the network; "" if not, or nothing is known.
     """
 
     benchmark: Benchmark
@@ -70,6 +48,8 @@ class Evaluation:
     multi_query: Pooling | None = None
     metric: str = ""
     rerank: Reranking | None = None
+    fusion: tuple[float, ...] = ()
+    trained_on: str = ""
 
     @property
     def tracklets(self) -> str:
@@ -119,6 +99,12 @@ class Evaluation:
         if self.rerank:
             settings += f"; {self.rerank}; every query knows all others, so not for a stream"
         return settings
+
+    @property
+    def fused(self) -> str:
+        """The fusion in one line: -0.540 x stage 1 - 0.730 x stage 2 ...; "" where it is unknown."""
+        parts = [f"{weight:+.3f} x {name}" for weight, name in zip(self.fusion, self.query.names, strict=False)]
+        return " ".join([*(part.removeprefix("+") for part in parts[:1]), *(f"{p[0]} {p[1:]}" for p in parts[1:])])
 
     @property
     def nothing_to_score(self) -> str:
@@ -173,6 +159,7 @@ class Evaluation:
             "multi_query": self.multi_query,
             "model": self.query.model,
             "costs": self.costs.source if self.costs else None,
+            "fusion": list(self.fusion) or None,
             "notes": list(self.notes),
             **({"space": "shared"} if self.one_space else {}),
             "results": rows,
@@ -189,6 +176,7 @@ def evaluate(
     metric: Learner | None = None,
     rerank: Reranking | None = None,
     costs: ExitCosts | None = None,
+    fusion: Sequence[float] = (),
     skipped: Sequence[str] = (),
 ) -> Evaluation:
     """Score every stage and exit by the benchmark's protocol.
@@ -204,6 +192,7 @@ def evaluate(
             pictures, which need embeddings then. With "cosine" all vectors are scaled to length 1 first.
         rerank: re-rank each embedding's distances; they then depend on all queries together.
         costs: multiply-adds per exit.
+        fusion: weights of the stages' vectors in the fused one, to say beside the scores.
         skipped: ids of samples that were left out as unreadable; they are left out here too.
 
     Raises:
@@ -226,26 +215,36 @@ def evaluate(
     if multi_query is not None:
         count, query = len(query), joined(query, multi_query)
         each = f"the {multi_query} of {count / max(1, len(query)):.1f} vectors each"
-        told = f"{count} pictures make {len(query)} queries, {each}"
-        notes.append(f"multi-query: {told}; multiply-adds are those of one picture")
+        notes.append(f"multi-query: {count} pictures make {len(query)} queries, {each}; costs are of one picture")
     if metric is not None:
         embed_too = "embed training pictures too: dare embed --split train --split query --split gallery"
         training = labelled(embeddings, benchmark, benchmark.train, left_out, embed_too)
         (query, gallery), learnt = mapped([query, gallery], training, metric, scaled=distance == "cosine")
         distance = "euclidean"
-    results = tuple(_scored(query, gallery, costs, distance, rerank, rule))
+    results = tuple(scored(query, gallery, costs, distance, rerank, rule))
     if one_sided := _one_sided(benchmark, query, gallery):
         notes.append(one_sided)
     if metric is not None:
         notes += tested_too(benchmark)
-    if rerank and rerank.variant == "fast-reid" and distance == "euclidean":
-        notes.append("variant fast-reid is meant for vectors of length 1, as cosine distance makes them")
     if left_out:
         kind = "pictures" if all(len(sample.images) == 1 for sample in samples) else "tracklets"
         notes.append(f"{len(left_out)} {kind} were left out: unreadable, or without an embedding")
-    notes += _notes(results)
+    known = trained_on(samples, embeddings.seen)
+    notes += [*notes_on(results, rerank, distance), *filter(None, [known])]
     return Evaluation(
-        benchmark, results, query, gallery, distance, rule, costs, tuple(notes), multi_query, learnt, rerank
+        benchmark,
+        results,
+        query,
+        gallery,
+        distance,
+        rule,
+        costs,
+        tuple(notes),
+        multi_query,
+        learnt,
+        rerank,
+        tuple(fusion),
+        known,
     )
 
 
@@ -257,44 +256,3 @@ def percent(share: float) -> str:
 def _one_sided(benchmark: Benchmark, query: Embeddings, gallery: Embeddings) -> str:
     cameras = [*query.cameras.tolist(), *gallery.cameras.tolist()] if benchmark.cameras_known else None
     return says_nothing([*query.people.tolist(), *gallery.people.tolist()], cameras)
-
-
-def _scored(
-    query: Embeddings,
-    gallery: Embeddings,
-    costs: ExitCosts | None,
-    distance: Distance,
-    rerank: Reranking | None,
-    rule: Rule,
-) -> list[StageResult]:
-    def score(name: str, q: NDArray[np.float32], g: NDArray[np.float32]) -> Scores:
-        try:
-            vectors = (normalised(q), normalised(g)) if distance == "cosine" else (q, g)
-            if rerank:
-                return score_reranked(*vectors, query, gallery, rerank=rerank, rule=rule)
-            return score_vectors(*vectors, query, gallery, rule=rule)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
-
-    count, results = len(query.stages), []
-    macs: Sequence[int | None] = costs.macs if costs else [None] * max(1, count)
-    names = [*query.names, *([] if query.fused is None else ["fusion"])]
-    for number, (name, (q, g), own) in enumerate(zip(names, query.against(gallery), gallery.vectors(), strict=True)):
-        scores, own_gallery = score(name, q, g), None
-        if query.space == "shared":
-            own_gallery = scores if g is own else score(name, q, own)
-        is_exit = query.fused is None or number != count - 1  # the last stage is part of the fusion alone
-        results.append(StageResult(name, is_exit, macs[min(number, len(macs) - 1)], scores, own_gallery))
-    return results
-
-
-def _notes(results: Sequence[StageResult]) -> list[str]:
-    notes, matched = [], results[0].scores.matched
-    if unmatched := int((~matched).sum()):
-        notes.append(f"{unmatched} of {len(matched)} queries have no valid match in the gallery; no mean counts them")
-    return notes + [
-        f"{result.name}: {result.scores.ties} queries have their first match exactly as far as a wrong entry; their "
-        "rank depends on the gallery's order"
-        for result in results
-        if result.scores.ties
-    ]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from dare.datasets.sample import Benchmark, Sample
-from dare.retrieval.embeddings import Embeddings, EmbeddingsError, Pooling
+from dare.retrieval.embeddings import Embeddings, Pooling
 from dare.retrieval.labels import Labels
 
 
@@ -23,8 +23,7 @@ def labelled(
     """
     kept = [pair for pair in zip(benchmark.identify(samples), samples, strict=True) if pair[0] not in left_out]
     ids = [id for id, _ in kept]
-    if missing := embeddings.lacking(ids):
-        raise EmbeddingsError(f"no embedding of {missing[0]} (and {len(missing) - 1} more of {len(ids)}); {advice}")
+    embeddings.check_whole(ids, advice)
     found, labels = embeddings.find(ids), Labels.of([sample for _, sample in kept])
     found.refuse_nan()
     return replace(found, people=labels.people, cameras=labels.cameras)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.anytime.costs import NETSCOPE_2018, ExitCosts
-from dare.evaluation.evaluate import StageResult
+from dare.evaluation.stages import StageResult
 from dare.experiments import plots
 from dare.experiments.accuracy import MEASURES, Accuracy, Bootstrap, Measure, Outcomes
 from dare.experiments.plots import CostAxis, Made, Summary, bands, new_figure, tidy

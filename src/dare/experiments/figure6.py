@@ -13,7 +13,7 @@ from dare.anytime.records import load_times
 from dare.experiments import plots
 from dare.experiments.accuracy import MEASURES, Accuracy, Bootstrap, Measure, Outcomes
 from dare.experiments.plots import CostAxis, Made, Summary, bands, new_figure, tidy
-from dare.experiments.published import SOURCE, published_figure6
+from dare.experiments.published import FIGURE6_NETWORKS, SINGLE, SOURCE, published_exits, published_figure6
 from dare.experiments.query_stream import (
     POLICIES,
     SEED,
@@ -193,8 +193,8 @@ def draw_figure6(figure: Figure6, *, published: bool = False) -> Made:
     """Draw accuracies and gains over costs, which are ms where times are known.
 
     Args:
-        published: draw the paper's own points too. Those of a network with other costs are placed at the same share of
-            the full network's cost.
+        published: draw the paper's own points too, those of single networks in rank-1 alone. With a network of other
+            costs they are placed at the same share of the full network's cost.
     """
     axis = CostAxis.of(figure.costs, figure.times)
     drawing = new_figure(13, 8)
@@ -213,7 +213,7 @@ def draw_figure6(figure: Figure6, *, published: bool = False) -> Made:
     caption = f"{figure.queries:,} queries in one order (seed {figure.seed}). {bands([figure.runs])} "
     caption += f"Costs: {axis.source}."
     if published:
-        caption += f"\nAs published: {SOURCE}."
+        caption += f"\nAs published: {SOURCE}; {SINGLE}."
     drawing.supxlabel(caption, fontsize=8, color=plots.GREY)
     return Made({"figure6": figure.rows()}, (figure.summary(),), drawing, figure.costs.source)
 
@@ -241,6 +241,12 @@ def _draw_published(axes: "Axes", macs: tuple[int, ...], measure: Measure, axis:
         costs, values = [unit * point.spent_macs for point in own], [100 * point[measure] for point in own]
         colour, _ = LOOKS[policy]
         axes.plot(costs, values, "x", color=colour, markersize=3.5, alpha=0.6, label=f"{policy}, as published")
+    alone = [100 * value for value in published_exits(measure)]
+    look: dict[str, Any] = {"color": plots.BLACK, "markersize": 6, "alpha": 0.6, "markerfacecolor": "none"}
+    axes.plot([unit * cost for cost in paper], alone, "o", label="all at one exit, as published", **look)
+    for network, marker in zip(FIGURE6_NETWORKS if measure == "rank-1" else (), "Dp*ho", strict=False):
+        look = {"color": plots.BLACK, "markersize": 8, "alpha": 0.6, "linestyle": "none"}
+        axes.plot(unit * network.macs, 100 * network.rank1, marker, label=f"{network.name}, as published", **look)
 
 
 def _draw_gains(axes: "Axes", figure: Figure6, measure: Measure, axis: CostAxis) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
+from dare.datasets.kinds import misplaced
 from dare.experiments import sections
 from dare.experiments.sections import EVERYWHERE, DataSet, FigureSection, Name, Row, RowName, Training
 from dare.files import said
@@ -169,11 +170,17 @@ def load_recipe(source: str | Path) -> Recipe:
     shipped = str(source) in shipped_recipes()
     path = SHIPPED / f"{source}.toml" if shipped else Path(source)
     if not path.is_file():
-        raise RecipeError(f"no recipe at {source}; give a TOML file, or one of {', '.join(shipped_recipes())}")
+        raise RecipeError(
+            misplaced(path, "a TOML file")
+            or f"no recipe at {source}; give a TOML file, or one of {', '.join(shipped_recipes())}; or, to draw it of "
+            f"networks alone, one of {', '.join(FIGURES)}"
+        )
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise RecipeError(f"{path} isn't text in UTF-8, as TOML is: {error}") from error
+        raise RecipeError(
+            misplaced(path, "a TOML file") or f"{path} isn't text in UTF-8, as TOML is: {error}"
+        ) from error
     return _parsed(text, path, Path() if shipped else path.parent)
 
 

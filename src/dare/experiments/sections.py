@@ -128,7 +128,12 @@ class Training(_Section):
             )
         for one in {*self.checkpoints} & {*self.embeddings}:
             if len(self.checkpoints[one]) != len(self.embeddings[one]):
-                raise ValueError(f"gives embeddings and checkpoints for {one}, but not one for each other")
+                counts = len(self.checkpoints[one]), len(self.embeddings[one])
+                raise ValueError(
+                    "gives {} checkpoints and {} files of embeddings for {}; give one file for each".format(
+                        *counts, one
+                    )
+                )
         return self
 
     def count(self, data: str) -> int:

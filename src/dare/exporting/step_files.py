@@ -104,6 +104,7 @@ class StepFiles:
             tools={tool: version(tool) for tool in tools},
             unit=fusion is not None and fusion.unit,
             space=network.space,
+            seen=network.seen,
         )
         write_manifest(self._folder, manifest)
         return manifest

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.datasets.sample import Benchmark
+from dare.datasets.seen import trained_on
 from dare.exporting.formats import check_choice
 from dare.exporting.parity import Judge, Parity
 from dare.exporting.pictures import choose_pictures, read_pictures
@@ -92,7 +93,7 @@ def export(
         exits = judge.exits(chosen)
         if not force:
             judge.refuse(exits, chosen)
-        scored = "" if pictures.validation is None else _in_words(pictures.validation)
+        scored = "" if pictures.validation is None else _in_words(pictures.validation, network.seen)
         parity = Parity(f"{min(len(images), COMPARED_PICTURES)} {compared}", scored, exits)
         manifest = files.manifest(precision, chosen, asdict(parity))
         files.keep_only(manifest)
@@ -130,8 +131,10 @@ def _images(paths: Sequence[Path], network: Checkpoint, seed: int) -> tuple[NDAr
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32), "random inputs"
 
 
-def _in_words(benchmark: Benchmark) -> str:
-    held = ""
-    if benchmark.notes and "held out" in benchmark.notes[-1]:
+def _in_words(benchmark: Benchmark, seen: str) -> str:
+    held, known = "", trained_on((*benchmark.query, *benchmark.gallery), seen)
+    if known:
+        held = f"; {known}"
+    elif benchmark.notes and "held out" in benchmark.notes[-1]:
         held = f", {benchmark.notes[-1]} (of calibration; give --benchmark if the network was trained on them)"
     return f"{benchmark.name}: {len(benchmark.query)} queries, {len(benchmark.gallery)} gallery entries{held}"

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from dare.datasets.kinds import misplaced
 from dare.files import CHANGED, FolderLock, replacing, said, sealed, sync_folder, unsealed
 from dare.gallery.store import GalleryError, GalleryLockedError, UnknownGalleryError
 from dare.retrieval.distances import Space, entry_sizes
@@ -93,6 +94,8 @@ def read(folder: Path) -> Description:
         number = _Format.model_validate_json(content).format
         found = Description.model_validate_json(content) if number <= FORMAT else None
     except (FileNotFoundError, NotADirectoryError) as error:
+        if misfit := misplaced(folder, "a gallery"):
+            raise UnknownGalleryError(misfit) from error
         if not folder.exists():
             raise UnknownGalleryError(f"there is no gallery {folder}; make one with `dare index`") from error
         raise UnknownGalleryError(

@@ -1,13 +1,13 @@
 """Opening and creating galleries in folders; a new one is made whole or not at all."""
 
 import contextlib
-import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from dare.datasets.kinds import ADDRESS, STREAM, kind_of, misplaced
 from dare.files import said, sync_folder
 from dare.gallery import folder
 from dare.gallery.lance import LanceGallery, to_the_end
@@ -73,8 +73,8 @@ def create_gallery(
 
 def _folder(uri: str | Path) -> Path:
     path = Path(uri)
-    if path.parts and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+:", path.parts[0]):  # a Path makes s3:/x of s3://x
-        raise GalleryError(f"{uri} is an address; a gallery is a folder on this machine, give its path")
+    if kind_of(path) in (ADDRESS, STREAM):
+        raise GalleryError(misplaced(uri, "a gallery's folder"))
     return path
 
 

@@ -5,7 +5,7 @@ from csv import writer
 from io import StringIO
 from pathlib import Path
 
-from dare.files import replacing
+from dare.files import plain, replacing
 from dare.identification.answer import Answer
 
 
@@ -17,12 +17,8 @@ def write_answers(path: Path, ids: Sequence[str], answers: Sequence[Answer], exi
     for id, answer in zip(ids, answers, strict=True):
         hits = answer.hits
         name = exit_names[answer.exit] if answer.exit >= 0 else ""
-        best = [hits.people[0, 0], hits.distances[0, 0], _plain(str(hits.ids[0, 0]))] if hits.ids.size else ["", "", ""]
+        best = [hits.people[0, 0], hits.distances[0, 0], plain(str(hits.ids[0, 0]))] if hits.ids.size else ["", "", ""]
         best[0] = "" if hits.ids.size and hits.people[0, 0] < 0 else best[0]
-        table.writerow([_plain(id), name, answer.macs, answer.confidence, *best, _plain(answer.problem)])
+        table.writerow([plain(id), name, answer.macs, answer.confidence, *best, plain(answer.problem)])
     with replacing(path) as file:
         file.write(lines.getvalue().encode(errors="surrogateescape"))
-
-
-def _plain(text: str) -> str:
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from simplejpeg import decode_jpeg
 
+from dare.datasets.kinds import PICTURE, kind_of
 from dare.images.containers import ORIENTATION, Container, open_container
 from dare.images.preparation import MIN_SIDE, Preparation, Prepared, prepare
 
@@ -177,7 +178,7 @@ def _open(path: Path, content: Container) -> Image.Image:
         raise UnreadableImageError(path, f"far too many pixels, at most {most} megapixels; crop it") from error
     except (UnidentifiedImageError, *DAMAGED) as error:
         raise UnreadableImageError(
-            path, f"not a picture in one of the formats {', '.join(FORMATS)}; remove or convert it"
+            path, _other(path) or f"not a picture in one of the formats {', '.join(FORMATS)}; remove or convert it"
         ) from error
     _check(path, image, content.data)
     try:
@@ -202,20 +203,28 @@ def _content(path: Path) -> Container:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise UnreadableImageError(path, "not a regular file; expected a picture")
+            raise UnreadableImageError(path, _other(path) or "not a regular file; expected a picture")
         if status.st_size > MAX_BYTES:
+            if other := _other(path):
+                raise UnreadableImageError(path, other)
             size = f"{status.st_size / 1e6:.0f} MB"
             raise UnreadableImageError(path, f"{size} large, at most {MAX_BYTES // 10**6} MB; crop it")
         data = path.read_bytes()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise UnreadableImageError(path, f"cannot be read: {reason}") from error
+        raise UnreadableImageError(path, _other(path) or f"cannot be read: {reason}") from error
     if not data:
         raise UnreadableImageError(path, "empty file; replace or remove it")
     try:
         return open_container(data)
     except ValueError as error:
         raise UnreadableImageError(path, str(error)) from error
+
+
+def _other(path: Path) -> str | None:
+    """What a file is that isn't a picture, if that can be told."""
+    kind = kind_of(path)
+    return None if kind in (None, PICTURE) else f"{kind.name}, expected a picture; {kind.advice}"
 
 
 def _check(path: Path, image: Image.Image, data: bytes) -> None:

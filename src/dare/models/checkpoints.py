@@ -18,6 +18,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from dare.anytime.costs import ExitCosts
+from dare.datasets.kinds import DEVICE, OWN, PIPE, SOCKET, kind_of, misplaced
+from dare.datasets.seen import Seen
 from dare.files import replacing, said
 from dare.images.preparation import Preparation
 from dare.models.backbones import build_backbone
@@ -25,7 +27,7 @@ from dare.models.baselines import BASELINES, HEADED, TRACKLETS
 from dare.models.dare import DaRe
 from dare.models.weights import load_strictly
 from dare.retrieval.distances import Space, check_space
-from dare.shipped.network import located
+from dare.shipped.network import located, shipped_at
 
 FORMAT = 1
 MODEL_FILE = "model.safetensors"
@@ -99,6 +101,7 @@ class Checkpoint:
         training: how it was trained: settings, data, iterations; for people to read.
         digest: SHA-256 of the file; empty before it is saved.
         space: whether the vectors of all exits lie in one space. All exits of an architecture are of one size.
+        seen: whom it was trained on, as `dare.datasets.seen` says; "" if nothing is known.
     """
 
     model: DaRe
@@ -108,6 +111,7 @@ class Checkpoint:
     training: dict[str, Any] = field(default_factory=dict)
     digest: str = ""
     space: Space = "own"
+    seen: str = ""
 
     def __post_init__(self) -> None:
         check_space(self.space)
@@ -125,6 +129,7 @@ class Header(BaseModel):
     costs: ExitCosts
     training: dict[str, Any]
     space: Space = "own"
+    seen: Seen = ""
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -> str:
@@ -140,6 +145,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
         "preparation": asdict(checkpoint.preparation),
         "costs": asdict(checkpoint.costs),
         "space": checkpoint.space,
+        **({"seen": checkpoint.seen} if checkpoint.seen else {}),
         "training": checkpoint.training,
     }
     tensors = checkpoint.model.state_dict()
@@ -164,8 +170,10 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     Raises:
         CheckpointError: missing, damaged, not a checkpoint of ours, of a newer format or another network.
     """
-    path = located(path)
+    shipped, path = shipped_at(path), located(path)
     if path.is_dir():
+        if misfit := None if (path / MODEL_FILE).exists() else misplaced(path, "the folder of a training"):
+            raise CheckpointError(misfit)
         path = path / MODEL_FILE
     tensors, info, digest = read_tensors(path, "model")
     try:
@@ -179,7 +187,14 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     except (ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not describe a network this version can build: {error}") from error
     return Checkpoint(
-        model.eval(), header.architecture, header.preparation, header.costs, header.training, digest, header.space
+        model.eval(),
+        header.architecture,
+        header.preparation,
+        header.costs,
+        header.training,
+        digest,
+        header.space,
+        header.seen or (shipped.card.seen if shipped else ""),
     )
 
 
@@ -208,10 +223,14 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
     Raises:
         CheckpointError: as in `load_checkpoint`.
     """
+    expected = "a checkpoint of dare"
+    if kind_of(path) in (PIPE, SOCKET, DEVICE):
+        raise CheckpointError(misplaced(path, expected))
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise CheckpointError(f"no checkpoint at {path}; give a {MODEL_FILE} or the folder that holds it") from None
+        missing = f"no checkpoint at {path}; give a {MODEL_FILE} or the folder that holds it"
+        raise CheckpointError(misplaced(path, expected) or missing) from None
     try:
         (length,) = struct.unpack_from("<Q", content)
         metadata = json.loads(content[8 : 8 + length])["__metadata__"]
@@ -220,13 +239,8 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
         position = _digest_position(content, digest.encode())
         format_number = int(info.get("format", 0))
     except (struct.error, ValueError, KeyError, TypeError, AttributeError, UnicodeError, RecursionError):
-        if content.startswith((b"PK\x03\x04", b"\x80")):
-            raise CheckpointError(
-                f"{path} is a pickled PyTorch file, expected a safetensors checkpoint; pickles are never loaded"
-            ) from None
-        raise CheckpointError(
-            f"{path} is not a checkpoint of dare, or its header is damaged; take another copy"
-        ) from None
+        damaged = f"{path} is not {expected}, or its header is damaged; take another copy"
+        raise CheckpointError(damaged if kind_of(path) is OWN else misplaced(path, expected) or damaged) from None
     if format_number > FORMAT:
         raise CheckpointError(
             f"{path} has format {format_number}, this version reads up to {FORMAT}; upgrade dare-reid"

@@ -7,17 +7,23 @@ Source: github.com/mileyan/DARENet at ce037bc: main.py, models/dare_resnet.py, m
 """
 
 import hashlib
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from dare.datasets.kinds import misplaced
 from dare.images.preparation import Preparation
 from dare.models.checkpoints import MOST_UNITS, Architecture, Checkpoint, CheckpointError
 from dare.models.dare import DaRe, count_macs
-from dare.models.weights import OLD_DENSE_NAME, refuse_differences, unpickled
+from dare.models.weights import (
+    OLD_DENSE_NAME,
+    refuse_differences,
+    refuse_unusable,
+    unpacked,
+    unpickled,
+    without_wrappers,
+)
 
 STAGES = 4
 
@@ -53,8 +59,6 @@ NAMES: dict[str, dict[str, str]] = {
 }
 """Backbone -> how names begin in the released code, and in ours."""
 
-NUMBERS = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64}
-
 MARKS = {
     "resnet50": "layer3.5.conv3.weight",
     "densenet201": "features.denseblock3.denselayer48.conv2.weight",
@@ -86,8 +90,9 @@ def released_checkpoint(path: str | Path, backbone: str) -> Checkpoint:
     path = Path(path)
     if backbone not in NAMES:
         raise ValueError(f"released checkpoints are of {' and '.join(NAMES)}, got backbone {backbone!r}")
-    if not path.is_file():
-        raise FileNotFoundError(f"no released checkpoint at {path}; give its checkpoint.pth.tar")
+    if not path.exists():
+        missing = f"no released checkpoint at {path}; give its checkpoint.pth.tar"
+        raise FileNotFoundError(misplaced(path, "a released checkpoint") or missing)
     try:
         model, architecture, about = _load(path, backbone)
     except ValueError as error:
@@ -108,10 +113,6 @@ def released_checkpoint(path: str | Path, backbone: str) -> Checkpoint:
 def _load(path: Path, backbone: str) -> tuple[DaRe, Architecture, dict[str, Any]]:
     """The network, how it is built, and all that is in the file."""
     content = unpickled(path)
-    if not isinstance(content, dict):
-        raise ValueError(
-            f"{path} holds a {type(content).__name__}, expected the dictionary that the released training script saves"
-        )
     state = _state(path, content)
     _recognise(path, state, backbone)
     names = NAMES[backbone]
@@ -120,22 +121,16 @@ def _load(path: Path, backbone: str) -> tuple[DaRe, Architecture, dict[str, Any]
     model = architecture.build().eval()
     own = {_released_name(name, names): (name, tensor) for name, tensor in model.state_dict().items()}
     refuse_differences({name: _released_shape(name, tensor) for name, (_, tensor) in own.items()}, state, str(path))
-    _refuse_unusable(path, state)
+    refuse_unusable(state, str(path))
     fitting = {own[name][0]: tensor.reshape(own[name][1].shape) for name, tensor in state.items()}
     model.load_state_dict(fitting, strict=False)
     return model, architecture, content
 
 
 def _state(path: Path, content: dict[str, Any]) -> dict[str, Tensor]:
-    """The tensors, by names without `module.` and in today's spelling of DenseNet's."""
-    state = content.get("state_dict", content)
-    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        found = ", ".join(map(str, list(content)[:8])) or "nothing"
-        raise ValueError(f"{path} holds no dictionary of tensors, alone or as state_dict; found {found}")
-    names = {name: OLD_DENSE_NAME.sub(r"\1\2.", str(name).removeprefix("module.")) for name in state}
-    if twins := [name for name, count in Counter(names.values()).items() if count > 1]:
-        raise ValueError(f"{path} has {twins[0]} twice, in two spellings; take another copy")
-    return {names[name]: state[name] for name in state}
+    """The tensors, in today's spelling of DenseNet's names."""
+    state = without_wrappers(path, unpacked(path, content))
+    return {OLD_DENSE_NAME.sub(r"\1\2.", name): tensor for name, tensor in state.items()}
 
 
 def _recognise(path: Path, state: dict[str, Tensor], backbone: str) -> None:
@@ -168,17 +163,6 @@ def _sizes(path: Path, state: dict[str, Tensor], names: dict[str, str]) -> tuple
             "take another copy"
         )
     return units, values
-
-
-def _refuse_unusable(path: Path, state: dict[str, Tensor]) -> None:
-    for name, tensor in state.items():
-        if tensor.dtype not in NUMBERS or tensor.layout != torch.strided or tensor.device.type != "cpu":
-            kind = f"{tensor.dtype}, {tensor.layout}, on {tensor.device}"
-            raise ValueError(f"{path} has {name} as {kind}, expected a plain tensor of real numbers")
-        if not tensor.isfinite().all():
-            raise ValueError(f"{path} has NaN or infinity in {name}; take another copy")
-        if name.endswith("running_var") and not (tensor >= 0).all():
-            raise ValueError(f"{path} has a negative variance in {name}; take another copy")
 
 
 def _released_name(own: str, names: dict[str, str]) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from dare.datasets.kinds import ARRAYS, VECTORS, kind_of, misplaced
 from dare.files import replacing
 from dare.retrieval.distances import Space, check_finite, check_space, entry_exit, entry_sizes
 
@@ -40,6 +41,7 @@ class Embeddings:
         crops: per picture, of which each vector is the mean.
         pooling: how the vectors of a tracklet's images became one, "mean" or "max"; "" where it is unknown.
         space: "shared" if vectors of all exits are compared with the last one's; "own" if with their own exit's.
+        seen: whom the network was trained on, as `dare.datasets.seen` says; "" if nothing is known.
     """
 
     stages: tuple[NDArray[np.float32], ...]
@@ -52,6 +54,7 @@ class Embeddings:
     crops: int = 1
     pooling: str = "mean"
     space: Space = "own"
+    seen: str = ""
 
     def __post_init__(self) -> None:
         numbered = (f"stage {number}" for number in range(1, len(self.stages) + 1))
@@ -145,13 +148,14 @@ class Embeddings:
         Raises:
             EmbeddingsError: a picture has no embedding, or two rows have its name.
         """
-        missing = self.lacking(ids)
-        if missing:
-            raise EmbeddingsError(
-                f"no embedding of {missing[0]} (and {len(missing) - 1} more of {len(ids)}); "
-                "embed these pictures too, with ids as in the data set's folder"
-            )
+        self.check_whole(ids, "embed these pictures too, with ids as in the data set's folder")
         return self.rows([row for row in self._positions(ids) if row is not None])
+
+    def check_whole(self, ids: Sequence[str], advice: str) -> None:
+        """Raise an EmbeddingsError, with this advice, if a picture has no embedding."""
+        if missing := self.lacking(ids):
+            more = f"and {len(missing) - 1} more of {len(ids)} pictures; there are embeddings of {len(self)}"
+            raise EmbeddingsError(f"no embedding of {missing[0]} ({more}); {advice}")
 
     def lacking(self, ids: Sequence[str]) -> list[str]:
         """The pictures that have no embedding here."""
@@ -179,6 +183,8 @@ class Embeddings:
         arrays: dict[str, Any] = {f"stage_{n}": vectors for n, vectors in enumerate(self.stages, start=1)}
         if self.fused is not None:
             arrays["fused"] = self.fused
+        if self.seen:
+            arrays["seen"] = np.asarray(self.seen)
         with replacing(Path(path)) as file:
             np.savez(
                 file,
@@ -224,18 +230,22 @@ class Embeddings:
         try:
             crops = int(arrays.get("crops", 1))
             model, space = str(arrays.get("model", "")), cast(Space, str(arrays.get("space", "own")))
-            return cls(tuple(stages), fused, ids, people, cameras, model, names, crops, pooling, space)
+            seen = str(arrays.get("seen", ""))
+            return cls(tuple(stages), fused, ids, people, cameras, model, names, crops, pooling, space, seen)
         except EmbeddingsError as error:
             raise EmbeddingsError(f"{path}: {error}") from error
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of an .npz file; nothing in it is unpickled. Raises EmbeddingsError if it can't be read."""
+    expected = "an .npz file of `vectors` and `ids`"
+    if kind_of(path) not in (VECTORS, ARRAYS, None):
+        raise EmbeddingsError(misplaced(path, expected))
     try:
         with path.open("rb") as file:
             content = np.load(file, allow_pickle=False)
             if isinstance(content, np.ndarray):
-                raise EmbeddingsError(f"{path} holds one array, expected an .npz with 'vectors' and 'ids'")
+                raise EmbeddingsError(f"{path} holds one array, expected {expected}")
             return {name: content[name] for name in content.files}
     except FileNotFoundError:
         raise EmbeddingsError(f"no embeddings at {path}") from None

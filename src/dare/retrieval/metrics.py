@@ -262,7 +262,9 @@ def _varying(scatter: NDArray[np.float64], dimensions: int | None) -> NDArray[np
     if not count:
         raise ValueError("all training vectors are the same, so there is nothing to learn; check the embeddings")
     if dimensions is not None and dimensions > count:
-        raise ValueError(f"the training vectors vary in {count} directions only, got dimensions={dimensions}")
+        raise ValueError(
+            f"the training vectors vary in {count} directions only, so {dimensions} can't be kept; keep fewer"
+        )
     basis: NDArray[np.float64] = directions[:, ::-1][:, : dimensions or count]
     return basis
 

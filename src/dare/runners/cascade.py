@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.anytime.costs import ExitCosts
+from dare.datasets.seen import together
 from dare.images.preparation import from_pixels, unprepared
 from dare.runners.runner import Runner, Stop, Vectors, as_input, row_numbers
 
@@ -56,6 +57,7 @@ def cascade_of(runners: Sequence[Runner]) -> Runner:
         "own",  # networks that were trained apart know nothing of each other's spaces
         f"cascade of {len(runners)} networks, {'; '.join(dict.fromkeys(runner.description for runner in runners))}",
         begin,
+        seen=together(*(runner.seen for runner in runners)),
     )
 
 

@@ -61,6 +61,8 @@ def torch_runner(
         f"{words}, {describe_device(device)}",
         lambda images: StepWalk(steps, as_tensor(images, device)),
         together,
+        fusion=() if steps.fusion is None else tuple(steps.fusion.tolist()),
+        seen=network.seen,
     )
 
 

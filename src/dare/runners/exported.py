@@ -13,6 +13,7 @@ from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from dare.anytime.costs import ExitCosts
+from dare.datasets.seen import Seen
 from dare.files import CHANGED, said, sealed, unsealed
 from dare.images.preparation import Preparation
 from dare.retrieval.distances import Space, check_space
@@ -103,6 +104,7 @@ class Manifest:
     tools: dict[str, str] = field(default_factory=dict)
     unit: bool = False
     space: Space = "own"
+    seen: Seen = ""
 
     def __post_init__(self) -> None:
         offered = PRECISIONS[self.engine]
@@ -214,6 +216,8 @@ class Export:
             words,
             lambda images: StepWalk(steps, as_input(images, about.preparation)),
             SLICES[0],
+            fusion=about.fusion or (),
+            seen=about.seen,
         )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dare.anytime.costs import ExitCosts
+from dare.datasets.kinds import ONNX, OPENVINO, kind_of, misplaced
 from dare.runners.exported import PRECISIONS
 from dare.runners.graphs import GRAPHS, Graph, Port
 from dare.runners.preparations import ForeignError, ForeignPreparation, preparation_of
@@ -108,6 +109,8 @@ def network_files(file: Path) -> list[Path]:
     Raises:
         FileNotFoundError: one is missing.
     """
+    if kind_of(file) not in (ONNX, OPENVINO, None):
+        raise ForeignError(misplaced(file, "an .onnx file, or an OpenVINO .xml file"))
     if not file.is_file():
         raise FileNotFoundError(f"no network at {file}; expected an .onnx file, or an OpenVINO .xml file")
     if file.suffix.lower() == ".xml":

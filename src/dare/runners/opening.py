@@ -3,10 +3,12 @@
 import importlib
 import platform
 from collections.abc import Collection
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from dare.datasets.kinds import misplaced
 from dare.runners.cascade import cascade_of
 from dare.runners.exported import EXPORTED, MANIFEST, read_manifest
 from dare.runners.runner import Runner
@@ -84,10 +86,12 @@ def open_runner(
             open_runner(part, name, preparation=preparation if is_foreign(part) else None, **settings) for part in model
         ]
         return runners[0] if len(runners) == 1 else cascade_of(runners)
+    seen = ""
     if isinstance(model, str | Path):
         model = Path(model)
         if found := shipped_engine(model, name, precision, device):
             network, engine = found
+            seen = network.card.seen
             model, name, precision = network.checked(engine.place), engine.runner, engine.precision
     name = engine_of(model, name, device)
     if is_foreign(model):
@@ -101,7 +105,7 @@ def open_runner(
         runner = build(model, precision=precision, threads=threads or 1)
     else:
         runner = build(model, precision=precision or "fp32", device=device, threads=threads)
-    return runner
+    return replace(runner, seen=seen) if seen and not runner.seen else runner
 
 
 def engine_of(model: Any, name: str | None = None, device: str = "cpu", precision: str | None = None) -> str:
@@ -109,6 +113,8 @@ def engine_of(model: Any, name: str | None = None, device: str = "cpu", precisio
     if isinstance(model, Path | str) and (found := shipped_engine(Path(model), name, precision, device)):
         return found[1].runner
     if isinstance(model, Path | str) and not (Path(model).exists() or is_foreign(model)):
+        if misfit := misplaced(model, "a network"):
+            raise ValueError(misfit)
         known = f", or the name of a shipped network: {', '.join(names)}" if (names := shipped_names()) else ""
         raise ValueError(f"no checkpoint at {model}; give one, the folder of a training or an export{known}")
     exported = isinstance(model, Path | str) and (Path(model) / MANIFEST).exists()

@@ -55,6 +55,8 @@ class Runner:
         close: ends the processes of a runner that has some.
         process: where it was opened. A copy of the process that the system makes (`os.fork`) lacks the threads that
             engines compute with, and would wait for them for ever.
+        fusion: weights of the stages' vectors in the fused one; () without fusion.
+        seen: whom it was trained on, as `dare.datasets.seen` says; "" if nothing is known.
     """
 
     exit_names: tuple[str, ...]
@@ -69,6 +71,8 @@ class Runner:
     together: int | None = None
     close: Callable[[], None] = lambda: None
     process: int = field(default_factory=os.getpid)
+    fusion: tuple[float, ...] = ()
+    seen: str = ""
 
     def walk(self, images: Any) -> Walk:
         """As `exits`, for batches that shrink on the way.

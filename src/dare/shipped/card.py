@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from dare.datasets.seen import Seen
 from dare.files import replacing, said, sealed, unsealed
 
 CARD = "shipped.json"
@@ -80,6 +81,7 @@ class Card:
         engines: the fastest first, by the time of the last exit.
         measured_on: the machine that the times were measured on.
         files: path below the folder -> SHA-256.
+        seen: whom the network was trained on, as `dare.datasets.seen` says.
         format: of `shipped.json` itself.
     """
 
@@ -93,6 +95,7 @@ class Card:
     engines: Annotated[tuple[Engine, ...], Field(min_length=1)]
     measured_on: str
     files: dict[str, str]
+    seen: Seen = ""
     format: Literal[1] = 1
 
     def __post_init__(self) -> None:

@@ -166,8 +166,8 @@ class TrainConfig:
         return self.learning_rate * warm * float(self.final_rate**decay)
 
     def momentum(self, iteration: int) -> float:
-        """Adam's beta1 at an iteration."""
-        return self.beta1 if iteration <= self.decay_start else self.beta1_late
+        """Adam's beta1 at an iteration; at `decay_start` itself the later one, as in the released code."""
+        return self.beta1 if iteration < self.decay_start else self.beta1_late
 
     def hardness(self, iteration: int) -> float:
         """How hard mining is at an iteration, from 0 to 1."""

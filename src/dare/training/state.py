@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dare.datasets.sample import UNKNOWN
+from dare.datasets.seen import people_seen, together
 from dare.models.baselines import CLASSIFIED
 from dare.models.checkpoints import (
     MODEL_FILE,
@@ -44,6 +45,7 @@ class TrainingState:
         data_name: what the checkpoint says of them.
         model: what is trained, before the first iteration.
         objective: what it is trained for, and what that learns itself.
+        seen: by the network that it starts from, as `dare.datasets.seen` says.
 
     Attributes:
         average: running average of the model's weights; the model itself where none is asked for.
@@ -62,6 +64,7 @@ class TrainingState:
         data_name: str,
         model: DaRe,
         objective: Objective,
+        seen: str = "",
     ) -> None:
         self.folder, self.config, self.device = folder, config, device
         self.pictures, self.data_name = pictures, data_name
@@ -79,6 +82,8 @@ class TrainingState:
             fused=True,
         )
         self.alarm, self.iteration, self.seconds, self.precision = ScaleAlarm(), 0, 0.0, ""
+        shown = ((int(pictures.people[row]), pictures.paths[row]) for row in pictures.kept)
+        self.seen = together(seen, people_seen(shown))
 
     def follow(self) -> None:
         """Move the average towards the model; early on it follows faster, or it would remember the start."""
@@ -118,6 +123,7 @@ class TrainingState:
             "iteration": self.iteration,
             "seconds": self.seconds,
             "precision": self.precision,
+            "seen": self.seen,
             "scale_start": self.alarm.start.tolist(),
             "scale_low": self.alarm.low.tolist(),
         }
@@ -125,7 +131,13 @@ class TrainingState:
         size = self.config.preparation
         costs = count_macs(self.average, size.height, size.width)
         checkpoint = Checkpoint(
-            self.average, self.config.architecture, size, costs, self._described(), space=self.config.space
+            self.average,
+            self.config.architecture,
+            size,
+            costs,
+            self._described(),
+            space=self.config.space,
+            seen=self.seen,
         )
         return replace(checkpoint, digest=save_checkpoint(self.folder / MODEL_FILE, checkpoint))
 
@@ -181,6 +193,7 @@ class TrainingState:
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self.iteration, self.seconds = info["iteration"], info["seconds"]
+        self.seen = together(self.seen, info.get("seen", ""))
         self.precision = info.get("precision", "")  # chosen anew in a run that is older than the choice
         self.alarm = ScaleAlarm(np.asarray(info["scale_start"]), np.asarray(info["scale_low"], np.int64))
 

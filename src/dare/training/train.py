@@ -77,13 +77,13 @@ def train(
     check_writable(folder / MODEL_FILE)
     writer = _summary_writer() if tensorboard else None
     place = choose_device(device)
-    network = _network(config, init)  # before the pictures: what cannot be built is said at once
+    network, seen = _network(config, init)  # before the pictures: what cannot be built is said at once
     mapped = folder if memory_map else None
     pictures = TrainingSet(samples, generated, config, place, mapped, skipped, on_progress)
     if teacher is not None:
         pictures.follow(teacher, folder)
     objective = build_objective(config, network, pictures.people[pictures.kept])
-    state = TrainingState(folder, config, place, pictures, data_name, network, objective)
+    state = TrainingState(folder, config, place, pictures, data_name, network, objective, seen)
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / STATE_FILE).exists():
         state.restore()
@@ -168,8 +168,9 @@ def _loop(
     return False
 
 
-def _network(config: TrainConfig, init: str | Path | None) -> DaRe:
-    """Built with its own seed, so that nothing else in the program changes the weights it starts from."""
+def _network(config: TrainConfig, init: str | Path | None) -> tuple[DaRe, str]:
+    """Built with its own seed, so that nothing else in the program changes the weights it starts from; and whom the
+    network that it starts from has seen."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = config.architecture.build(None if init else config.weights, config.preparation.frames)
@@ -181,10 +182,11 @@ def _network(config: TrainConfig, init: str | Path | None) -> DaRe:
             raise ValueError(
                 f"{config.architecture.backbone} cannot take pictures of {preparation.size}: {reason}"
             ) from error
-    if init:
-        start = load_checkpoint(init)
-        load_strictly(model, start.model.state_dict(), str(init))
-    return model
+    if not init:
+        return model, ""
+    start = load_checkpoint(init)
+    load_strictly(model, start.model.state_dict(), str(init))
+    return model, start.seen
 
 
 def _ahead(batch: Callable[[int], Batch], start: int, stop: int, workers: int) -> Iterator[Batch]:

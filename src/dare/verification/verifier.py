@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from dare.anytime.records import STRICT, MeasurementError, read_record, write_record
-from dare.evaluation.evaluate import Distance
+from dare.evaluation.stages import Distance
 from dare.retrieval.distances import Space, another_model, check_space, entry_exit, normalised
 from dare.shipped.card import THRESHOLDS
 from dare.shipped.network import shipped_at

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dare.datasets.sample import DISTRACTOR, JUNK
-from dare.evaluation.evaluate import Distance, Evaluation
+from dare.evaluation.evaluate import Evaluation
+from dare.evaluation.stages import Distance
 from dare.gallery.store import MismatchError
 from dare.images.preparation import Prepared, prepare, ten_crops
 from dare.images.reading import Query, pixels_of, prepared
@@ -84,6 +85,7 @@ def fit_verifier(
             "seed": seed,
             "people": exits[0].fitted.people,
             "other_people": exits[0].measured.people,
+            **({"note": evaluation.trained_on} if evaluation.trained_on else {}),
         },
         evaluation.query.space,
     )

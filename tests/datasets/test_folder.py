@@ -1,5 +1,6 @@
 """A user's own pictures: folders, names, CSV files, with and without cameras."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -193,3 +194,67 @@ def test_a_benchmark_made_by_hand_finds_its_own_root(tmp_path: Path) -> None:
     assert benchmark.root == tmp_path
     assert benchmark.identify([query, gallery]) == ("q/1.jpg", "g/1.jpg")
     assert Benchmark("nothing", (), (), ()).notes == ()
+
+
+def listed(tmp_path: Path, picture: Picture, text: str) -> Benchmark:
+    for name in "abcd":
+        picture(tmp_path / f"{name}.jpg")
+    (tmp_path / "l.csv").write_text(text, encoding="utf-8")
+    return folder(tmp_path / "l.csv")
+
+
+def test_labels_are_the_same_in_whatever_form_they_are_written(tmp_path: Path, picture: Picture) -> None:
+    composed, apart = "Ren\u00e9", "Rene\u0301"
+    text = f"image, person ,camera\na.jpg,{composed},1.0\nb.jpg,{apart},1\nc.jpg,-1.0,2.0\nd.jpg,7.00,2\n"
+    found = listed(tmp_path, picture, text)
+    assert [sample.person for sample in found.gallery] == [label_number(composed)] * 2 + [-1, 7]
+    assert [sample.camera for sample in found.gallery] == [1, 1, 2, 2]
+    assert label_number(apart) == label_number(composed)
+    picture(tmp_path / "people" / apart / "1.jpg")
+    assert folder(tmp_path / "people").names == {label_number(composed): composed}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,person\na.jpg,1,2\n", "line 2: expected 2 cells as in the first line, got 3"),
+        ("image,person,camera\na.jpg,1,2\nb.jpg,1\n", "line 3: expected 3 cells as in the first line, got 2"),
+        ("image,person, person\na.jpg,1,2\n", "has the column person twice"),
+        ('image,person,note\n\n\na.jpg,1,"two\nlines"\nb.jpg,,x\n', "line 6: expected an image and a person"),
+        ("image,person\n../b.jpg,1\n", "put the CSV file into a folder above all its pictures"),
+    ],
+)
+def test_a_line_that_does_not_fit_is_named(tmp_path: Path, picture: Picture, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        listed(tmp_path, picture, text)
+
+
+def test_absolute_paths_are_found_from_a_relative_name(
+    tmp_path: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture(tmp_path / "a.jpg")
+    (tmp_path / "l.csv").write_text(f"image,person\n{tmp_path / 'a.jpg'},1\n")
+    monkeypatch.chdir(tmp_path)
+    found = folder("l.csv")
+    assert found.identify(found.gallery) == ("a.jpg",)
+
+
+@pytest.mark.parametrize("stray", ["queue", "val", "test", "galery", "Trian"])
+def test_what_looks_like_a_misspelt_split_is_refused(tmp_path: Path, picture: Picture, stray: str) -> None:
+    for name in ("Train", "QUERY", "gallery"):
+        picture(tmp_path / name / "1" / f"{name}.jpg")
+    assert [len(split) for split in (folder(tmp_path).train, folder(tmp_path).query)] == [1, 1]
+    picture(tmp_path / "extra" / "1.jpg")
+    assert any("extra" in note for note in folder(tmp_path).notes)
+    picture(tmp_path / stray / "1" / "x.jpg")
+    with pytest.raises(ValueError, match=f"has a folder {stray}/, which would not be read"):
+        folder(tmp_path)
+
+
+def test_what_a_nas_leaves_is_passed_over_and_that_is_said(tmp_path: Path, picture: Picture) -> None:
+    picture(tmp_path / "1" / "a.jpg")
+    picture(tmp_path / "1" / "@eaDir" / "a.jpg" / "SYNOPHOTO_THUMB_M.jpg")
+    picture(tmp_path / "#recycle" / "b.jpg")
+    found = folder(tmp_path)
+    assert len(found.gallery) == 1
+    assert any("passed over folders called #recycle, @eaDir" in note for note in found.notes)

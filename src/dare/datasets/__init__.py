@@ -71,13 +71,24 @@ def layout_of(path: Path) -> str:
             f"{path} has CUHK03 with detected and with labeled boxes; say which are meant: "
             "--layout cuhk03-detected or --layout cuhk03-labeled"
         )
-    below = [name for name in _read_as_people(path) if _published(path / name)] if found in ([], ["msmt17"]) else []
-    if below and (not found or set(below) - set(INSIDE)):  # MSMT17 may lie in a folder of its own
+    below = _published_below(path) if found in ([], ["msmt17"]) else []
+    if below and (
+        not found or {name.partition("/")[0] for name in below} - set(INSIDE)
+    ):  # MSMT17 may lie in a folder of its own
         raise ValueError(
             f"{path} isn't a data set, it holds {' and '.join(f'{name}/' for name in below)}; give {path / below[0]}, "
             "or --layout folder to read all pictures below as a folder per person"
         )
     return found[0] if found else "folder"
+
+
+def _published_below(path: Path) -> list[str]:
+    """Published data sets one or two levels down."""
+    found = []
+    for name in _read_as_people(path):
+        inside = [""] if _published(path / name) else _read_as_people(path / name)
+        found += [f"{name}/{part}".rstrip("/") for part in inside if _published(path / name / part)]
+    return found
 
 
 def _published(path: Path) -> list[str]:

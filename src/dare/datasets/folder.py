@@ -5,42 +5,29 @@ pictures either lie in a folder per person, or have names that begin with the pe
 `0002_000451.jpg`. A camera is read from `_c1_` or `c1_` in a picture's own name, for all pictures or for none.
 """
 
-import csv
+import difflib
 import hashlib
-import math
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from dare.datasets.kinds import misplaced
+from dare.datasets.listing import SPLITS, Row, normal_label, rows_of_csv
 from dare.datasets.market import IMAGE_SUFFIXES, some
 from dare.datasets.sample import JUNK, UNKNOWN, Benchmark, Sample
-
-SPLITS = ("train", "query", "gallery")
 
 PERSON_IN_NAME = re.compile(r"(-?\d+)_")
 CAMERA_IN_NAME = re.compile(r"(?:^|_)c(\d+)(?:s\d+)?(?=[_.])")
 WHOLE_NUMBER = re.compile(r"-?\d{1,18}")  # what 64 bits can hold
+
+LIKE_SPLITS = ("test", "val", "valid", "validation", "testing", "training", "probe", "queries", "queue", "dev")
+"""Names of folders that are splits elsewhere."""
 
 WITHOUT_CAMERAS = (
     "no camera numbers: each picture counts as a camera of its own, so only matches with the very same picture "
     "are excluded, nothing else; accuracy is higher than across cameras"
 )
 ALL_IN_ALL = "no train/, query/ or gallery/: every picture serves as training picture, query and gallery entry"
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A picture as it is listed; None where nothing is said."""
-
-    path: Path
-    person: str | None
-    camera: str | None
-    split: str | None
-    time: float | None = None
 
 
 def folder(root: str | Path, *, unlabelled: bool = False) -> Benchmark:
@@ -61,7 +48,7 @@ def folder(root: str | Path, *, unlabelled: bool = False) -> Benchmark:
     if path.is_dir():
         base, (rows, notes) = path, _rows_of_folder(path, unlabelled)
     elif path.is_file() and path.suffix.lower() == ".csv":
-        base, rows, notes = path.parent, _rows_of_csv(path, unlabelled), []
+        base, rows, notes = path.parent, rows_of_csv(path, unlabelled), []
     else:
         expected = "a folder of pictures or a .csv file"
         raise FileNotFoundError(misplaced(path, expected) or f"expected {expected}, found neither at {path}")
@@ -97,47 +84,82 @@ def pictures_below(root: str | Path) -> list[Path]:
     return found
 
 
-def _rows_of_folder(root: Path, unlabelled: bool) -> tuple[list[_Row], list[str]]:
-    splits = [split for split in SPLITS if (root / split).is_dir()]
-    rows: list[_Row] = []
+def splits_of(root: Path) -> dict[str, Path]:
+    """The folders of a data set that are splits, in whatever case.
+
+    Raises:
+        ValueError: a folder beside them, or among people, looks as if it were meant to be one.
+    """
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and not _is_left_out(path)]
+    splits = {path.name.lower(): path for path in folders if path.name.lower() in SPLITS}
+    for path in folders:
+        if path in splits.values():
+            continue
+        meant = difflib.get_close_matches(path.name.lower(), SPLITS, 1, 0.7 if splits else 0.8)
+        if meant or path.name.lower() in LIKE_SPLITS:
+            hint = f"{meant[0]}/" if meant else " or ".join(f"{split}/" for split in SPLITS)
+            raise ValueError(
+                f"{root} has a folder {path.name}/, which would not be read; rename it to {hint} if that is meant, or "
+                "move it away"
+            )
+    return {split: splits[split] for split in SPLITS if split in splits}
+
+
+def _rows_of_folder(root: Path, unlabelled: bool) -> tuple[list[Row], list[str]]:
+    splits = splits_of(root)
+    rows: list[Row] = []
     strangers: list[str] = []
-    for split in splits or (None,):
-        top = root / split if split else root
-        for path in _files(top):
+    left_out: set[str] = set()
+    for split, top in (splits or {None: root}).items():
+        for path in _files(top, left_out):
             if path.suffix.lower() not in IMAGE_SUFFIXES:
                 strangers.append(path.relative_to(root).as_posix())
                 continue
             camera = CAMERA_IN_NAME.search(path.name)
-            rows.append(_Row(path, _person(path, top, unlabelled), camera[1] if camera else None, split))
+            rows.append(Row(path, _person(path, top, unlabelled), camera[1] if camera else None, split))
     if not rows:
         raise FileNotFoundError(
             misplaced(root, "a data set")
             or f"no pictures in {root}; expected a folder per person, names like 0002_c1_000451.jpg, "
             "or train/, query/ and gallery/ with these"
         )
+    beside = [path.name for path in sorted(root.iterdir()) if splits and path not in splits.values()]
+    strangers += [name for name in beside if not name.startswith(".")]
     notes = [] if splits else [ALL_IN_ALL]
     if strangers:
         notes.append(f"ignored {some(strangers)}")
+    if left_out:
+        notes.append(f"passed over folders called {', '.join(sorted(left_out))}, as a NAS or an archiver makes them")
     return rows, notes
 
 
-def _files(top: Path, seen: frozenset[Path] = frozenset()) -> Iterator[Path]:
-    """All files below a folder that aren't hidden, ordered by name; links to folders are followed once."""
+def _is_left_out(path: Path) -> bool:
+    """Hidden, or made by a NAS or an archiver: thumbnails, bins."""
+    return path.name.startswith((".", "@", "#")) or path.name in ("__MACOSX", "lost+found")
+
+
+def _files(top: Path, left_out: set[str] | None = None, seen: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """All files below a folder, ordered by name; links to folders are followed once.
+
+    Args:
+        left_out: takes the names of folders that are passed over, hidden ones apart.
+    """
     here = top.resolve()
     for path in sorted(top.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if not path.is_dir():
+        if _is_left_out(path):
+            if left_out is not None and path.is_dir() and not path.name.startswith("."):
+                left_out.add(path.name)
+        elif not path.is_dir():
             yield path
         elif path.resolve() not in seen | {here}:
-            yield from _files(path, seen | {here})
+            yield from _files(path, left_out, seen | {here})
 
 
 def _person(path: Path, top: Path, unlabelled: bool) -> str | None:
     """The name of the person's folder if the picture lies in one, else what its own name begins with."""
     parts = path.relative_to(top).parts
     if len(parts) > 1:
-        return parts[0]
+        return normal_label(parts[0])
     match = PERSON_IN_NAME.match(path.name)
     if not match and not unlabelled:
         raise ValueError(
@@ -146,7 +168,7 @@ def _person(path: Path, top: Path, unlabelled: bool) -> str | None:
     return match[1] if match else None
 
 
-def _cameras(rows: Sequence[_Row]) -> dict[str, int] | None:
+def _cameras(rows: Sequence[Row]) -> dict[str, int] | None:
     """Camera label -> number; None if no picture has one."""
     without = [row.path for row in rows if row.camera is None]
     if len(without) == len(rows):
@@ -185,75 +207,7 @@ def label_number(label: str) -> int:
 
     It depends on the label alone, so people keep their numbers in a gallery, whatever else is read.
     """
+    label = normal_label(label)
     if WHOLE_NUMBER.fullmatch(label):
         return int(label)
     return 2**48 + int.from_bytes(hashlib.sha256(label.encode(errors="surrogateescape")).digest()[:6])
-
-
-def _rows_of_csv(path: Path, unlabelled: bool) -> list[_Row]:
-    """The pictures that a CSV file lists by paths relative to it."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or []
-            lines = list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} isn't a CSV file in UTF-8 ({error}); save it as one") from error
-    if not {"image", *([] if unlabelled else ["person"])} <= set(columns):
-        raise ValueError(
-            f"{path} needs the columns image and person (camera, time and split are optional), "
-            f"its first line has {', '.join(columns) or 'nothing'}"
-        )
-    rows = [_row(path, number, line, unlabelled) for number, line in enumerate(lines, start=2)]
-    if not rows:
-        raise ValueError(f"{path} lists no pictures")
-    seen: dict[tuple[Path, str | None], int] = {}
-    labels: dict[Path, tuple[int, str | None, str | None]] = {}
-    for number, row in enumerate(rows, start=2):
-        first, *known = labels.setdefault(row.path, (number, row.person, row.camera))
-        if known != [row.person, row.camera]:
-            raise ValueError(
-                f"{path}, lines {first} and {number}: {row.path.name} has two people or two cameras; correct one"
-            )
-        for split in [row.split] if row.split else SPLITS:
-            if (row.path, split) in seen:
-                raise ValueError(
-                    f"{path} lists {row.path.name} twice, in lines {seen[row.path, split]} and {number}; remove one"
-                )
-            seen[row.path, split] = number
-    return rows
-
-
-def _row(path: Path, number: int, line: dict[str, str | None], unlabelled: bool) -> _Row:
-    columns = ("image", "person", "camera", "split", "time")
-    image, person, camera, split, time = ((line.get(name) or "").strip() for name in columns)
-    if not image or not (person or unlabelled):
-        raise ValueError(f"{path}, line {number}: expected an image and a person, got {image!r} and {person!r}")
-    if split and split not in SPLITS:
-        raise ValueError(f"{path}, line {number}: split must be {', '.join(SPLITS)} or empty, got {split!r}")
-    file = Path(os.path.normpath(path.parent / image))
-    if not file.is_relative_to(path.parent):
-        raise ValueError(f"{path}, line {number}: {image} must lie in the CSV file's folder, or below it")
-    if not file.is_file():
-        raise FileNotFoundError(f"{path}, line {number}: no picture at {file}")
-    try:
-        seconds = seconds_since_1970(time) if time else None
-    except ValueError as error:
-        raise ValueError(f"{path}, line {number}: {error}") from None
-    return _Row(file, person or None, camera or None, split or None, seconds)
-
-
-def seconds_since_1970(time: str) -> float:
-    """A time, in seconds or like 2024-05-31T14:00:00+02:00 (UTC without a zone); a ValueError for anything else."""
-    try:
-        seconds = float(time)
-    except ValueError:
-        try:
-            moment = datetime.fromisoformat(time)
-        except ValueError:
-            seconds = math.nan
-        else:
-            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    if not math.isfinite(seconds):
-        raise ValueError(f"a time is seconds since 1970 or like 2024-05-31T14:00:00+02:00, got {time!r}")
-    return seconds

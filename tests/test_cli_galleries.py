@@ -416,3 +416,49 @@ def test_other_quantities_are_refused(text: str) -> None:
     for read in (parse_seconds, parse_macs):
         with pytest.raises(ValueError, match="expected a positive"):
             read(text)
+
+
+def test_people_and_cameras_are_shown_and_asked_for_by_name(
+    capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
+) -> None:
+    lines = ["image,person,camera"]
+    for number, (person, camera) in enumerate([("anna", "till"), ("anna", "door"), ("bob", "till"), ("bob", "3")]):
+        save_picture(tmp_path / f"{number}.jpg", number)
+        lines.append(f"{number}.jpg,{person},{camera}")
+    (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
+    shop = tmp_path / "shop"
+    assert run(capsys, "index", shop, "--model", model, "--images", tmp_path / "list.csv")[0] == 0
+    _, out, _ = run(capsys, "search", shop, tmp_path / "0.jpg", "--camera", "till", "--json")
+    hits = json.loads(out)[0]["hits"]
+    assert {(hit["name"], hit["camera_name"]) for hit in hits} == {("anna", "till"), ("bob", "till")}
+    words = [
+        "search",
+        shop,
+        tmp_path / "0.jpg",
+        "--not-camera",
+        "till",
+        "--person",
+        "bob",
+        "--html",
+        tmp_path / "p.html",
+    ]
+    _, out, _ = run(capsys, *words)
+    assert "person bob      camera 3" in out
+    assert "camera till" not in out
+    _, out, _ = run(capsys, "search", shop, tmp_path / "0.jpg", "--html", tmp_path / "p.html")
+    assert "camera till" in out
+    assert "anna, camera till" in (tmp_path / "p.html").read_text()
+    for option, name, there in (
+        ("--person", "ana", "anna"),
+        ("--camera", "tll", "till"),
+        ("--camera", "9", "3, door, till"),
+    ):
+        status, _, err = run(capsys, "search", shop, tmp_path / "0.jpg", option, name)
+        assert status == 2
+        assert f"the gallery has no {option[2:]} {name}; it has {there}" in err
+    answers = tmp_path / "a.csv"
+    words = ["stream", shop, "--queries", tmp_path / "list.csv", "--mean-macs", "9G", "--allowed", "all"]
+    assert run(capsys, *words, "--answers", answers)[0] == 0
+    assert [row["person"] for row in csv.DictReader(answers.read_text().splitlines())] == ["anna", "anna", "bob", "bob"]
+    assert run(capsys, "forget", shop, "--person", "anna")[0] == 0
+    assert "till" in (shop / "gallery.json").read_text()

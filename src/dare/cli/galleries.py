@@ -73,6 +73,8 @@ def index(
     store, runner = (create_with_network if is_new else open_with_network)(gallery, model, engine.open)
     try:
         store.take_lock()
+        if benchmark.camera_names:
+            store.name_cameras(benchmark.camera_names)
         with progress() as show, stop_on_signal() as stopped:
             done = index_samples(
                 store,

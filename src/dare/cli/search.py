@@ -1,9 +1,10 @@
 """`dare search`: who is on these pictures?"""
 
+import difflib
 import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from dare.gallery.lance import LanceGallery
     from dare.identification.answer import Answer
 
+SHOWN = 5
+"""Names of people or cameras that an error lists."""
+
 
 def search(
     gallery: GalleryFolder,
@@ -35,10 +39,10 @@ def search(
     exit: str | None = None,
     count: int = 10,
     camera: Annotated[
-        list[int] | None, Parameter(negative="", help="Look at this camera only; may be given several times.")
+        list[str] | None, Parameter(negative="", help="Look at this camera only; may be given several times.")
     ] = None,
     not_camera: Annotated[
-        list[int] | None, Parameter(negative="", help="Leave out this camera; may be given several times.")
+        list[str] | None, Parameter(negative="", help="Leave out this camera; may be given several times.")
     ] = None,
     person: Annotated[
         list[str] | None, Parameter(negative="", help="Look at this person only; may be given several times.")
@@ -84,6 +88,7 @@ def search(
     check_outputs(json, html)
     settings: dict[str, Any] = {"count": count, "where": _where(camera, not_camera, person, since, until)}
     with opened(gallery, model, engine) as (store, runner):
+        _check_there(store, person or (), [*(camera or ()), *(not_camera or ())])
         leave_at = None if exit is None else exit_number(exit, runner.exit_names)
         last = len(runner.exit_names) - 1
         warm_up(runner, store, 0 if within is not None else last if leave_at is None else leave_at)
@@ -103,7 +108,7 @@ def search(
         if html is not None:
             from dare.pages.page import write_search_page
 
-            write_search_page(html, found, store, runner.exit_names)
+            write_search_page(html, found, store, runner.exit_names, store.camera_names())
             console.print(f"page: {html}")
     if len(found) < len(query):
         sys.exit(3)
@@ -143,20 +148,38 @@ def exit_number(exit: str, names: Sequence[str]) -> int:
 
 
 def _where(
-    cameras: list[int] | None,
-    not_cameras: list[int] | None,
+    cameras: list[str] | None,
+    not_cameras: list[str] | None,
     people: list[str] | None,
     since: str | None,
     until: str | None,
 ) -> Where | None:
     where = Where(
-        cameras=tuple(cameras) if cameras else None,
-        not_cameras=tuple(not_cameras or ()),
+        cameras=tuple(map(label_number, cameras)) if cameras else None,
+        not_cameras=tuple(map(label_number, not_cameras or ())),
         people=tuple(map(label_number, people)) if people else None,
         since=None if since is None else _moment(since),
         until=None if until is None else _moment(until),
     )
     return None if where == Where() else where
+
+
+def _check_there(store: "LanceGallery", people: Sequence[str], cameras: Sequence[str]) -> None:
+    """Refuse people and cameras that the gallery doesn't have: a misspelt name would find nothing, or all."""
+    if people:
+        _check_known("person", people, store.people())
+    if cameras:
+        there = {number: str(number) for number in store.labels().cameras.tolist() if number >= 0}
+        _check_known("camera", cameras, there | store.camera_names())
+
+
+def _check_known(kind: str, asked: Sequence[str], known: Mapping[int, str]) -> None:
+    for name in asked:
+        if label_number(name) not in known:
+            names = sorted(known.values())
+            like = difflib.get_close_matches(name, names, SHOWN) or names[:SHOWN]
+            more = f" and {len(names) - len(like)} more" if len(names) > len(like) else ""
+            raise ValueError(f"the gallery has no {kind} {name}; it has {', '.join(like) or 'none'}{more}")
 
 
 def _moment(text: str) -> float:
@@ -171,10 +194,11 @@ def _show(path: Path, answer: "Answer", runner: Runner, store: "LanceGallery") -
     output.print(f"{one_line(path)}: {runner.exit_names[answer.exit]}, {cost}, confidence {answer.confidence:.3g}")
     if not answer.hits.ids.size:
         output.print("  nobody to compare with")
+    names = store.camera_names()
     for rank, (entry, distance) in enumerate(_listed(answer, store), start=1):
         person = entry.name or ("unknown" if entry.person is None else str(entry.person))
-        camera = "unknown" if entry.camera is None else str(entry.camera)
-        who = f"person {one_line(person):7}  camera {camera:7}"
+        camera = "unknown" if entry.camera is None else names.get(entry.camera, str(entry.camera))
+        who = f"person {one_line(person):7}  camera {one_line(camera):7}"
         output.print(f"{rank:4}. {distance:8.3f}  {who}  {one_line(entry.id)}")
 
 
@@ -186,8 +210,10 @@ def _listed(answer: "Answer", store: "LanceGallery") -> list[tuple[Entry, float]
 
 
 def _figures(path: Path, answer: "Answer", runner: Runner, store: "LanceGallery") -> dict[str, Any]:
+    names = store.camera_names()
     hits = [
-        {name: getattr(entry, name) for name in ("id", "person", "name", "camera", "time")} | {"distance": distance}
+        {name: getattr(entry, name) for name in ("id", "person", "name", "camera", "time")}
+        | {"camera_name": names.get(entry.camera, "") if entry.camera is not None else "", "distance": distance}
         for entry, distance in _listed(answer, store)
     ]
     return {

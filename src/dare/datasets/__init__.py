@@ -9,8 +9,8 @@ from pathlib import Path
 from dare.datasets.cuhk03 import PICTURES, PUBLISHED, RAW
 from dare.datasets.cuhk03 import SPLITS as CUHK03_SPLITS
 from dare.datasets.cuhk03 import cuhk03 as cuhk03
-from dare.datasets.folder import SPLITS
 from dare.datasets.folder import folder as folder
+from dare.datasets.listing import SPLITS
 from dare.datasets.market import GALLERY, NAME, QUERY, TRAIN, read_synthetic
 from dare.datasets.market import dukemtmc as dukemtmc
 from dare.datasets.market import market1501 as market1501

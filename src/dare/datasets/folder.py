@@ -71,7 +71,8 @@ def folder(root: str | Path, *, unlabelled: bool = False) -> Benchmark:
     name = path.name if path.is_dir() else path.stem
     train = tuple(sample for sample in train if sample.person not in (JUNK, UNKNOWN))
     names = {number: label for label, number in people.items() if not WHOLE_NUMBER.fullmatch(label)}
-    return Benchmark(name, train, query, gallery, base, cameras is not None, tuple(notes), names)
+    places = {number: label for label, number in (cameras or {}).items() if not WHOLE_NUMBER.fullmatch(label)}
+    return Benchmark(name, train, query, gallery, base, cameras is not None, tuple(notes), names, camera_names=places)
 
 
 def pictures_below(root: str | Path) -> list[Path]:
@@ -110,7 +111,8 @@ def _rows_of_folder(root: Path, unlabelled: bool) -> tuple[list[Row], list[str]]
     rows: list[Row] = []
     strangers: list[str] = []
     left_out: set[str] = set()
-    for split, top in (splits or {None: root}).items():
+    for split in [*splits] or [None]:
+        top = splits[split] if split else root
         for path in _files(top, left_out):
             if path.suffix.lower() not in IMAGE_SUFFIXES:
                 strangers.append(path.relative_to(root).as_posix())

@@ -57,7 +57,7 @@ class Benchmark:
         train, query, gallery: the samples of each split, ordered by file name.
         root: the folder that picture ids are relative to; by default the deepest one above all pictures.
         cameras_known: False where each distinct picture was given a camera number of its own.
-        names: of people whose label isn't a number.
+        names, camera_names: of people and cameras whose label isn't a number.
         numbered_anew: whether a number in train is another person than the same number in query and gallery.
         notes: what the reader saw that a user should know: ignored files, counts that differ.
     """
@@ -71,6 +71,7 @@ class Benchmark:
     notes: tuple[str, ...] = ()
     names: Mapping[int, str] = field(default_factory=dict)
     numbered_anew: bool = False
+    camera_names: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.root is None:

@@ -45,6 +45,7 @@ class Description(BaseModel):
         names: (E,), of the exits.
         table: the one that holds the entries; its folder is this and ".lance". Any other table is left over.
         space: of the network's vectors.
+        cameras: name -> number, of those that have a name.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, protected_namespaces=())
@@ -56,6 +57,7 @@ class Description(BaseModel):
     names: tuple[str, ...]
     table: str
     space: Space = "own"
+    cameras: dict[str, int] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _fits(self) -> "Description":

@@ -9,7 +9,7 @@ it open must open it again.
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -93,6 +93,27 @@ class LanceGallery:
             return gone
 
         return self._change(forget)
+
+    def name_cameras(self, names: Mapping[int, str]) -> None:
+        """Remember what cameras are called, besides those known before."""
+
+        def write(writer: Writer) -> None:
+            cameras = writer.description.cameras | {name: number for number, name in names.items()}
+            if cameras != writer.description.cameras:
+                writer.description = writer.description.model_copy(update={"cameras": cameras})
+                folder.write(writer.description, self.path)
+
+        self._change(write)
+
+    def camera_names(self) -> dict[int, str]:
+        """Number -> name, of cameras that have one."""
+        return {number: name for name, number in folder.read(self.path).cameras.items()}
+
+    def people(self) -> dict[int, str]:
+        """Number -> name, or the number as text, of all known people."""
+        people = self._read(lambda rows: rows.labels()).select(["person", "name"]).group_by("person")
+        found = people.aggregate([("name", "max")]).to_pylist()
+        return {row["person"]: row["name_max"] or str(row["person"]) for row in found if row["person"] is not None}
 
     def search(self, exit: int, vectors: NDArray[np.floating], count: int, *, where: Filter = None) -> Hits:
         queries, kept = check_exit(self, exit, vectors), kept_exit(self, exit)

@@ -111,7 +111,8 @@ def _rows_of_folder(root: Path, unlabelled: bool) -> tuple[list[Row], list[str]]
     rows: list[Row] = []
     strangers: list[str] = []
     left_out: set[str] = set()
-    for split in [*splits] or [None]:
+    parts: Sequence[str | None] = list(splits) if splits else [None]
+    for split in parts:
         top = splits[split] if split else root
         for path in _files(top, left_out):
             if path.suffix.lower() not in IMAGE_SUFFIXES:

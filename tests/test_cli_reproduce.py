@@ -219,7 +219,7 @@ def test_a_figure_of_networks_alone_needs_no_recipe(
     for policy in ("chance", "nearness", "margin", "label-free", "steered", "mix for", "full"):
         assert policy in out
     first = (tmp_path / "f" / "figure6.csv").read_text()
-    assert len(first.splitlines()) == 1 + 50 * 7
+    assert len(first.splitlines()) == 1 + 50 * 8
     run(capsys, *words, "--embeddings", places["E"])
     assert (tmp_path / "f" / "figure6.csv").read_text() == first
     one = int(rows(tmp_path / "f" / "figure6.csv")[0]["budget_macs"])

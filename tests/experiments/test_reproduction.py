@@ -156,14 +156,15 @@ def test_mean_deviation_and_difference_of_runs() -> None:
     line = cell.line()
     assert (line["measured_rank1"], line["measured_rank1_sd"], line["difference_rank1"]) == ("5.000", "2.138", "+0.500")
     assert (line["measured_mAP_sd"], line["difference_mAP"], line["runs"]) == ("0.000", "-10.000", 8)
-    assert cell.shown() == ("4.5 / 60.0", "5.0 ± 2.1 / 50.0 ± 0.0", "+0.5 / -10.0", "8", "a note")
+    assert cell.shown() == ("DaRe(R)", "4.5 / 60.0", "5.0 ± 2.1 / 50.0 ± 0.0", "+0.5 / -10.0", "8", "a note")
 
 
 def test_one_run_has_no_deviation_none_no_mean_and_other_pictures_no_difference() -> None:
-    assert made([(80, 60)], (81, 69.36)).shown()[:4] == ("81.0 / 69.36", "80.0 / 60.0", "-1.0 / -9.4", "1")
-    assert made([(80, 60)], (81, 69), comparable=False).shown()[:4] == ("81.0 / 69.0", "80.0 / 60.0", "", "1")
-    assert made([], (81, 69)).shown()[:4] == ("81.0 / 69.0", "", "", "")
-    assert made([(80, 60)], None).shown()[:4] == ("–", "80.0 / 60.0", "", "1")
+    assert made([(80, 60)], (81, 69.36)).shown()[1:5] == ("81.0 / 69.36", "80.0 / 60.0", "-1.0 / -9.4", "1")
+    assert made([(80, 60)], (81, 69), comparable=False).shown()[1:5] == ("81.0 / 69.0", "80.0 / 60.0", "", "1")
+    assert made([], (81, 69)).shown()[1:5] == ("81.0 / 69.0", "", "", "")
+    assert made([(80, 60)], None).shown()[1:5] == ("–", "80.0 / 60.0", "", "1")
+    assert replace(made([(80, 60)], None), stands_in="Lite2 for ResNet-50").shown()[0] == "DaRe(R) (stand-in)"
     line = made([], (81, 69)).line()
     assert [line[name] for name in line if name.startswith(("measured_r", "measured_m", "difference"))] == [""] * 6
 

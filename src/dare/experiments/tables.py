@@ -32,9 +32,7 @@ MEANING1 = (
     "denominator); of a single run its value. Difference: measured less published. An empty place was not measured, "
     "and its notes say why."
 )
-MEANING2 = (
-    "Counted: in the pictures that were read here, people without junk and distractors. An empty place was not counted."
-)
+MEANING2 = "Counted in the pictures read here, people without junk and distractors. An empty place was not counted."
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +48,7 @@ class Cell:
         notes: what is particular in print, what stands in, how it was scored; `missing` at the end.
         missing: why some or all runs are missing; "" where none is.
         source: whose published numbers they are.
+        stands_in: what was measured in place of the row's network or pictures; "" where these were.
     """
 
     row: str
@@ -62,6 +61,7 @@ class Cell:
     notes: tuple[str, ...]
     missing: str
     source: str
+    stands_in: str = ""
 
     def mean(self, measure: Measure) -> float:
         """NaN without runs."""
@@ -90,13 +90,13 @@ class Cell:
         return found | {"notes": "; ".join(self.notes), "source": self.source}
 
     def shown(self) -> tuple[str, ...]:
-        """The same for people: published, measured and difference, each as rank-1 / mAP, runs, and notes."""
+        """The same for people: row, published, measured and difference, each as rank-1 / mAP, runs, and notes."""
         published = " / ".join(_printed(self.published[measure]) for measure in MEASURES) if self.published else "–"
         parts = [f"{_number(self.mean(one), '.1f')} ± {_number(self.deviation(one), '.1f')}" for one in MEASURES]
         measured = " / ".join(part.removesuffix(" ± ") for part in parts)
         difference = " / ".join(_number(self.difference(one), "+.1f") for one in MEASURES)
-        runs = str(len(self.runs) or "")
-        return published, measured.strip(" /"), difference.strip(" /"), runs, "; ".join(self.notes)
+        row, runs = self.row + " (stand-in)" * bool(self.stands_in), str(len(self.runs) or "")
+        return row, published, measured.strip(" /"), difference.strip(" /"), runs, "; ".join(self.notes)
 
 
 def _printed(value: float) -> str:
@@ -161,7 +161,7 @@ def _cell(
     training = recipe.trainings[row.training] if row else None
     measured = (published.name, column) in found
     values, lost = found.get((published.name, column), ([], []))
-    missing = ""
+    missing = stands_in = ""
     if data is None:
         missing = "not measured: the recipe has no data set for this column"
     elif training is None or row is None:
@@ -171,9 +171,8 @@ def _cell(
     elif not values:
         missing = f"not measured: {said_once(lost)}"
     else:
-        stands_in = filter(None, (training.stands_in, row.stands_in, data.stands_in))
-        if text := ", ".join(stands_in) or recipe.stands_in:
-            notes.append(f"stands in: {text}")
+        stands_in = ", ".join(filter(None, (training.stands_in, row.stands_in, data.stands_in))) or recipe.stands_in
+        notes += [f"stands in: {stands_in}"] * bool(stands_in)
         notes += ["ten crops"] * (training.crops == 10)
         notes += [f"{training.distance} distance"] * (training.distance != "euclidean")
         if metric := row.metric_on(data.name):
@@ -191,6 +190,7 @@ def _cell(
         (*notes, missing) if missing else tuple(notes),
         missing,
         published.source if column in published.figures else "",
+        stands_in,
     )
 
 
@@ -211,7 +211,7 @@ def reproduce_table1(workplace: Workplace) -> Made:
     header = ("system", "published", "measured", "difference", "runs", "notes")
     return Made(
         {"table1": [cell.line() for cell in cells]},
-        _by_column(header, [(cell.column, (cell.row, *cell.shown())) for cell in cells]),
+        _by_column(header, [(cell.column, cell.shown()) for cell in cells]),
         meaning=MEANING1,
         runs=runs,
         missing=tuple(missing),

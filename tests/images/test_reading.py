@@ -219,7 +219,7 @@ def test_the_paper_crops_256x128_from_288x144() -> None:
 def test_an_input_that_makes_no_sense_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 16 pixels"):
         Preparation(height=8)
-    with pytest.raises(ValueError, match="must be positive"):
+    with pytest.raises(ValueError, match="standard deviations positive"):
         Preparation(std=(0.0, 1.0, 1.0))
 
 

@@ -204,3 +204,32 @@ def test_a_file_says_how_tracklets_were_pooled(tmp_path: Path) -> None:
     assert Embeddings.load(tmp_path / "old.npz").pooling == "mean"
     np.savez(tmp_path / "elsewhere.npz", vectors=vectors, ids=["a"])
     assert Embeddings.load(tmp_path / "elsewhere.npz").pooling == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vectors": np.zeros((3, 0), np.float32)}, r"expected \(3, D\) vectors, one per id, got \(3, 0\)"),
+        ({"people": np.array([1, 2, 3j])}, "expected people as whole numbers of 64 bits, got complex128"),
+        ({"people": np.array([0.5, 1, 2])}, "expected people as whole numbers of 64 bits, got float64"),
+        ({"cameras": np.array([2**63, 1, 2], np.uint64)}, "expected cameras as whole numbers of 64 bits, got uint64"),
+        ({"crops": np.array(-3)}, "expected at least 1 crop per image, got -3"),
+        ({"crops": np.array(1.5)}, "expected crops as whole numbers"),
+    ],
+)
+def test_files_that_say_something_impossible_are_refused(
+    tmp_path: Path, changes: dict[str, np.ndarray], message: str
+) -> None:
+    whole = {"vectors": np.ones((3, 2), np.float32), "ids": np.array(["a", "b", "c"])}
+    np.savez(tmp_path / "e.npz", **(whole | changes))
+    with pytest.raises(EmbeddingsError, match=message):
+        Embeddings.load(tmp_path / "e.npz")
+
+
+def test_values_whose_squares_overflow_are_refused() -> None:
+    large = make()
+    large.stages[0][2, 1] = 1e19
+    with pytest.raises(
+        ValueError, match=r"the vector of query/2.jpg has a value beyond 1e\+18, and its square overflows"
+    ):
+        large.refuse_nan()

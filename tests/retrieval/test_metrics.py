@@ -178,7 +178,7 @@ def test_labels_may_be_any_numbers_in_any_order(learn: Learner) -> None:
         ({"people": np.full(72, np.nan)}, "training people must be whole numbers"),
         ({"regularisation": -1.0}, "regularisation is a share of the mean variance"),
         ({"vectors": np.ones((72, 0))}, r"expected training vectors \(N, D\)"),
-        ({"vectors": 1e200 * RANDOM.normal(size=(72, 5))}, "whose squares float64 can't hold; scale them"),
+        ({"vectors": 1e200 * RANDOM.normal(size=(72, 5))}, "and its square overflows; scale them"),
         ({"vectors": RANDOM.normal(size=(12, 5))[TWELVE], "people": TWELVE}, DO_NOT_DIFFER),
         ({"vectors": np.float32(RANDOM.normal(size=(12, 5)))[TWELVE] + 9, "people": TWELVE}, DO_NOT_DIFFER),
         ({"dimensions": 0}, "dimensions must be a whole number of at least 1"),

@@ -1,5 +1,6 @@
 """From pixels to the array a network takes: normalise, and ten crops."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,8 +39,8 @@ class Preparation:
             raise ValueError(f"expected mean and std of three channels, got {self.mean} and {self.std}")
         if min(self.height, self.width) < MIN_SIDE:
             raise ValueError(f"the input must be at least {MIN_SIDE} pixels high and wide, got {self.size}")
-        if min(self.std) <= 0:
-            raise ValueError(f"standard deviations must be positive, got {self.std}")
+        if not all(map(math.isfinite, (*self.mean, *self.std))) or min(self.std) <= 0:
+            raise ValueError(f"means must be finite and standard deviations positive, got {self.mean} and {self.std}")
         if not isinstance(self.frames, int) or self.frames < 1:
             raise ValueError(f"frames must be a whole number of at least 1, got {self.frames}")
 

@@ -55,12 +55,21 @@ def normalised(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
     return scaled
 
 
+LARGEST = 1e18
+"""Squares of values up to here, and sums of hundreds of them, have a float32."""
+
+
 def check_finite(vectors: NDArray[np.floating], what: str, ids: Sequence[str] = ()) -> None:
     """Raise a ValueError that names the first of (N, D) vectors with NaN or infinity by its id, or else by its row."""
     finite = np.isfinite(vectors).all(1)
     if not finite.all():
         row = int(finite.argmin())
         raise ValueError(f"{what} {ids[row] if ids else row} contains NaN or infinity; check the embeddings")
+    if np.abs(vectors).max(initial=0) > LARGEST:
+        row = int(np.abs(vectors).max(1).argmax())
+        raise ValueError(
+            f"{what} {ids[row] if ids else row} has a value beyond {LARGEST:g}, and its square overflows; scale them"
+        )
 
 
 Space = Literal["own", "shared"]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,23 +57,25 @@ class Embeddings:
     seen: str = ""
 
     def __post_init__(self) -> None:
-        numbered = (f"stage {number}" for number in range(1, len(self.stages) + 1))
-        object.__setattr__(self, "names", tuple(self.names) or tuple(numbered))
+        numbered = tuple(f"stage {number}" for number in range(1, len(self.stages) + 1))
+        object.__setattr__(self, "names", tuple(self.names) or numbered)
         object.__setattr__(self, "stages", tuple(_floats(stage) for stage in self.stages))
         object.__setattr__(self, "fused", None if self.fused is None else _floats(self.fused))
         object.__setattr__(self, "ids", tuple(self.ids))
-        object.__setattr__(self, "people", np.asarray(self.people, np.int64))
-        object.__setattr__(self, "cameras", np.asarray(self.cameras, np.int64))
+        object.__setattr__(self, "people", _whole_numbers(self.people, "people"))
+        object.__setattr__(self, "cameras", _whole_numbers(self.cameras, "cameras"))
         if not self.stages and self.fused is None:
             raise EmbeddingsError("embeddings need at least one array of vectors, got none")
         for vectors in self.vectors():
-            if vectors.ndim != 2 or len(vectors) != len(self.ids):
+            if vectors.ndim != 2 or len(vectors) != len(self.ids) or not vectors.shape[1]:
                 raise EmbeddingsError(f"expected ({len(self.ids)}, D) vectors, one per id, got {vectors.shape}")
         if self.people.shape != (len(self.ids),) or self.cameras.shape != (len(self.ids),):
             raise EmbeddingsError(
                 f"expected {len(self.ids)} people and cameras, one per id, "
                 f"got shapes {self.people.shape} and {self.cameras.shape}"
             )
+        if self.crops < 1:
+            raise EmbeddingsError(f"expected at least 1 crop per image, got {self.crops}")
         if self.pooling not in ("", *get_args(Pooling)):
             raise EmbeddingsError(f"expected pooling 'mean' or 'max', or '' if unknown, got {self.pooling!r}")
         if len(self.names) != len(self.stages):
@@ -100,8 +102,7 @@ class Embeddings:
         return [vectors[exit] for exit in entry_sizes(self.space, [rows.shape[1] for rows in vectors])]
 
     def against(self, gallery: "Embeddings") -> list[Pair]:
-        """For each of `vectors()`, (Q, D), the gallery vectors (G, D) that it is compared with: of the same exit, or in
-        a shared space of the last one."""
+        """For each of `vectors()`, (Q, D), the (G, D) it is compared with: of its exit, or of the last if shared."""
         entries = gallery.vectors()
         return [(q, entries[entry_exit(self.space, n, len(entries))]) for n, q in enumerate(self.vectors())]
 
@@ -136,7 +137,7 @@ class Embeddings:
         )
 
     def refuse_nan(self) -> None:
-        """Raise ValueError if a vector has NaN or infinity in it."""
+        """Raise ValueError if a vector has NaN, infinity or what overflows in it."""
         for vectors in self.vectors():
             check_finite(vectors, "the vector of", self.ids)
 
@@ -211,27 +212,27 @@ class Embeddings:
         """
         arrays = read_arrays(Path(path))
         if "ids" not in arrays:
-            raise EmbeddingsError(f"{path} has no array 'ids' (a picture id for each row); found {_names(arrays)}")
+            raise EmbeddingsError(
+                f"{path} has no array 'ids' (a picture id for each row); found {', '.join(arrays) or 'nothing'}"
+            )
         if arrays["ids"].ndim != 1:
             raise EmbeddingsError(f"{path}: expected ids (N,), got shape {arrays['ids'].shape}")
         if str(arrays.get("format", FORMAT)) != str(FORMAT):
             raise EmbeddingsError(f"{path} has another format than this version reads; upgrade dare-reid")
         ids = tuple(id.decode() if isinstance(id, bytes) else str(id) for id in arrays["ids"])
-        names = tuple(str(name) for name in arrays.get("names", ()))
+        names = tuple(map(str, arrays.get("names", ())))
         stages = [arrays[f"stage_{n}"] for n in range(1, len(arrays) + 1) if f"stage_{n}" in arrays]
         fused = arrays.get("fused")
         if not stages and fused is None:
             if "vectors" not in arrays:
-                raise EmbeddingsError(f"{path} has no array 'vectors' (N, D); found {_names(arrays)}")
+                raise EmbeddingsError(f"{path} has no array 'vectors' (N, D); found {', '.join(arrays) or 'nothing'}")
             stages, names = [arrays["vectors"]], ("vectors",)
         pooling = str(arrays.get("pooling", "" if "vectors" in arrays else "mean"))
-        unknown = np.full(len(ids), -1)
-        people, cameras = arrays.get("people", unknown), arrays.get("cameras", unknown)
+        people, cameras = (arrays.get(name, np.full(len(ids), -1)) for name in ("people", "cameras"))
+        said: dict[str, Any] = {name: str(arrays[name]) for name in ("model", "space", "seen") if name in arrays}
         try:
-            crops = int(arrays.get("crops", 1))
-            model, space = str(arrays.get("model", "")), cast(Space, str(arrays.get("space", "own")))
-            seen = str(arrays.get("seen", ""))
-            return cls(tuple(stages), fused, ids, people, cameras, model, names, crops, pooling, space, seen)
+            crops = int(_whole_numbers(arrays.get("crops", 1), "crops"))
+            return cls(tuple(stages), fused, ids, people, cameras, names=names, crops=crops, pooling=pooling, **said)
         except EmbeddingsError as error:
             raise EmbeddingsError(f"{path}: {error}") from error
 
@@ -252,13 +253,16 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     except EmbeddingsError:
         raise
     except Exception as error:  # numpy and zipfile raise many kinds; all mean that the file cannot be used
-        raise EmbeddingsError(
-            f"{path} is not a readable .npz file of plain arrays, or it is damaged; write it again"
-        ) from error
+        damaged = f"{path} is not a readable .npz file of plain arrays, or it is damaged; write it again"
+        raise EmbeddingsError(damaged) from error
 
 
-def _names(arrays: dict[str, Any]) -> str:
-    return ", ".join(arrays) or "nothing"
+def _whole_numbers(values: Any, what: str) -> NDArray[np.int64]:
+    array = np.asarray(values)
+    whole = array.dtype.kind in "iu" or (array.dtype.kind == "f" and (array % 1 == 0).all())  # MATLAB's are floats
+    if not whole or (array.size and np.abs(array).max() >= 2**63):
+        raise EmbeddingsError(f"expected {what} as whole numbers of 64 bits, got {array.dtype}")
+    return array.astype(np.int64)
 
 
 def _floats(vectors: Any) -> NDArray[Any]:
@@ -276,13 +280,10 @@ def pool(vectors: NDArray[Any], counts: Sequence[int] | NDArray[np.integer], how
         vectors: (N, D), as they are; nothing is scaled before or after.
         counts: (M,), how many rows each run has, in order; N in all.
         how: the mean, summed in float64, or the greatest value of each dimension.
-
-    Raises:
-        ValueError: another kind of pooling, or counts that do not fit.
     """
     refuse_unknown(how)
     lengths = np.asarray(counts, np.int64)
-    if (len(lengths) and lengths.min() < 1) or lengths.sum() != len(vectors):
+    if (lengths < 1).any() or lengths.sum() != len(vectors):
         raise ValueError(f"expected runs of at least 1 row, {len(vectors)} in all, got {lengths.tolist()}")
     if len(lengths) == len(vectors):
         return vectors

@@ -231,7 +231,7 @@ def _checked(
         array = array.astype(np.float64)
     check_finite(array, "training vector")
     extreme = max(float(array.max(initial=0)), -float(array.min(initial=0)))
-    if extreme and not SMALLEST < extreme < 1 / SMALLEST:
+    if extreme and extreme <= SMALLEST:
         raise ValueError(f"training vectors reach {extreme:.3g}, whose squares float64 can't hold; scale them")
     if junk := np.count_nonzero(labels.people == JUNK):
         raise ValueError(f"{junk} training vectors are junk (person -1); leave them out")

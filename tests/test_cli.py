@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from conftest import TINY, make_market, reseal, save_picture
 
+import dare
 from dare import cli
 from dare.cli.training import Common, _settings, _with_teacher
 
@@ -540,3 +542,24 @@ def test_a_trunk_may_start_from_the_teachers_file() -> None:
     teacher = Path("0277.xml")
     assert _with_teacher(_settings("lite", None, Common(), [], None), teacher).weights == "0277.xml"
     assert _with_teacher(_settings("lite", None, Common(weights="other.xml"), [], None), teacher).weights == "other.xml"
+
+
+def test_the_command_is_ready_for_ctrl_c_before_its_modules_are_there(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "class Stop:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'cyclopts':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Stop())\n"
+    )
+    source = str(Path(dare.__file__).parents[1])
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), source])}
+    words = [sys.executable, "-m", "dare", "--help"]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "dare: interrupted\n")
+
+
+def test_python_runs_the_package_as_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "dare", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == dare.__version__

@@ -97,9 +97,8 @@ def search(
             settings |= {"deadline": within, "times": measured, "allow_late": allow_late}
         given = _ask(query, runner, store, leave_at, engine.workers, settings)
         found = [(path, answer) for path, answer in zip(query, given, strict=True) if not answer.problem]
-        for answer in given:
-            if answer.problem:
-                console.print(f"left out: {one_line(answer.problem)}")
+        for problem in (answer.problem for answer in given if answer.problem):
+            console.print(f"left out: {one_line(problem)}")
         if not write_json(json, [_figures(path, answer, runner, store) for path, answer in found]):
             for path, answer in found:
                 _show(path, answer, runner, store)

@@ -199,7 +199,7 @@ def _train(run: Path, settings: "TrainConfig", **given: Any) -> int:
                     if saved
                     else "stopped before the first iteration; there is nothing to save yet"
                 )
-                raise SystemExit(0)
+                raise SystemExit(0 if saved else 130)
 
         checkpoint = train_network(folder=run, config=settings, on_progress=on_progress, should_stop=stopping, **given)
     return int(checkpoint.training["iterations"])

@@ -258,3 +258,10 @@ def test_what_a_nas_leaves_is_passed_over_and_that_is_said(tmp_path: Path, pictu
     found = folder(tmp_path)
     assert len(found.gallery) == 1
     assert any("passed over folders called #recycle, @eaDir" in note for note in found.notes)
+
+
+def test_a_file_too_large_for_a_picture_is_not_read(tmp_path: Path, picture: Picture) -> None:
+    picture(tmp_path / "1" / "a.jpg")
+    with (tmp_path / "1" / "b.jpg").open("wb") as file:
+        file.truncate(2**36)  # a hole, which would fill memory
+    assert len(folder(tmp_path).gallery) == 2

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from dare.datasets.kinds import misplaced
+from dare.datasets.kinds import MAX_BYTES, misplaced
 from dare.datasets.listing import SPLITS, Row, normal_label, rows_of_csv
 from dare.datasets.market import IMAGE_SUFFIXES, some
 from dare.datasets.sample import JUNK, UNKNOWN, Benchmark, Sample
@@ -189,7 +189,8 @@ def _numbered_pictures(paths: Iterable[Path]) -> dict[Path, int]:
     numbers: dict[str, int] = {}
     own = {}
     for path in sorted(set(paths)):
-        content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else str(path)
+        is_small = path.is_file() and path.stat().st_size <= MAX_BYTES  # a larger one isn't read as a picture either
+        content = hashlib.sha256(path.read_bytes()).hexdigest() if is_small else str(path)
         own[path] = numbers.setdefault(content, len(numbers) + 1)
     return own
 

@@ -10,6 +10,9 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+MAX_BYTES = 10_000_000
+"""Of a picture; a larger file isn't read."""
+
 HEAD = 1024
 """Bytes that are looked at."""
 

@@ -6,6 +6,7 @@ data set (v15.09.15): `0002_c1s1_000451_03.jpg` is person 2, camera 1, sequence 
 `0001_c2_f0046182.jpg` is person 1, camera 2, frame 46182.
 """
 
+import filecmp
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -135,5 +136,5 @@ def _refuse_twins(query: Sequence[Sample], gallery: Sequence[Sample]) -> None:
     for sample in query:
         path = sample.images[0]
         twin = in_gallery.get(path.name)
-        if twin and twin.read_bytes() != path.read_bytes():
+        if twin and not filecmp.cmp(twin, path, shallow=False):
             raise ValueError(f"two different pictures have the same name: {path} and {twin}; rename or remove one")

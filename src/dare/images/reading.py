@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from simplejpeg import decode_jpeg
 
-from dare.datasets.kinds import PICTURE, kind_of
+from dare.datasets.kinds import MAX_BYTES, PICTURE, kind_of
 from dare.images.containers import ORIENTATION, Container, open_container
 from dare.images.preparation import MIN_SIDE, Preparation, Prepared, prepare
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
-MAX_BYTES = 10_000_000
 MAX_PIXELS = 4_000_000
 
 GREY = (127, 127, 127)

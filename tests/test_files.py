@@ -201,3 +201,29 @@ def test_a_seal_holds_until_anything_changes() -> None:
     again = json.dumps(json.loads(whole) | {"numbers": [1.5, 2]}).encode()
     assert unsealed(again)[1] is False
     assert json.loads(unsealed(again)[0]) == {"numbers": [1.5, 2], "text": "sha256"}
+
+
+def test_what_killed_saves_left_is_swept_and_a_save_at_work_is_not(tmp_path: Path) -> None:
+    old, young, other = (tmp_path / name for name in (".a.json.0a1b2c3d", ".a.json.zzzzzzzz", ".b.json.0a1b2c3d"))
+    folder = tmp_path / ".a.json.11111111"
+    folder.mkdir()
+    for path in (old, young, other, folder / "x"):
+        path.write_text("x")
+    for path in (old, other, folder):
+        os.utime(path, (0, 0))
+    with replacing(tmp_path / "a.json") as file:
+        file.write(b"whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.json.zzzzzzzz", ".b.json.0a1b2c3d", "a.json"]
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [(errno.ENOSPC, "free some space"), (errno.EROFS, "can be written to"), (errno.EACCES, "can be written to")],
+)
+@pytest.mark.parametrize("write", [replacing, replacing_folder])
+def test_a_write_that_fails_names_the_path_and_what_to_do(write: Any, number: int, advice: str, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "it"
+    with pytest.raises(OSError, match=f"while writing; .*{advice}.*{path}") as error, write(path):
+        raise OSError(number, os.strerror(number), str(tmp_path / ".it.tmp"))
+    assert error.value.errno == number
+    assert list(tmp_path.iterdir()) == []

@@ -1,13 +1,15 @@
-"""Files that are whole or not there, folders with one writer, and what is wrong with a file that has a schema."""
+"""Files that are whole or not there, their checksums, and what is wrong with a file that has a schema."""
 
 import contextlib
 import errno
+import glob
 import hashlib
 import os
 import re
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -21,6 +23,17 @@ LONGEST = 80
 SEAL = re.compile(rb',\s*"sha256": "([0-9a-f]{64})"')
 CHANGED = "isn't as it was written: its sha256 is missing, or doesn't fit"
 
+STALE = 3600.0
+"""Seconds after which an unfinished file was left by a process that was killed."""
+
+SPACE = "free some space, or give a place on another disk"
+PLACE = "give a place that can be written to"
+WRITE_ELSEWHERE = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), SPACE),
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f), or give another place",
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), PLACE),
+}
+
 BOUNDS = {"greater than or equal to": "at least", "less than or equal to": "at most"}
 
 
@@ -31,6 +44,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     A reader finds the old content or the new, never a part, even after a crash or a power cut.
     """
     with _beside(path):
+        _sweep(path)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         aside = Path(name)
         try:
@@ -65,6 +79,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """A new folder that takes `path`'s place when the block ends, and vanishes with its content if it fails."""
     path = path.resolve()
     with _beside(path):
+        _sweep(path)
         aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         try:
             yield aside
@@ -87,17 +102,32 @@ def _beside(path: Path) -> Iterator[None]:
     """Makes the folders above `path`, which vanish if the block fails, and its name durable when the block ends."""
     folder = path.absolute().parent
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException as error:
         with contextlib.suppress(OSError):  # something was put there in the meantime
             for place in missing:
                 place.rmdir()
-        if isinstance(error, OSError) and error.errno and error.filename is None:
-            raise OSError(error.errno, f"{error.strerror} while writing", str(path)) from error
+        if isinstance(error, OSError) and error.errno:
+            if advice := WRITE_ELSEWHERE.get(error.errno):
+                raise OSError(error.errno, f"{error.strerror} while writing; {advice}", str(path)) from error
+            if error.filename is None:
+                raise OSError(error.errno, f"{error.strerror} while writing", str(path)) from error
         raise
     sync_folder(folder)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed saves of this file or folder have left, but not what a save at work may need."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.????????"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.lstat().st_mtime < STALE:
+                continue
+            if left.is_dir():
+                shutil.rmtree(left)
+            else:
+                left.unlink()
 
 
 def _swap(aside: Path, path: Path) -> None:
@@ -148,71 +178,6 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-class FolderLock:
-    """A folder's write lock. The kernel holds it, so it ends with the process, however that ends.
-
-    Args:
-        folder: must exist before the lock is taken.
-        lock, holder: names of two files in it: the locked one, and one that says which process locked it.
-        refusal: the error raised when another process holds the lock.
-    """
-
-    def __init__(self, folder: Path, lock: str, holder: str, refusal: type[Exception]) -> None:
-        from filelock import FileLock  # slow to import, and most commands lock nothing
-
-        self._folder, self._file, self._told, self._refusal = folder, folder / lock, folder / holder, refusal
-        self._lock = FileLock(self._file, thread_local=False)
-
-    def take(self) -> None:
-        """Hold the lock; does nothing if this object holds it already.
-
-        Raises:
-            refusal: another process holds it.
-        """
-        from filelock import Timeout
-
-        while not self.is_held():
-            self._lock.release()  # it may be that of a deleted file
-            try:
-                self._lock.acquire(timeout=0)
-            except Timeout:
-                raise self._refusal(
-                    f"process {self._holder()} is writing to {self._folder}; wait until it is done, or end it"
-                ) from None
-        try:
-            # Only shown to those who are refused; nothing depends on it.
-            self._told.write_text(str(os.getpid()))
-        except BaseException:
-            self._lock.release()
-            raise
-
-    def is_held(self) -> bool:
-        """Whether this object holds the lock of the folder as it is now, not of one that was deleted."""
-        handle = self._lock._context.lock_file_fd  # FileLock has no public name for this
-        try:
-            return handle is not None and os.path.samestat(os.fstat(handle), self._file.stat())
-        except FileNotFoundError:
-            return False
-
-    def release(self) -> None:
-        """Give the lock back, if this object holds it."""
-        if self.is_held():
-            with contextlib.suppress(FileNotFoundError):
-                self._told.unlink()
-        self._lock.release()
-
-    def discard(self) -> None:
-        """Remove the lock's files while holding it; the next to take it makes new ones."""
-        for path in (self._file, self._told):
-            path.unlink(missing_ok=True)
-
-    def _holder(self) -> str:
-        try:
-            return self._told.read_text() or "(unknown)"
-        except OSError:
-            return "(unknown)"
 
 
 def said(error: "ValidationError", file: str | Path) -> str:

@@ -21,12 +21,12 @@ import pytest
 from conftest import reseal
 from gallery import crash_writer
 
-from dare.files import FolderLock
 from dare.gallery import folder
 from dare.gallery import rows as rows_module
 from dare.gallery import table as table_module
 from dare.gallery.entry import Entry
 from dare.gallery.lance import LanceGallery
+from dare.gallery.lock import FolderLock
 from dare.gallery.opening import create_gallery, open_gallery
 from dare.gallery.store import GalleryChangedError, GalleryError, GalleryLockedError, UnknownGalleryError
 

@@ -23,7 +23,8 @@ from dare.experiments.recipe import Recipe, RecipeError
 from dare.experiments.tables import reproduce_table1, reproduce_table2
 from dare.experiments.trainings import Means, NotMeasuredError, Run, check_settings
 from dare.experiments.workplace import Workplace
-from dare.files import FolderLock, replacing
+from dare.files import replacing
+from dare.gallery.lock import FolderLock
 
 PAGE, RECIPE = "index.html", "recipe.toml"
 MARK, LOCK, HOLDER = "reproduction.json", "reproduction.lock", "reproduction.pid"

@@ -10,7 +10,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dare.datasets.kinds import misplaced
-from dare.files import CHANGED, FolderLock, replacing, said, sealed, sync_folder, unsealed
+from dare.files import CHANGED, replacing, said, sealed, sync_folder, unsealed
+from dare.gallery.lock import FolderLock
 from dare.gallery.store import GalleryError, GalleryLockedError, UnknownGalleryError
 from dare.retrieval.distances import Space, entry_sizes
 

@@ -68,7 +68,7 @@ def test_imagenet_weights_that_cannot_be_had_are_a_clear_error(
 
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", fail)
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fail)
-    with pytest.raises(ConnectionError, match=r"cannot be downloaded .*give weights= the path of a file you have"):
+    with pytest.raises(ConnectionError, match=r"cannot be downloaded .*give a file you have \(--weights FILE\)"):
         build_backbone(name, "imagenet")
 
 

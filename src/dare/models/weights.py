@@ -79,7 +79,7 @@ def initialise(
         except (urllib.error.URLError, OSError) as error:
             raise ConnectionError(
                 f"the ImageNet weights are not on this machine and cannot be downloaded ({error}); "
-                "give weights= the path of a file you have, or train from random weights"
+                "give a file you have (--weights FILE), or train from random weights"
             ) from error
     else:
         state = read_state(Path(weights))

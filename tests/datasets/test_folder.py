@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dare.datasets import UNKNOWN, Benchmark, Sample, folder, open_benchmark
-from dare.datasets.folder import label_number
+from dare.datasets.listing import label_number
 
 Picture = Callable[..., Path]
 
@@ -95,12 +95,12 @@ def test_a_csv_file_lists_pictures(tmp_path: Path, picture: Picture) -> None:
         (["image,person", "none.jpg,1"], "line 2: no picture at"),
         (["image,person", "a.jpg,1", "a.jpg,1"], r"lists a.jpg twice, in lines 2 and 3"),
         (["image,person,split", "a.jpg,1,query", "a.jpg,2,gallery"], "lines 2 and 3: a.jpg has two people"),
-        (["image,person", "../a.jpg,1"], "must lie in the CSV file's folder, or below it"),
+        (["image,person", "../a.jpg,1"], "is outside of the CSV file's folder"),
         (["image,person", "x/../a.jpg,1", "a.jpg,1"], "twice"),
-        (["image,person", "a.jpg," + 140_000 * "x"], "isn't a CSV file"),
+        (["image,person", "a.jpg," + 140_000 * "x"], "line 2: not a line of a CSV file"),
         (["image,person,time", "a.jpg,1,noon"], "line 2: a time is seconds since 1970 or like .* got 'noon'"),
         (["image,person,time", "a.jpg,1,nan"], "line 2: a time is"),
-        (["image,person", "a.jpg,-2"], "people are numbered from 0 .* has person -2"),
+        (["image,person", "a.jpg,-2"], r"people are numbered from 0 .* has person -2 \(line 2 \(a.jpg\)\)"),
         (["image,person,split", "a.jpg,1,test"], "split must be train, query, gallery or empty"),
     ],
 )
@@ -114,7 +114,7 @@ def test_a_csv_file_that_cannot_be_right_is_refused(
 
 def test_a_csv_file_in_another_encoding_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_bytes("image,person\na.jpg,Zoë\n".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"mine.csv isn't a CSV file in UTF-8"):
+    with pytest.raises(ValueError, match=r"mine.csv, line 2: byte 0xeb isn't UTF-8"):
         folder(tmp_path / "mine.csv")
 
 
@@ -168,7 +168,14 @@ def test_links_to_folders_are_followed_once(tmp_path: Path, picture: Picture) ->
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "ada").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "loop").symlink_to(tmp_path / "root")
-    assert [sample.images[0].name for sample in folder(tmp_path / "root").query] == ["a.jpg"]
+    with pytest.raises(ValueError, match=r"ada is a link that leads out of .*root; .* --layout folder-outside"):
+        folder(tmp_path / "root")
+    found = open_benchmark(tmp_path / "root", "folder-outside")
+    assert found.identify(found.query) == ("ada/a.jpg",)
+    (tmp_path / "root" / "bob").symlink_to(tmp_path / "root" / "people")
+    (tmp_path / "root" / "ada").unlink()
+    picture(tmp_path / "root" / "people" / "b.jpg")
+    assert len(folder(tmp_path / "root").query) == 2
 
 
 def test_nothing_to_read_is_said_in_one_line(tmp_path: Path, picture: Picture) -> None:
@@ -221,7 +228,17 @@ def test_labels_are_the_same_in_whatever_form_they_are_written(tmp_path: Path, p
         ("image,person,camera\na.jpg,1,2\nb.jpg,1\n", "line 3: expected 3 cells as in the first line, got 2"),
         ("image,person, person\na.jpg,1,2\n", "has the column person twice"),
         ('image,person,note\n\n\na.jpg,1,"two\nlines"\nb.jpg,,x\n', "line 6: expected an image and a person"),
-        ("image,person\n../b.jpg,1\n", "put the CSV file into a folder above all its pictures"),
+        ("image,person,camra\na.jpg,1,1\n", "has a column camra, which would not be read; rename it to camera"),
+        ("image,person,Split\na.jpg,1,train\n", "has a column Split, which would not be read; rename it to split"),
+        ("image;person\na.jpg;1\n", "separated by commas, its first line has image;person"),
+        ('image,person\na.jpg,1\n\nb.jpg,"1\nc.jpg,1\n', "line 4: not a line of a CSV file"),
+        ("image,person,camera\na.jpg,1,1\n\nb.jpg,1,\n", "and 1 don't, such as line 4 (b.jpg)"),
+        ("image,person\na.jpg,7\nb.jpg,07\n", "the labels 07 and 7 are the same number; write them alike"),
+        ("image,person\na.jpg,7\nb.jpg,07\n", "line 3 (b.jpg) and line 2 (a.jpg)"),
+        (
+            "image,person\n../b.jpg,1\n",
+            "line 2: ../b.jpg is outside of the CSV file's folder; put the file into a folder above all",
+        ),
     ],
 )
 def test_a_line_that_does_not_fit_is_named(tmp_path: Path, picture: Picture, text: str, message: str) -> None:
@@ -237,6 +254,84 @@ def test_absolute_paths_are_found_from_a_relative_name(
     monkeypatch.chdir(tmp_path)
     found = folder("l.csv")
     assert found.identify(found.gallery) == ("a.jpg",)
+
+
+def test_pictures_outside_of_the_csv_files_folder_are_read_where_that_is_asked_for(
+    tmp_path: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lists").mkdir()
+    for number, name in enumerate(("one/a.jpg", "two/b.jpg")):
+        picture(tmp_path / name, number)
+    text = f"image,person,note\n../one/a.jpg,1,x\n{tmp_path / 'two/b.jpg'},2,\n"
+    (tmp_path / "lists" / "l.csv").write_text(text)
+    (tmp_path / "lists" / "linked.jpg").symlink_to(tmp_path / "one" / "a.jpg")
+    monkeypatch.chdir(tmp_path / "lists")
+    with pytest.raises(ValueError, match=r"line 2: ../one/a.jpg is outside .* or read it with --layout folder-outside"):
+        open_benchmark("l.csv")
+    found = open_benchmark("l.csv", "folder-outside")
+    assert found.identify(found.gallery) == ("one/a.jpg", "two/b.jpg")
+    assert "columns that aren't read: note" in found.notes
+    write_csv(tmp_path / "lists" / "l.csv", "image,person", "linked.jpg,1")
+    with pytest.raises(ValueError, match=r"line 2: linked\.jpg is outside"):
+        folder("l.csv")
+
+
+def test_a_folder_reached_by_a_link_is_the_folder(tmp_path: Path, picture: Picture) -> None:
+    picture(tmp_path / "real" / "a.jpg")
+    (tmp_path / "mount").symlink_to(tmp_path / "real")
+    table = write_csv(tmp_path / "real" / "l.csv", "image,person", f"{tmp_path / 'mount/a.jpg'},1")
+    found = folder(table)
+    assert found.identify(found.gallery) == ("a.jpg",)
+
+
+def test_what_was_taken_is_said(tmp_path: Path, picture: Picture) -> None:
+    for number, name in enumerate(("Train/anna/c1_a.jpg", "Gallery/anna/c2_a.jpg", "Gallery/0007_c1_a.jpg")):
+        picture(tmp_path / name, number)
+    (tmp_path / "extra").mkdir()
+    (tmp_path / "Train" / "notes.txt").write_text("x")
+    notes = folder(tmp_path).notes
+    assert notes[0] == (
+        "read as a folder in Train/, Gallery/: 3 pictures of 2 people, 2 by the folders they lie in, "
+        "1 by the beginnings of their names, of 2 cameras by c and a number in their names"
+    )
+    assert notes[1:] == (
+        "ignored 1 other file (Train/notes.txt): not pictures",
+        "ignored beside Train/, Gallery/: extra/",
+    )
+
+
+@pytest.mark.parametrize("name", ["Tran", "Dev", "Val", "Trina"])
+def test_people_may_be_called_like_splits(tmp_path: Path, picture: Picture, name: str) -> None:
+    picture(tmp_path / name / "a.jpg")
+    assert len(folder(tmp_path).gallery) == 1
+    picture(tmp_path / "anna" / "2024" / "a.jpg")
+    picture(tmp_path / name / "2024" / "b.jpg")
+    assert len(folder(tmp_path).gallery) == 3
+
+
+@pytest.mark.parametrize("names", [("trian", "qurey", "galery"), ("training", "testing"), ("test", "anna"), ("val",)])
+def test_splits_that_are_all_misspelt_are_no_people(tmp_path: Path, picture: Picture, names: tuple[str, ...]) -> None:
+    for name in names:
+        picture(tmp_path / name / "1" / "a.jpg")
+    with pytest.raises(ValueError, match="which would not be read as a split; rename it to"):
+        folder(tmp_path)
+
+
+def test_folders_of_several_people_are_not_taken_for_one(tmp_path: Path, picture: Picture) -> None:
+    for number, name in enumerate(("0001_c1s1_000001_00.jpg", "0002_c1s1_000002_00.jpg")):
+        picture(tmp_path / "crops" / name, number)
+    with pytest.raises(
+        ValueError, match=r"crops would be taken for a person, but .* with several, such as 0001 and 0002"
+    ):
+        open_benchmark(tmp_path)
+    assert len({sample.person for sample in open_benchmark(tmp_path, "folder").gallery}) == 1
+    assert len({sample.person for sample in open_benchmark(tmp_path / "crops").gallery}) == 2
+
+
+def test_folders_without_end_are_refused(tmp_path: Path, picture: Picture) -> None:
+    picture(tmp_path.joinpath("1", *70 * "a", "a.jpg"))
+    with pytest.raises(ValueError, match="has folders more than 64 levels deep"):
+        folder(tmp_path)
 
 
 @pytest.mark.parametrize("stray", ["queue", "val", "test", "galery", "Trian"])
@@ -255,9 +350,14 @@ def test_what_a_nas_leaves_is_passed_over_and_that_is_said(tmp_path: Path, pictu
     picture(tmp_path / "1" / "a.jpg")
     picture(tmp_path / "1" / "@eaDir" / "a.jpg" / "SYNOPHOTO_THUMB_M.jpg")
     picture(tmp_path / "#recycle" / "b.jpg")
+    picture(tmp_path / "1" / ".thumbnails" / "b.jpg")
     found = folder(tmp_path)
     assert len(found.gallery) == 1
-    assert any("passed over folders called #recycle, @eaDir" in note for note in found.notes)
+    for number, name in enumerate(("#3_x.jpg", "thumbnails_x.jpg")):  # names of files may begin like that
+        picture(tmp_path / "1" / name, number)
+    found = folder(tmp_path)
+    assert len(found.gallery) == 3
+    assert "passed over what is hidden, or made by a NAS or an archiver: #recycle, .thumbnails, @eaDir" in found.notes
 
 
 def test_a_file_too_large_for_a_picture_is_not_read(tmp_path: Path, picture: Picture) -> None:

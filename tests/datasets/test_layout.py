@@ -8,7 +8,7 @@ from conftest import make_market, save_picture
 from layouts import make_cuhk03, make_dukemtmc, make_mars, make_msmt17
 
 from dare.datasets import layout_of, open_benchmark
-from dare.datasets.folder import label_number
+from dare.datasets.listing import label_number
 
 
 @pytest.mark.parametrize("boxes", ["detected", "labeled"])
@@ -70,6 +70,17 @@ def test_a_folder_above_published_data_sets_is_no_folder_of_people(tmp_path: Pat
     for person in ("4", "5"):
         save_picture(tmp_path / "data" / "query" / person / "a.jpg")
     assert len(open_benchmark(tmp_path / "data").query) == 2  # of one's own splits nothing else is read
+
+
+def test_data_sets_two_levels_down_are_no_people(tmp_path: Path) -> None:
+    make_market(tmp_path / "data" / "reid" / "market1501", 1, 1)
+    with pytest.raises(ValueError, match=r"it holds reid/market1501/; give .*data/reid/market1501, or --layout"):
+        open_benchmark(tmp_path / "data")
+    for split in ("Train", "Query", "Gallery"):
+        save_picture(tmp_path / "shops" / "one" / split / "4" / "a.jpg")
+    with pytest.raises(ValueError, match=r"shops isn't a data set, it holds one/; give .*shops/one"):
+        open_benchmark(tmp_path / "shops")
+    assert len(open_benchmark(tmp_path / "shops" / "one").query) == 1
 
 
 def test_msmt17_beside_other_data_sets_is_not_read_alone(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from dare.cli import options
 from dare.cli.terminal import console, one_line, output, progress, stop_on_signal
 from dare.datasets import UNKNOWN, open_benchmark
-from dare.datasets.folder import label_number
+from dare.datasets.listing import label_number
 from dare.runners.runner import Runner
 
 if TYPE_CHECKING:

@@ -15,8 +15,7 @@ from dare.cli import options
 from dare.cli.calibration import TimesFile, exit_times
 from dare.cli.galleries import GalleryFolder, MovedModels, opened
 from dare.cli.terminal import check_outputs, console, mega, one_line, output, write_json
-from dare.datasets.folder import label_number
-from dare.datasets.listing import seconds_since_1970
+from dare.datasets.listing import label_number, seconds_since_1970
 from dare.gallery.entry import Entry, Where
 from dare.images.reading import UnreadableImageError
 from dare.runners.runner import Runner

@@ -10,7 +10,8 @@ from dare.datasets.cuhk03 import PICTURES, PUBLISHED, RAW
 from dare.datasets.cuhk03 import SPLITS as CUHK03_SPLITS
 from dare.datasets.cuhk03 import cuhk03 as cuhk03
 from dare.datasets.folder import folder as folder
-from dare.datasets.listing import SPLITS
+from dare.datasets.folder import refuse_mixtures
+from dare.datasets.listing import OUTSIDE, SPLITS
 from dare.datasets.market import GALLERY, NAME, QUERY, TRAIN, read_synthetic
 from dare.datasets.market import dukemtmc as dukemtmc
 from dare.datasets.market import market1501 as market1501
@@ -24,6 +25,7 @@ from dare.datasets.sample import JUNK as JUNK
 from dare.datasets.sample import UNKNOWN as UNKNOWN
 from dare.datasets.sample import Benchmark as Benchmark
 from dare.datasets.sample import Sample as Sample
+from dare.datasets.splits import is_left_out
 
 BENCHMARKS: dict[str, Callable[[Path], Benchmark]] = {
     "market1501": market1501,
@@ -34,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[Path], Benchmark]] = {
     "mars": mars,
     "synthetic": read_synthetic,
     "folder": folder,
+    OUTSIDE: partial(folder, outside=True),
 }
 """Name -> reader."""
 
@@ -54,8 +57,13 @@ def open_benchmark(root: str | Path, layout: str | None = None, *, unlabelled: b
     path = Path(root)
     if layout is not None and layout not in BENCHMARKS:
         raise ValueError(f"unknown layout {layout!r}; choose {', '.join(BENCHMARKS)}")
-    layout = layout or layout_of(path)
-    return folder(path, unlabelled=True) if layout == "folder" and unlabelled else BENCHMARKS[layout](path)
+    told, layout = layout is not None, layout or layout_of(path)
+    if layout not in ("folder", OUTSIDE):
+        return BENCHMARKS[layout](path)
+    found = folder(path, unlabelled=unlabelled, outside=layout == OUTSIDE)
+    if not told and path.is_dir():
+        refuse_mixtures(found)
+    return found
 
 
 def layout_of(path: Path) -> str:
@@ -71,7 +79,7 @@ def layout_of(path: Path) -> str:
             f"{path} has CUHK03 with detected and with labeled boxes; say which are meant: "
             "--layout cuhk03-detected or --layout cuhk03-labeled"
         )
-    below = _published_below(path) if found in ([], ["msmt17"]) else []
+    below = _data_sets_below(path) if found in ([], ["msmt17"]) else []
     if below and (
         not found or {name.partition("/")[0] for name in below} - set(INSIDE)
     ):  # MSMT17 may lie in a folder of its own
@@ -82,13 +90,22 @@ def layout_of(path: Path) -> str:
     return found[0] if found else "folder"
 
 
-def _published_below(path: Path) -> list[str]:
-    """Published data sets one or two levels down."""
+def _data_sets_below(path: Path) -> list[str]:
+    """Data sets one or two levels down: published ones, and users' own with splits."""
     found = []
     for name in _read_as_people(path):
-        inside = [""] if _published(path / name) else _read_as_people(path / name)
-        found += [f"{name}/{part}".rstrip("/") for part in inside if _published(path / name / part)]
+        inside = [""] if _is_data_set(path / name) else _read_as_people(path / name)
+        found += [f"{name}/{part}".rstrip("/") for part in inside if _is_data_set(path / name / part)]
     return found
+
+
+def _is_data_set(path: Path) -> bool:
+    """One split alone may be a folder of a person."""
+    return bool(_published(path)) or len(_splits(path)) > 1
+
+
+def _splits(path: Path) -> list[str]:
+    return [entry.name for entry in os.scandir(path) if entry.name.lower() in SPLITS and entry.is_dir()]
 
 
 def _published(path: Path) -> list[str]:
@@ -106,9 +123,9 @@ def _published(path: Path) -> list[str]:
 
 def _read_as_people(path: Path) -> list[str]:
     """The folders that would each be taken for a person; none where there are splits, for then only these are read."""
-    if not path.is_dir() or any((path / split).is_dir() for split in SPLITS):
+    if not path.is_dir() or _splits(path):
         return []
-    return sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and not entry.name.startswith("."))
+    return sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and not is_left_out(path / entry.name))
 
 
 def _in_folders(path: Path) -> str:

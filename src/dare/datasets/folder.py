@@ -5,23 +5,23 @@ pictures either lie in a folder per person, or have names that begin with the pe
 `0002_000451.jpg`. A camera is read from `_c1_` or `c1_` in a picture's own name, for all pictures or for none.
 """
 
-import difflib
 import hashlib
+import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from dare.datasets.kinds import MAX_BYTES, misplaced
-from dare.datasets.listing import SPLITS, Row, normal_label, rows_of_csv
-from dare.datasets.market import IMAGE_SUFFIXES, some
+from dare.datasets.listing import OUTSIDE, SPLITS, WHOLE_NUMBER, Row, label_number, normal_label, rows_of_csv, within
+from dare.datasets.market import IMAGE_SUFFIXES, NAME, some
 from dare.datasets.sample import JUNK, UNKNOWN, Benchmark, Sample
+from dare.datasets.splits import is_left_out, splits_of
 
 PERSON_IN_NAME = re.compile(r"(-?\d+)_")
 CAMERA_IN_NAME = re.compile(r"(?:^|_)c(\d+)(?:s\d+)?(?=[_.])")
-WHOLE_NUMBER = re.compile(r"-?\d{1,18}")  # what 64 bits can hold
 
-LIKE_SPLITS = ("test", "val", "valid", "validation", "testing", "training", "probe", "queries", "queue", "dev")
-"""Names of folders that are splits elsewhere."""
+DEEPEST = 64
+"""Folders in folders."""
 
 WITHOUT_CAMERAS = (
     "no camera numbers: each picture counts as a camera of its own, so only matches with the very same picture "
@@ -30,7 +30,7 @@ WITHOUT_CAMERAS = (
 ALL_IN_ALL = "no train/, query/ or gallery/: every picture serves as training picture, query and gallery entry"
 
 
-def folder(root: str | Path, *, unlabelled: bool = False) -> Benchmark:
+def folder(root: str | Path, *, unlabelled: bool = False, outside: bool = False) -> Benchmark:
     """Read a folder of pictures, or a CSV file.
 
     A CSV file has a header and a line per picture: `image` (path, relative to the file), `person`, and
@@ -39,24 +39,28 @@ def folder(root: str | Path, *, unlabelled: bool = False) -> Benchmark:
 
     Args:
         unlabelled: whether pictures may lack a person, who then is `UNKNOWN`.
+        outside: whether links, and paths in a CSV file, may lead out of the folder.
 
     Raises:
         FileNotFoundError: nothing there, no pictures, or a listed picture is missing.
-        ValueError: a picture without a person, a picture listed twice, cameras for some pictures only.
+        ValueError: a picture without a person, a picture listed twice, cameras for some pictures only, a folder that
+            looks like a misspelt split or holds several people.
     """
     path = Path(root)
     if path.is_dir():
-        base, (rows, notes) = path, _rows_of_folder(path, unlabelled)
+        base, (rows, notes) = path, _rows_of_folder(path, unlabelled, outside)
     elif path.is_file() and path.suffix.lower() == ".csv":
-        base, rows, notes = path.parent, rows_of_csv(path, unlabelled), []
+        rows, base, notes = rows_of_csv(path, unlabelled=unlabelled, outside=outside)
     else:
         expected = "a folder of pictures or a .csv file"
         raise FileNotFoundError(misplaced(path, expected) or f"expected {expected}, found neither at {path}")
-    people = _numbered(row.person for row in rows if row.person is not None)
-    if any(number < JUNK for number in people.values()):
-        least = min(people.values())
-        raise ValueError(f"people are numbered from 0 (-1 is junk), {path} has person {least}; correct it")
-    cameras = _cameras(rows)
+    people = _numbered(path, ((row.person, row) for row in rows if row.person is not None))
+    if negative := [row for row in rows if row.person is not None and people[row.person] < JUNK]:
+        raise ValueError(
+            f"people are numbered from 0 (-1 is junk), {path} has person {negative[0].person} "
+            f"({negative[0]}); correct it"
+        )
+    cameras = _cameras(path, rows)
     if cameras is None:
         notes.append(WITHOUT_CAMERAS)
         own = _numbered_pictures(row.path for row in rows)
@@ -75,46 +79,37 @@ def folder(root: str | Path, *, unlabelled: bool = False) -> Benchmark:
     return Benchmark(name, train, query, gallery, base, cameras is not None, tuple(notes), names, camera_names=places)
 
 
+def refuse_mixtures(benchmark: Benchmark) -> None:
+    """Refuse folders that were taken for a person while their pictures' names, as in Market-1501, tell of several."""
+    named: dict[int, str] = {}
+    for sample in benchmark.gallery + benchmark.query + benchmark.train:
+        path = sample.images[0]
+        if (match := NAME.match(path.name)) and named.setdefault(sample.person, match["person"]) != match["person"]:
+            both = f"{named[sample.person]} and {match['person']}"
+            raise ValueError(
+                f"{path.parent} would be taken for a person, but its pictures' names begin with several, such as "
+                f"{both}; give that folder itself, or --layout folder if it is one"
+            )
+
+
 def pictures_below(root: str | Path) -> list[Path]:
     """All pictures below a folder, ordered by name, labelled or not; a FileNotFoundError if there are none."""
     top = Path(root)
-    found = [path for path in _files(top) if path.suffix.lower() in IMAGE_SUFFIXES] if top.is_dir() else []
+    found = [path for path in _files(top, within(top)) if path.suffix.lower() in IMAGE_SUFFIXES] if top.is_dir() else []
     if not found:
         expected = "a folder of pictures"
         raise FileNotFoundError(misplaced(top, expected) or f"expected {expected}, found none below {top}")
     return found
 
 
-def splits_of(root: Path) -> dict[str, Path]:
-    """The folders of a data set that are splits, in whatever case.
-
-    Raises:
-        ValueError: a folder beside them, or among people, looks as if it were meant to be one.
-    """
-    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and not _is_left_out(path)]
-    splits = {path.name.lower(): path for path in folders if path.name.lower() in SPLITS}
-    for path in folders:
-        if path in splits.values():
-            continue
-        meant = difflib.get_close_matches(path.name.lower(), SPLITS, 1, 0.7 if splits else 0.8)
-        if meant or path.name.lower() in LIKE_SPLITS:
-            hint = f"{meant[0]}/" if meant else " or ".join(f"{split}/" for split in SPLITS)
-            raise ValueError(
-                f"{root} has a folder {path.name}/, which would not be read; rename it to {hint} if that is meant, or "
-                "move it away"
-            )
-    return {split: splits[split] for split in SPLITS if split in splits}
-
-
-def _rows_of_folder(root: Path, unlabelled: bool) -> tuple[list[Row], list[str]]:
+def _rows_of_folder(root: Path, unlabelled: bool, outside: bool) -> tuple[list[Row], list[str]]:
     splits = splits_of(root)
     rows: list[Row] = []
     strangers: list[str] = []
     left_out: set[str] = set()
-    parts: Sequence[str | None] = list(splits) if splits else [None]
-    for split in parts:
-        top = splits[split] if split else root
-        for path in _files(top, left_out):
+    parts: Sequence[tuple[str | None, Path]] = list(splits.items()) or [(None, root)]
+    for split, top in parts:
+        for path in _files(top, None if outside else within(root), left_out):
             if path.suffix.lower() not in IMAGE_SUFFIXES:
                 strangers.append(path.relative_to(root).as_posix())
                 continue
@@ -126,36 +121,73 @@ def _rows_of_folder(root: Path, unlabelled: bool) -> tuple[list[Row], list[str]]
             or f"no pictures in {root}; expected a folder per person, names like 0002_c1_000451.jpg, "
             "or train/, query/ and gallery/ with these"
         )
-    beside = [path.name for path in sorted(root.iterdir()) if splits and path not in splits.values()]
-    strangers += [name for name in beside if not name.startswith(".")]
-    notes = [] if splits else [ALL_IN_ALL]
+    notes = [_taken(rows, parts)] if splits else [_taken(rows, parts), ALL_IN_ALL]
     if strangers:
-        notes.append(f"ignored {some(strangers)}")
+        notes.append(f"ignored {some(strangers)}: not pictures")
+    beside = [path for path in sorted(root.iterdir()) if splits and path not in splits.values()]
+    left_out |= {path.name for path in beside if is_left_out(path)}
+    if others := [f"{path.name}/" if path.is_dir() else path.name for path in beside if not is_left_out(path)]:
+        notes.append(f"ignored beside {'/, '.join(path.name for path in splits.values())}/: {', '.join(others)}")
     if left_out:
-        notes.append(f"passed over folders called {', '.join(sorted(left_out))}, as a NAS or an archiver makes them")
+        notes.append(f"passed over what is hidden, or made by a NAS or an archiver: {', '.join(sorted(left_out))}")
     return rows, notes
 
 
-def _is_left_out(path: Path) -> bool:
-    """Hidden, or made by a NAS or an archiver: thumbnails, bins."""
-    return path.name.startswith((".", "@", "#")) or path.name in ("__MACOSX", "lost+found")
+def _taken(rows: Sequence[Row], parts: Sequence[tuple[str | None, Path]]) -> str:
+    """What a folder was read as."""
+    tops = dict(parts)
+    known = [row for row in rows if row.person is not None]
+    in_folders = sum(row.path.parent != tops[row.split] for row in known)
+    sources = {
+        f"{in_folders} by the folders they lie in": in_folders,
+        f"{len(known) - in_folders} by the beginnings of their names": len(known) - in_folders,
+        f"{len(rows) - len(known)} of unknown people": len(rows) - len(known),
+    }
+    people = len({row.person for row in known})
+    where = f" in {', '.join(f'{top.name}/' for split, top in parts)}" if parts[0][0] else ""
+    cameras = len({row.camera for row in rows} - {None})
+    seen_by = f", of {cameras} cameras by c and a number in their names" if cameras else ""
+    told = ", ".join(source for source, count in sources.items() if count)
+    return f"read as a folder{where}: {len(rows)} pictures of {people} people, {told}{seen_by}"
 
 
-def _files(top: Path, left_out: set[str] | None = None, seen: frozenset[Path] = frozenset()) -> Iterator[Path]:
-    """All files below a folder, ordered by name; links to folders are followed once.
+def _files(top: Path, is_allowed: Callable[[Path], bool] | None = None, left_out: set[str] | None = None) -> list[Path]:
+    """All files below a folder, ordered by name; links to folders are followed, but not in circles.
 
     Args:
-        left_out: takes the names of folders that are passed over, hidden ones apart.
+        is_allowed: says of links whether they may be followed.
+        left_out: takes the names of what is passed over.
+
+    Raises:
+        ValueError: a link that may not be followed, or folders that are too deep.
     """
-    here = top.resolve()
-    for path in sorted(top.iterdir()):
-        if _is_left_out(path):
-            if left_out is not None and path.is_dir() and not path.name.startswith("."):
-                left_out.add(path.name)
-        elif not path.is_dir():
-            yield path
-        elif path.resolve() not in seen | {here}:
-            yield from _files(path, left_out, seen | {here})
+    found: list[Path] = []
+    waiting: list[tuple[Path, frozenset[Path]]] = [(top, frozenset())]
+    while waiting:
+        path, above = waiting.pop()
+        here = path.resolve()
+        if here in above:
+            continue
+        if len(above) > DEEPEST:
+            raise ValueError(f"{top} has folders more than {DEEPEST} levels deep; give the one that holds the pictures")
+        with os.scandir(path) as entries:
+            inside = sorted(entries, key=lambda entry: entry.name)
+        for entry in inside:
+            place = path / entry.name
+            if is_left_out(place, entry.is_dir()):
+                if left_out is not None:
+                    left_out.add(entry.name)
+                continue
+            if is_allowed and entry.is_symlink() and not is_allowed(place):
+                raise ValueError(
+                    f"{place} is a link that leads out of {top}; put the pictures there, or read the folder with "
+                    f"--layout {OUTSIDE}"
+                )
+            if entry.is_dir():
+                waiting.append((place, above | {here}))
+            else:
+                found.append(place)
+    return sorted(found)
 
 
 def _person(path: Path, top: Path, unlabelled: bool) -> str | None:
@@ -171,17 +203,17 @@ def _person(path: Path, top: Path, unlabelled: bool) -> str | None:
     return match[1] if match else None
 
 
-def _cameras(rows: Sequence[Row]) -> dict[str, int] | None:
+def _cameras(path: Path, rows: Sequence[Row]) -> dict[str, int] | None:
     """Camera label -> number; None if no picture has one."""
-    without = [row.path for row in rows if row.camera is None]
+    without = [row for row in rows if row.camera is None]
     if len(without) == len(rows):
         return None
     if without:
         raise ValueError(
-            f"{len(rows) - len(without)} pictures have a camera number and {len(without)} don't, "
+            f"{path}: {len(rows) - len(without)} pictures have a camera number and {len(without)} don't, "
             f"such as {without[0]}; give camera numbers to all of them or to none"
         )
-    return _numbered(row.camera or "" for row in rows)
+    return _numbered(path, ((row.camera, row) for row in rows if row.camera is not None))
 
 
 def _numbered_pictures(paths: Iterable[Path]) -> dict[Path, int]:
@@ -195,23 +227,18 @@ def _numbered_pictures(paths: Iterable[Path]) -> dict[Path, int]:
     return own
 
 
-def _numbered(labels: Iterable[str]) -> dict[str, int]:
+def _numbered(path: Path, labels: Iterable[tuple[str, Row]]) -> dict[str, int]:
     """Labels as the whole numbers they are, or numbers made from them."""
+    first: dict[str, Row] = {}
+    for label, row in labels:
+        first.setdefault(label, row)
     numbers: dict[int, str] = {}
-    for label in sorted(set(labels)):
+    for label in sorted(first):
         number = label_number(label)
         if number in numbers:
-            raise ValueError(f"the labels {numbers[number]} and {label} are the same number; write them alike")
+            raise ValueError(
+                f"the labels {numbers[number]} and {label} are the same number; write them alike "
+                f"({path}: {first[numbers[number]]} and {first[label]})"
+            )
         numbers[number] = label
     return {label: number for number, label in numbers.items()}
-
-
-def label_number(label: str) -> int:
-    """The number of a person's or a camera's label: the whole number it is, or 2^48 to 2^49 made from its SHA-256.
-
-    It depends on the label alone, so people keep their numbers in a gallery, whatever else is read.
-    """
-    label = normal_label(label)
-    if WHOLE_NUMBER.fullmatch(label):
-        return int(label)
-    return 2**48 + int.from_bytes(hashlib.sha256(label.encode(errors="surrogateescape")).digest()[:6])

@@ -22,8 +22,9 @@ import numpy as np
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
+from dare.gallery.columns import Columns
 from dare.gallery.copies import Matrix, Vectors
-from dare.gallery.search import Columns, search_rows
+from dare.gallery.search import search_rows
 from dare.retrieval.embeddings import Embeddings
 
 DIMENSION, TOP, BATCH, BLOCK, SOME = 128, 10, 64, 4000, 8
@@ -52,7 +53,7 @@ def compare(name: str, vectors: np.ndarray, rounds: int) -> None:
     stored.append(rows)
     matrix, squares = stored.matrix(), np.einsum("nd,nd->n", rows, rows)
     ids = pa.array(map(str, range(len(rows))))
-    columns = Columns(ids, *(np.zeros(len(rows), np.int64) for _ in range(3)))
+    columns = Columns(ids, *(np.zeros(len(rows), np.int64) for _ in range(3)), pa.array([""] * len(rows)), {})
 
     def ours(some: np.ndarray) -> np.ndarray:
         return search_rows(some, matrix, columns, TOP, None).distances

@@ -317,7 +317,8 @@ def test_who_is_forgotten_is_gone(capsys: pytest.CaptureFixture[str], market: Pa
     assert {hit["person"] for hit in json.loads(out)[0]["hits"]} == {8, 9, 10, 11}
     status, out, err = run(capsys, "forget", gallery, "--person", "7", "--person", "8", "--image", "no.jpg")
     assert (status, "2 entries forgotten, 6 left" in out) == (1, True)
-    assert "the gallery has no 7, no.jpg; check the spelling" in err
+    assert "the gallery has no person 7; it has 8, 9, 10, 11" in err
+    assert "the gallery has no picture no.jpg; check the spelling" in err
     status, out, _ = run(capsys, "forget", gallery, "--person", "7")
     assert (status, "0 entries forgotten, 6 left" in out) == (1, True)
 

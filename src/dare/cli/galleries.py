@@ -1,8 +1,9 @@
 """`dare index` and `dare forget`, and opening a gallery with its network."""
 
+import difflib
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace as replaced
 from pathlib import Path
@@ -13,11 +14,14 @@ from cyclopts import Parameter
 from dare.cli import options
 from dare.cli.terminal import console, one_line, output, progress, stop_on_signal
 from dare.datasets import UNKNOWN, open_benchmark
-from dare.datasets.listing import label_number
+from dare.datasets.listing import WHOLE_NUMBER, label_number
 from dare.runners.runner import Runner
 
 if TYPE_CHECKING:
     from dare.gallery.lance import LanceGallery
+
+SHOWN = 5
+"""Names of people or cameras that are listed where one is missing."""
 
 GalleryFolder = Annotated[Path, Parameter(help="Folder of a gallery.")]
 MovedModels = Annotated[
@@ -73,8 +77,6 @@ def index(
     store, runner = (create_with_network if is_new else open_with_network)(gallery, model, engine.open)
     try:
         store.take_lock()
-        if benchmark.camera_names:
-            store.name_cameras(benchmark.camera_names)
         with progress() as show, stop_on_signal() as stopped:
             done = index_samples(
                 store,
@@ -84,6 +86,7 @@ def index(
                 prefix=prefix,
                 cameras_known=benchmark.cameras_known,
                 names=benchmark.names,
+                camera_names=benchmark.camera_names,
                 replace=replace,
                 batch_size=batch_size,
                 workers=engine.workers,
@@ -130,14 +133,28 @@ def forget(
     if not person and not image:
         raise ValueError("nobody to forget; give --person or --image, each as often as needed")
     with closing(open_gallery(gallery)) as store:
-        there, wanted = set(store.labels().people.tolist()), {name: label_number(name) for name in person or ()}
-        missing = [name for name, number in wanted.items() if number not in there]
-        missing += sorted({*(image or ())} - store.get(image or ()).keys())
-        count = store.forget(people=wanted.values(), ids=image or ())
+        missing = [unknown("person", person or (), store.people()) if person else ""]
+        pictures = sorted({*(image or ())} - store.get(image or ()).keys())
+        missing += [f"the gallery has no picture {', '.join(pictures)}; check the spelling"] if pictures else []
+        count = store.forget(people=person or (), ids=image or ())
         output.print(f"{count} entries forgotten, {store.count()} left in {gallery}")
-    if missing:
-        console.print(f"dare: the gallery has no {', '.join(map(one_line, missing))}; check the spelling")
+    for problem in filter(None, missing):
+        console.print(f"dare: {one_line(problem)}")
+    if any(missing):
         sys.exit(1)
+
+
+def unknown(kind: str, asked: Sequence[str], known: Mapping[int, str]) -> str:
+    """What to say of people or cameras that a gallery doesn't have, with some that it has; "" if it has all."""
+    missing = [name for name in asked if label_number(name) not in known]
+    if not missing:
+        return ""
+    in_order = sorted(known.values(), key=lambda name: (int(name) if WHOLE_NUMBER.fullmatch(name) else 2**64, name))
+    names = {name.casefold(): name for name in in_order}
+    like = [near for name in missing for near in difflib.get_close_matches(name.casefold(), names, SHOWN)]
+    shown = [names[near] for near in dict.fromkeys(like or names)][:SHOWN]
+    more = f" and {len(known) - len(shown)} more" if len(known) > len(shown) else ""
+    return f"the gallery has no {kind} {', '.join(missing)}; it has {', '.join(shown) or 'none'}{more}"
 
 
 @contextmanager

@@ -1,10 +1,9 @@
 """`dare search`: who is on these pictures?"""
 
-import difflib
 import math
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,9 +12,9 @@ from cyclopts import Parameter
 
 from dare.cli import options
 from dare.cli.calibration import TimesFile, exit_times
-from dare.cli.galleries import GalleryFolder, MovedModels, opened
+from dare.cli.galleries import GalleryFolder, MovedModels, opened, unknown
 from dare.cli.terminal import check_outputs, console, mega, one_line, output, write_json
-from dare.datasets.listing import label_number, seconds_since_1970
+from dare.datasets.listing import seconds_since_1970
 from dare.gallery.entry import Entry, Where
 from dare.images.reading import UnreadableImageError
 from dare.runners.runner import Runner
@@ -23,9 +22,6 @@ from dare.runners.runner import Runner
 if TYPE_CHECKING:
     from dare.gallery.lance import LanceGallery
     from dare.identification.answer import Answer
-
-SHOWN = 5
-"""Names of people or cameras that an error lists."""
 
 
 def search(
@@ -106,7 +102,7 @@ def search(
         if html is not None:
             from dare.pages.page import write_search_page
 
-            write_search_page(html, found, store, runner.exit_names, store.camera_names())
+            write_search_page(html, found, store, runner.exit_names)
             console.print(f"page: {html}")
     if len(found) < len(query):
         sys.exit(3)
@@ -153,9 +149,9 @@ def _where(
     until: str | None,
 ) -> Where | None:
     where = Where(
-        cameras=tuple(map(label_number, cameras)) if cameras else None,
-        not_cameras=tuple(map(label_number, not_cameras or ())),
-        people=tuple(map(label_number, people)) if people else None,
+        cameras=tuple(cameras) if cameras else None,
+        not_cameras=tuple(not_cameras or ()),
+        people=tuple(people) if people else None,
         since=None if since is None else _moment(since),
         until=None if until is None else _moment(until),
     )
@@ -164,20 +160,9 @@ def _where(
 
 def _check_there(store: "LanceGallery", people: Sequence[str], cameras: Sequence[str]) -> None:
     """Refuse people and cameras that the gallery doesn't have: a misspelt name would find nothing, or all."""
-    if people:
-        _check_known("person", people, store.people())
-    if cameras:
-        there = {number: str(number) for number in store.labels().cameras.tolist() if number >= 0}
-        _check_known("camera", cameras, there | store.camera_names())
-
-
-def _check_known(kind: str, asked: Sequence[str], known: Mapping[int, str]) -> None:
-    for name in asked:
-        if label_number(name) not in known:
-            names = sorted(known.values())
-            like = difflib.get_close_matches(name, names, SHOWN) or names[:SHOWN]
-            more = f" and {len(names) - len(like)} more" if len(names) > len(like) else ""
-            raise ValueError(f"the gallery has no {kind} {name}; it has {', '.join(like) or 'none'}{more}")
+    for kind, asked, known in (("person", people, store.people), ("camera", cameras, store.cameras)):
+        if missing := unknown(kind, asked, known() if asked else {}):
+            raise ValueError(missing)
 
 
 def _moment(text: str) -> float:
@@ -192,10 +177,9 @@ def _show(path: Path, answer: "Answer", runner: Runner, store: "LanceGallery") -
     output.print(f"{one_line(path)}: {runner.exit_names[answer.exit]}, {cost}, confidence {answer.confidence:.3g}")
     if not answer.hits.ids.size:
         output.print("  nobody to compare with")
-    names = store.camera_names()
     for rank, (entry, distance) in enumerate(_listed(answer, store), start=1):
         person = entry.name or ("unknown" if entry.person is None else str(entry.person))
-        camera = "unknown" if entry.camera is None else names.get(entry.camera, str(entry.camera))
+        camera = entry.camera_name or ("unknown" if entry.camera is None else str(entry.camera))
         who = f"person {one_line(person):7}  camera {one_line(camera):7}"
         output.print(f"{rank:4}. {distance:8.3f}  {who}  {one_line(entry.id)}")
 
@@ -208,10 +192,9 @@ def _listed(answer: "Answer", store: "LanceGallery") -> list[tuple[Entry, float]
 
 
 def _figures(path: Path, answer: "Answer", runner: Runner, store: "LanceGallery") -> dict[str, Any]:
-    names = store.camera_names()
+    fields = ("id", "person", "name", "camera", "camera_name", "time")
     hits = [
-        {name: getattr(entry, name) for name in ("id", "person", "name", "camera", "time")}
-        | {"camera_name": names.get(entry.camera, "") if entry.camera is not None else "", "distance": distance}
+        {name: getattr(entry, name) for name in fields} | {"distance": distance}
         for entry, distance in _listed(answer, store)
     ]
     return {

@@ -110,7 +110,7 @@ def stream(
             mix = static_mix([samples[number] for number in read], runner, store, costs, spent, themselves_read)
             figures["static_mix"] = {"rank1": mix[0], "mAP": mix[1]}
         if answers is not None:
-            write_answers(answers, benchmark.identify(samples), found, runner.exit_names, store.people())
+            write_answers(answers, benchmark.identify(samples), found, runner.exit_names)
         figures["notes"] = _notes(samples, runner, costs, budget)
         if not write_json(json, figures):
             _show(figures, store.count())

@@ -60,8 +60,9 @@ def write_manifest(benchmark: Benchmark, path: Path) -> int:
                 )
             if not image.is_relative_to(base):
                 raise ValueError(f"{path} must lie in a folder above the pictures, such as {benchmark.root.absolute()}")
-            camera = [sample.camera] if benchmark.cameras_known else []
-            lines.append([image.relative_to(base).as_posix(), sample.person, *camera, split])
+            person = benchmark.names.get(sample.person, sample.person)
+            camera = [benchmark.camera_names.get(sample.camera, sample.camera)] if benchmark.cameras_known else []
+            lines.append([image.relative_to(base).as_posix(), person, *camera, split])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image", "person", *(["camera"] if benchmark.cameras_known else []), "split"])

@@ -195,7 +195,7 @@ def within(folder: Path) -> Callable[[Path], bool]:
     resolved, root = cache(Path.resolve), folder.resolve()  # of the few folders of many pictures
 
     def is_within(path: Path) -> bool:
-        place = resolved(path.parent) / path.name
+        place: Path = resolved(path.parent) / path.name
         return (place.resolve() if place.is_symlink() else place).is_relative_to(root)
 
     return is_within

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dare.datasets.listing import label_number
+
 LONGEST_ID = 4096
 
 
@@ -19,7 +21,7 @@ class Entry:
         camera: which camera took it, or None.
         time: seconds since 1970, or None.
         picture: where the picture is, or "".
-        name: what the person is called, or "".
+        name, camera_name: what the person and the camera are called, or "" where their label is a number.
     """
 
     id: str
@@ -28,9 +30,10 @@ class Entry:
     time: float | None = None
     picture: str = ""
     name: str = ""
+    camera_name: str = ""
 
     def __post_init__(self) -> None:
-        for kind in ("id", "picture", "name"):
+        for kind in ("id", "picture", "name", "camera_name"):
             _check_text(kind, getattr(self, kind))
         if not self.id:
             raise ValueError("an entry needs an id, got an empty one")
@@ -73,7 +76,7 @@ def _seconds(time: object, id: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Which entries a search may find.
+    """Which entries a search may find. People and cameras are given by number or by name.
 
     Attributes:
         cameras: only these.
@@ -85,9 +88,9 @@ class Where:
         not_ids: all but these few entries, such as the query itself.
     """
 
-    cameras: tuple[int, ...] | None = None
-    not_cameras: tuple[int, ...] = ()
-    people: tuple[int, ...] | None = None
+    cameras: tuple[int | str, ...] | None = None
+    not_cameras: tuple[int | str, ...] = ()
+    people: tuple[int | str, ...] | None = None
     not_seen: tuple[int, int] | None = None
     since: float | None = None
     until: float | None = None
@@ -98,10 +101,15 @@ class Where:
             if (value := getattr(self, name)) is not None:
                 if isinstance(value, str):
                     raise TypeError(f"expected several {name}, got the text {value!r}; give a list")
-                object.__setattr__(self, name, tuple(value))
+                object.__setattr__(self, name, tuple(value) if name == "not_ids" else numbered(value))
         for bound in (self.since, self.until):
             if bound is not None and np.isnan(bound):
                 raise ValueError("a time is a number of seconds since 1970, got NaN")
+
+
+def numbered(labels: Iterable[int | str]) -> tuple[int, ...]:
+    """The numbers of people or cameras, some of which are given by name."""
+    return tuple(label_number(label) if isinstance(label, str) else label for label in labels)
 
 
 Filter = Where | Sequence[Where | None] | None

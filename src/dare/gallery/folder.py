@@ -74,6 +74,11 @@ class Description(BaseModel):
         """Exit -> size of its vectors, for the exits whose vectors the table has."""
         return entry_sizes(self.space, self.dimensions)
 
+    @property
+    def camera_names(self) -> dict[int, str]:
+        """Number -> name, of cameras that have one."""
+        return {number: name for name, number in self.cameras.items()}
+
     def next(self) -> "Description":
         """The same with a table of the next generation."""
         return self.model_copy(update={"table": table_name(int(self.table.split("-")[1]) + 1)})

@@ -9,7 +9,7 @@ it open must open it again.
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dare.gallery import folder
-from dare.gallery.entry import Entry, Filter, many
+from dare.gallery.entry import Entry, Filter, many, numbered
 from dare.gallery.rows import Rows, keep
 from dare.gallery.search import search_rows
 from dare.gallery.store import GalleryChangedError, GalleryError, Hits, check_exit, check_vectors, kept_exit
@@ -65,20 +65,30 @@ class LanceGallery:
 
     def add(self, vectors: Sequence[NDArray[np.floating]], entries: Sequence[Entry]) -> None:
         arrays = check_vectors(self, vectors, entries)
+        cameras = {entry.camera_name: entry.camera for entry in entries if entry.camera is not None}
+        cameras.pop("", None)
+
+        def write(writer: Writer) -> None:
+            named = writer.description.cameras | cameras
+            if named != writer.description.cameras:  # first: a name too many harms nobody
+                writer.description = writer.description.model_copy(update={"cameras": named})
+                folder.write(writer.description, self.path)
+            writer.add(entries, arrays)
+
         if entries:
-            self._change(lambda writer: writer.add(entries, arrays))
+            self._change(write)
 
     def remove(self, ids: Iterable[str]) -> int:
         wanted = set(many(ids))
         return self._change(lambda writer: writer.remove(wanted)) if wanted else 0
 
-    def forget(self, *, people: Iterable[int] = (), ids: Iterable[str] = ()) -> int:
+    def forget(self, *, people: Iterable[int | str] = (), ids: Iterable[str] = ()) -> int:
         """As `Gallery.forget`; also erases what was removed or replaced before.
 
         Writes all that stays into a new table, which needs as much room on disk, and deletes the old one. If the
         process is killed, nothing is forgotten, or the next writer completes it.
         """
-        whom, wanted = set(people), set(many(ids))
+        whom, wanted = set(numbered(people)), set(many(ids))
 
         def forget(writer: Writer) -> int:
             description = writer.description.next()
@@ -94,20 +104,11 @@ class LanceGallery:
 
         return self._change(forget)
 
-    def name_cameras(self, names: Mapping[int, str]) -> None:
-        """Remember what cameras are called, besides those known before."""
-
-        def write(writer: Writer) -> None:
-            cameras = writer.description.cameras | {name: number for number, name in names.items()}
-            if cameras != writer.description.cameras:
-                writer.description = writer.description.model_copy(update={"cameras": cameras})
-                folder.write(writer.description, self.path)
-
-        self._change(write)
-
-    def camera_names(self) -> dict[int, str]:
-        """Number -> name, of cameras that have one."""
-        return {number: name for name, number in folder.read(self.path).cameras.items()}
+    def cameras(self) -> dict[int, str]:
+        """Number -> name, or the number as text, of all known cameras that took a picture here."""
+        there = self._read(lambda rows: rows.columns())
+        known = np.unique(there.cameras[there.cameras >= 0]).tolist()
+        return {number: there.camera_names.get(number, str(number)) for number in known}
 
     def people(self) -> dict[int, str]:
         """Number -> name, or the number as text, of all known people."""
@@ -121,10 +122,10 @@ class LanceGallery:
         return search_rows(queries, matrix, columns, count, where)
 
     def get(self, ids: Iterable[str]) -> dict[str, Entry]:
-        labels, places = self._read(lambda rows: (rows.labels(), rows.places()))
+        labels, places, cameras = self._read(lambda rows: (rows.labels(), rows.places(), rows.camera_names))
         found = [places[id] for id in dict.fromkeys(many(ids)) if id in places]
         rows = labels.drop_columns("sequence").take(pa.array(found, pa.int64())).to_pylist()
-        return {row["id"]: Entry(**row) for row in rows}
+        return {row["id"]: Entry(**row, camera_name=cameras.get(row["camera"], "")) for row in rows}
 
     def ids(self) -> list[str]:
         return self._texts("id")
@@ -175,7 +176,8 @@ class LanceGallery:
                     with plain_errors(self.path, "read"):
                         now = self._current()
                         if rows is None or now != self._description:
-                            rows = Rows(self.path, now.table, self._sizes, partial(self._open, now))
+                            opened = partial(self._open, now)
+                            rows = Rows(self.path, now.table, self._sizes, opened, now.camera_names)
                             self._description = now
                         else:
                             rows.refresh()

@@ -7,9 +7,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from dare.gallery.columns import UNKNOWN, Columns
 from dare.gallery.copies import Vectors
-from dare.gallery.entry import Entry, Filter, many
-from dare.gallery.search import UNKNOWN, Columns, search_rows
+from dare.gallery.entry import Entry, Filter, many, numbered
+from dare.gallery.search import search_rows
 from dare.gallery.store import Hits, check_exit, check_vectors, kept_exit
 from dare.retrieval.distances import Space, entry_sizes
 from dare.retrieval.labels import Labels
@@ -48,8 +49,8 @@ class MemoryGallery:
                 self._become({id: entry for id, entry in self._entries.items() if id not in gone})
         return int((~kept).sum())
 
-    def forget(self, *, people: Iterable[int] = (), ids: Iterable[str] = ()) -> int:
-        whom = set(people)
+    def forget(self, *, people: Iterable[int | str] = (), ids: Iterable[str] = ()) -> int:
+        whom = set(numbered(people))
         with self._lock:
             return self.remove({*many(ids), *(entry.id for entry in self._entries.values() if entry.person in whom)})
 
@@ -88,4 +89,6 @@ class MemoryGallery:
             [UNKNOWN if entry.person is None else entry.person for entry in known],
             [UNKNOWN if entry.camera is None else entry.camera for entry in known],
             [np.nan if entry.time is None else entry.time for entry in known],
+            pa.array([entry.name for entry in known], pa.string()),
+            {entry.camera: entry.camera_name for entry in known if entry.camera is not None and entry.camera_name},
         )

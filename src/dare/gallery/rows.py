@@ -19,9 +19,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dare.files import replacing
+from dare.gallery.columns import UNKNOWN, Columns
 from dare.gallery.copies import Vectors
 from dare.gallery.folder import ROWS
-from dare.gallery.search import UNKNOWN, Columns
 from dare.gallery.store import GalleryError
 from dare.gallery.table import LABELS, read, schema
 
@@ -44,7 +44,15 @@ class Rows:
     itself has to be read.
     """
 
-    def __init__(self, gallery: Path, table: str, sizes: Mapping[int, int], open_table: "Callable[[], Table]") -> None:
+    def __init__(
+        self,
+        gallery: Path,
+        table: str,
+        sizes: Mapping[int, int],
+        open_table: "Callable[[], Table]",
+        camera_names: Mapping[int, str] | None = None,
+    ) -> None:
+        self.camera_names = camera_names or {}
         self._versions, self._sizes, self._open_table = _versions(gallery, table), sizes, open_table
         self._table: Table | None = None
         self._names: list[str] = []
@@ -88,6 +96,8 @@ class Rows:
                 pc.fill_null(labels["person"], UNKNOWN).to_numpy(),
                 pc.fill_null(labels["camera"], UNKNOWN).to_numpy(),
                 pc.fill_null(labels["time"], np.nan).to_numpy(),
+                labels["name"],
+                self.camera_names,
             )
         return self._columns
 

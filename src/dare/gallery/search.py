@@ -9,19 +9,15 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dare.files import compiled
+from dare.gallery.columns import Columns
 from dare.gallery.copies import Matrix, copy_queries
 from dare.gallery.dots import dots
 from dare.gallery.entry import Filter, Where
 from dare.gallery.store import Hits
-from dare.retrieval.labels import Labels
 
-UNKNOWN = -1
-"""The number of unknown people and cameras."""
 TOGETHER = 64
 """Queries that share a scan; also the largest number of masks held at once."""
 TILE = 256
@@ -30,53 +26,12 @@ PIECE = 32
 """Rows that are examined one by one if one of them may be near."""
 SAMPLE = 1024
 """One row in this many has its distance computed first: far fewer of the others then seem near, in any order."""
-FEW = 32
-"""Names that are fetched one by one, which is then faster."""
 EVERYBODY = -1
 """In place of a mask's number."""
 ROUNDING = 2.0**-48
 """More than the roundings of a copy's squared distance in float64, as a share of t^2 |b|^2 + s^2 |a|^2."""
 WIDENED = 1 + 2.0**-30
 """More than the roundings of true distances and of bounds, relatively."""
-
-
-class Columns:
-    """What a search reads of N entries besides vectors, (N,) each: -1 for unknown people and cameras, NaN for times.
-
-    Unknown people become -2, -3 and so on, so that no two of them are the same person.
-    """
-
-    def __init__(self, ids: Any, people: Any, cameras: Any, times: Any) -> None:
-        self.ids: pa.Array | pa.ChunkedArray = ids
-        self.people = np.array(people, np.int64)
-        unknown = self.people == UNKNOWN
-        self.people[unknown] = UNKNOWN - 1 - np.arange(unknown.sum())
-        self.cameras, self.times = np.asarray(cameras, np.int64), np.asarray(times, np.float64)
-
-    def matching(self, where: Where) -> NDArray[np.bool_]:
-        """(N,), which entries a search may find."""
-        kept = np.ones(len(self.people), bool)
-        if where.cameras is not None:
-            kept &= np.isin(self.cameras, where.cameras) & (self.cameras != UNKNOWN)
-        for camera in where.not_cameras:
-            kept &= (self.cameras != camera) | (self.cameras == UNKNOWN)
-        if where.people is not None:
-            kept &= np.isin(self.people, where.people) & (self.people > UNKNOWN)
-        if where.not_seen is not None:
-            person, camera = where.not_seen
-            kept &= (self.people != person) | (self.cameras != camera)
-        if where.since is not None:
-            kept &= self.times >= where.since
-        if where.until is not None:
-            kept &= self.times <= where.until
-        for id in where.not_ids:
-            if (place := pc.index(self.ids, id).as_py()) >= 0:
-                kept[place] = False
-        return kept
-
-    def labels(self) -> Labels:
-        """As `Gallery.labels`."""
-        return Labels(np.maximum(self.people, UNKNOWN), self.cameras)
 
 
 def search_rows(queries: NDArray[np.float32], matrix: Matrix, columns: Columns, count: int, where: Filter) -> Hits:
@@ -105,19 +60,7 @@ def search_rows(queries: NDArray[np.float32], matrix: Matrix, columns: Columns, 
         for number, (near, away, length) in enumerate(zip(*nearest_rows(own, matrix, masks, numbers, k), strict=True)):
             places[start + number, :length], distances[start + number, :length] = near[:length], away[:length]
     k = (places >= 0).sum(1).max(initial=0)
-    places, distances = places[:, :k], distances[:, :k]
-    known = places >= 0
-    names = np.full(places.shape, "", object)
-    names[known] = _names(columns.ids, places[known])
-    people, cameras = np.full(places.shape, UNKNOWN, np.int64), np.full(places.shape, UNKNOWN, np.int64)
-    people[known], cameras[known] = columns.people[places[known]], columns.cameras[places[known]]
-    return Hits(names.astype(str), people, cameras, distances, allowed <= count)
-
-
-def _names(ids: Any, places: NDArray[np.int64]) -> list[str]:
-    if len(places) > FEW:
-        return ids.take(pa.array(places)).to_pylist()  # type: ignore[no-any-return]
-    return [ids[place].as_py() for place in places.tolist()]
+    return columns.hits(places[:, :k], distances[:, :k], allowed <= count)
 
 
 def _masks(columns: Columns, where: Sequence[Where | None]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:

@@ -59,6 +59,7 @@ class Hits:
         cameras: -1 if unknown.
         distances: Euclidean.
         complete: (Q,), whether the list holds all entries that the filters allow.
+        names, camera_names: what people and cameras are called, their numbers where they have no names, "" if unknown.
     """
 
     ids: NDArray[np.str_]
@@ -66,6 +67,13 @@ class Hits:
     cameras: NDArray[np.int64]
     distances: NDArray[np.float64]
     complete: NDArray[np.bool_]
+    names: NDArray[np.str_] = None  # type: ignore[assignment]  # never None once made
+    camera_names: NDArray[np.str_] = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        for name, labels in (("names", self.people), ("camera_names", self.cameras)):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.where(labels < 0, "", labels.astype(str)))
 
     def __len__(self) -> int:
         return len(self.distances)
@@ -82,7 +90,8 @@ class Hits:
 
     def _part(self, rows: slice, count: int, complete: NDArray[np.bool_]) -> "Hits":
         cut = rows, slice(count)
-        return Hits(self.ids[cut], self.people[cut], self.cameras[cut], self.distances[cut], complete)
+        numbers = self.ids[cut], self.people[cut], self.cameras[cut], self.distances[cut]
+        return Hits(*numbers, complete, self.names[cut], self.camera_names[cut])
 
     @classmethod
     def nothing(cls) -> "Hits":
@@ -124,8 +133,12 @@ class Gallery(Protocol):
         """Remove entries; returns how many there were. Their bytes may stay on disk: see `forget`."""
         ...
 
-    def forget(self, *, people: Iterable[int] = (), ids: Iterable[str] = ()) -> int:
-        """Remove people's entries, and entries by id, with every byte of them; returns how many there were."""
+    def forget(self, *, people: Iterable[int | str] = (), ids: Iterable[str] = ()) -> int:
+        """Remove people's entries and entries by id, with every byte of them; returns how many there were.
+
+        Args:
+            people: by number or name.
+        """
         ...
 
     def search(self, exit: int, vectors: NDArray[np.floating], count: int, *, where: Filter = None) -> Hits:

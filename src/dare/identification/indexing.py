@@ -45,6 +45,7 @@ def index(
     prefix: str = "",
     cameras_known: bool = True,
     names: Mapping[int, str] | None = None,
+    camera_names: Mapping[int, str] | None = None,
     replace: bool = False,
     batch_size: int = 64,
     workers: int = 1,
@@ -59,7 +60,7 @@ def index(
         root: the folder that ids are relative to.
         prefix: put before ids, to tell apart pictures of one name from two places.
         cameras_known: False drops the samples' camera numbers.
-        names: of people, as `Benchmark.names`.
+        names, camera_names: of people and cameras, as those of a `Benchmark`.
         replace: embed also what is there already.
         batch_size: pictures that are run together.
         workers: as of `dare.embed`.
@@ -79,8 +80,9 @@ def index(
         person = None if sample.person == UNKNOWN else sample.person
         camera = sample.camera if cameras_known else None
         id, name = prefix + path.relative_to(root).as_posix(), (names or {}).get(sample.person, "")
+        place = (camera_names or {}).get(sample.camera, "") if cameras_known else ""
         try:
-            entries[sample] = Entry(id, person, camera, sample.time, str(path.resolve()), name)
+            entries[sample] = Entry(id, person, camera, sample.time, str(path.resolve()), name, place)
         except ValueError as error:  # a path or a label that no entry can have
             failed.append(UnreadableImageError(path, str(error)))
     there = gallery.get(entry.id for entry in entries.values())

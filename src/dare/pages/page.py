@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,7 @@ def write_page(path: Path, template: str, **values: Any) -> None:
 
 
 def write_search_page(
-    path: Path,
-    found: Sequence[tuple[Path, Answer]],
-    gallery: Gallery,
-    exit_names: Sequence[str],
-    camera_names: Mapping[int, str] | None = None,
+    path: Path, found: Sequence[tuple[Path, Answer]], gallery: Gallery, exit_names: Sequence[str]
 ) -> None:
     """Write the page in one piece; it holds the pictures, so note which people it shows before you share it."""
     entries = gallery.get(str(id) for _, answer in found for id in answer.hits.ids[0])
@@ -60,7 +56,7 @@ def write_search_page(
         }
         for query, answer in found
     ]
-    write_page(path, "search_page.html", answers=answers, cameras=camera_names or {})
+    write_page(path, "search_page.html", answers=answers)
 
 
 def thumbnail(path: Path) -> str:

@@ -119,7 +119,8 @@ def _maps(evaluation: Evaluation, vectors: list[Vectors], seed: int) -> dict[str
     people = [benchmark.names.get(int(number), f"person {number}") for number in numbers]
     seen_by = np.concatenate([query.cameras[asked], gallery.cameras[listed]])
     order = np.lexsort([seen_by, numbers])
-    cameras = [f"camera {number}" if benchmark.cameras_known else "" for number in seen_by]
+    called, known = benchmark.camera_names, benchmark.cameras_known
+    cameras = [called.get(int(number), f"camera {number}") if known else "" for number in seen_by]
     # Colours and shapes go by number, whatever the order of the rows.
     by_camera = names([cameras[place] for place in np.argsort(seen_by, kind="stable")])
     labels = [people[place] for place in order], [cameras[place] for place in order]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App
 
 from dare.cli.options import FLAG, Layout, Root
-from dare.cli.terminal import one_line, output, progress, show_table
+from dare.cli.terminal import one_line, output, progress, say, show_table
 from dare.datasets import open_benchmark
 
 if TYPE_CHECKING:
@@ -131,7 +131,9 @@ def hold_out(root: Root, out: Path, /, *, people: int, seed: int = 0, layout: La
     from dare.datasets.holdout import hold_out as hold_out_people
     from dare.datasets.holdout import write_manifest
 
-    split = hold_out_people(open_benchmark(root, layout), people, seed)
+    benchmark = open_benchmark(root, layout)
+    say(benchmark.notes)
+    split = hold_out_people(benchmark, people, seed)
     write_manifest(split, out)
     counts = f"{len(split.train)} training pictures, {len(split.query)} queries, {len(split.gallery)} gallery entries"
     output.print(f"{counts}, in {out}")

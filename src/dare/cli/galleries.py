@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from dare.cli import options
-from dare.cli.terminal import console, one_line, output, progress, stop_on_signal
+from dare.cli.terminal import console, one_line, output, progress, say, stop_on_signal
 from dare.datasets import UNKNOWN, open_benchmark
 from dare.datasets.listing import WHOLE_NUMBER, label_number
 from dare.runners.runner import Runner
@@ -70,6 +70,7 @@ def index(
     from dare.identification.opening import create_with_network, open_with_network
 
     benchmark = open_benchmark(images, layout, unlabelled=True)
+    say(benchmark.notes)
     samples = [sample for name in split or ("gallery",) for sample in getattr(benchmark, name)]
     if no_people:
         samples = [replaced(sample, person=UNKNOWN) for sample in samples]
@@ -152,9 +153,13 @@ def unknown(kind: str, asked: Sequence[str], known: Mapping[int, str]) -> str:
     in_order = sorted(known.values(), key=lambda name: (int(name) if WHOLE_NUMBER.fullmatch(name) else 2**64, name))
     names = {name.casefold(): name for name in in_order}
     like = [near for name in missing for near in difflib.get_close_matches(name.casefold(), names, SHOWN)]
-    shown = [names[near] for near in dict.fromkeys(like or names)][:SHOWN]
-    more = f" and {len(known) - len(shown)} more" if len(known) > len(shown) else ""
-    return f"the gallery has no {kind} {', '.join(missing)}; it has {', '.join(shown) or 'none'}{more}"
+    there = [names[near] for near in dict.fromkeys(like or names)]
+    return f"the gallery has no {kind} {_some(missing, len(missing))}; it has {_some(there, len(known)) or 'none'}"
+
+
+def _some(names: Sequence[str], count: int) -> str:
+    shown = names[:SHOWN]
+    return ", ".join(shown) + (f" and {count - len(shown)} more" if count > len(shown) else "")
 
 
 @contextmanager

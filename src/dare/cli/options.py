@@ -17,8 +17,9 @@ Root = Annotated[Path, Parameter(help="Data set: a folder as published, a folder
 Layout = Annotated[
     str | None,
     Parameter(
-        help="Layout of the data set: market1501, cuhk03-detected, cuhk03-labeled, dukemtmc, msmt17, mars, synthetic "
-        "or folder. Recognised if not given."
+        help="Layout of the data set: market1501, cuhk03-detected, cuhk03-labeled, dukemtmc, msmt17, mars, synthetic, "
+        "folder, or folder-outside, which follows links and the paths in a CSV file out of their folder. Recognised if "
+        "not given."
     ),
 ]
 Split = Literal["train", "query", "gallery"]

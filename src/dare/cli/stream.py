@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,8 +12,8 @@ from cyclopts import Parameter
 from dare.anytime.costs import ExitCosts, ExitTimes
 from dare.cli import options
 from dare.cli.calibration import TimesFile, exit_times
-from dare.cli.galleries import GalleryFolder, MovedModels, opened
-from dare.cli.terminal import check_outputs, console, mega, one_line, output, progress, show_table, write_json
+from dare.cli.galleries import GalleryFolder, MovedModels, opened, unknown
+from dare.cli.terminal import check_outputs, console, mega, one_line, output, progress, say, show_table, write_json
 from dare.datasets import Sample, open_benchmark
 from dare.datasets.seen import trained_on
 from dare.runners.runner import Runner
@@ -88,6 +88,7 @@ def stream(
     check_outputs(answers, json)
     budget = _budget(mean_macs, mean_time, times, policy, plan)
     benchmark = open_benchmark(queries, layout, unlabelled=True)
+    say(benchmark.notes)
     samples, known = _single_pictures(getattr(benchmark, split), queries, split), benchmark.cameras_known
     with opened(gallery, model, engine) as (store, runner):
         paths = network_paths(store, model)
@@ -112,6 +113,8 @@ def stream(
         if answers is not None:
             write_answers(answers, benchmark.identify(samples), found, runner.exit_names)
         figures["notes"] = _notes(samples, runner, costs, budget)
+        if known and allowed != "all":
+            figures["notes"] += _new_cameras(samples, benchmark.camera_names, store)
         if not write_json(json, figures):
             _show(figures, store.count())
             if same := sum(id is not None for id in own):
@@ -210,6 +213,13 @@ def _notes(samples: Sequence[Sample], runner: Runner, costs: ExitCosts | ExitTim
     return list(filter(None, [beyond(costs, budget) if budget else "", trained_on(samples, runner.seen)]))
 
 
+def _new_cameras(samples: Sequence[Sample], names: Mapping[int, str], store: "LanceGallery") -> list[str]:
+    """A camera may be new to a gallery, or misspelt: then its own entries are not left out."""
+    cameras = [names.get(number, str(number)) for number in sorted({sample.camera for sample in samples})]
+    missing = unknown("camera", cameras, store.cameras())
+    return [f"{missing}; queries of such cameras are compared with all entries"] if missing else []
+
+
 def _number(value: float) -> float | None:
     """JSON has no NaN."""
     return value if math.isfinite(value) else None
@@ -247,6 +257,8 @@ def _show(figures: dict[str, Any], entries: int) -> None:
     else:
         output.print("accuracy: unknown, no query with a known person has a valid match")
     output.print(f"costs: {figures['costs_source']}")
+    for note in figures["notes"]:
+        output.print(f"note: {one_line(note)}")
     if figures["unreadable"]:
         output.print(f"note: {figures['unreadable']} pictures could not be read")
 
@@ -270,5 +282,3 @@ def _show_accuracy(figures: dict[str, Any]) -> None:
     better = [name for key, name in (("rank1", "rank-1"), ("mAP", "mAP")) if mix[key] > figures[key]]
     if better:
         output.print(f"note: for {' and '.join(better)}, letting random queries leave early would have been better")
-    for note in figures["notes"]:
-        output.print(f"note: {note}")

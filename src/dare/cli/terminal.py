@@ -81,6 +81,12 @@ def one_line(text: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))
 
 
+def say(notes: Iterable[str]) -> None:
+    """Notes on stderr, beside what a command prints."""
+    for note in notes:
+        console.print(f"note: {one_line(note)}")
+
+
 def mega(macs: float) -> str:
     """Multiply-adds as tables show them."""
     return f"{macs / 1e6:,.1f} M"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from dare.cli.options import FLAG, Device, Layout, Root, SkipUnreadable, limit_threads
-from dare.cli.terminal import console, output, progress, stop_on_signal
+from dare.cli.terminal import console, output, progress, say, stop_on_signal
 from dare.cli.vectors import report_skipped
 from dare.datasets import open_benchmark
 from dare.datasets.folder import pictures_below
@@ -127,8 +127,7 @@ def train(
         return
     settings = _with_teacher(settings, teacher)
     benchmark = open_benchmark(root, layout)
-    for note in benchmark.notes:
-        console.print(f"note: {note}")
+    say(benchmark.notes)
     skipped: list[UnreadableImageError] | None = [] if skip_unreadable else None
     done = _train(
         run,

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from dare.anytime.costs import ExitCosts
 from dare.cli import options
-from dare.cli.terminal import console, one_line, output, progress
+from dare.cli.terminal import console, one_line, output, progress, say
 from dare.datasets import Benchmark, Sample, open_benchmark
 from dare.datasets import multi_query as asking_together
 from dare.files import check_writable
@@ -59,6 +59,7 @@ def embed(
 
     check_writable(out)
     benchmark = open_benchmark(root, layout)
+    say(benchmark.notes)
     samples = [sample for name in split or ("query", "gallery") for sample in getattr(benchmark, name)]
     if multi_query:
         samples += asking_together(benchmark).query

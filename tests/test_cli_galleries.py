@@ -12,7 +12,7 @@ import pytest
 from conftest import TINY, reseal, save_picture
 from test_cli import run
 
-from dare import open_gallery
+from dare import Where, identify, open_gallery, open_runner
 from dare.cli.options import parse_macs, parse_seconds
 from dare.gallery.lance import LanceGallery
 
@@ -419,6 +419,18 @@ def test_other_quantities_are_refused(text: str) -> None:
             read(text)
 
 
+def test_what_was_read_as_what_is_said_where_pictures_are_indexed(
+    capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
+) -> None:
+    for number, name in enumerate(("Gallery/anna/a.jpg", "Gallery/@eaDir/a.jpg/thumb.jpg", "extra/b.jpg")):
+        save_picture(tmp_path / "shop" / name, number)
+    status, out, err = run(capsys, "index", tmp_path / "g", "--model", model, "--images", tmp_path / "shop")
+    assert (status, "1 added" in out) == (0, True)
+    assert "note: read as a folder in Gallery/: 1 picture of 1 person, 1 by the folders they lie in" in err
+    assert "note: ignored beside Gallery/: extra/" in err
+    assert "note: passed over what is hidden, or made by a NAS or an archiver: @eaDir" in err
+
+
 def test_people_and_cameras_are_shown_and_asked_for_by_name(
     capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
 ) -> None:
@@ -432,34 +444,34 @@ def test_people_and_cameras_are_shown_and_asked_for_by_name(
     _, out, _ = run(capsys, "search", shop, tmp_path / "0.jpg", "--camera", "till", "--json")
     hits = json.loads(out)[0]["hits"]
     assert {(hit["name"], hit["camera_name"]) for hit in hits} == {("anna", "till"), ("bob", "till")}
-    words = [
-        "search",
-        shop,
-        tmp_path / "0.jpg",
-        "--not-camera",
-        "till",
-        "--person",
-        "bob",
-        "--html",
-        tmp_path / "p.html",
-    ]
+    words = ["search", shop, tmp_path / "0.jpg", "--not-camera", "till", "--person", "bob"]
     _, out, _ = run(capsys, *words)
     assert "person bob      camera 3" in out
     assert "camera till" not in out
     _, out, _ = run(capsys, "search", shop, tmp_path / "0.jpg", "--html", tmp_path / "p.html")
     assert "camera till" in out
     assert "anna, camera till" in (tmp_path / "p.html").read_text()
-    for option, name, there in (
-        ("--person", "ana", "anna"),
-        ("--camera", "tll", "till"),
-        ("--camera", "9", "3, door, till"),
-    ):
+    asked = (("--person", "ANA", "anna and 1 more"), ("--camera", "tll", "till"), ("--camera", "9", "3, door, till"))
+    for option, name, there in asked:
         status, _, err = run(capsys, "search", shop, tmp_path / "0.jpg", option, name)
         assert status == 2
         assert f"the gallery has no {option[2:]} {name}; it has {there}" in err
     answers = tmp_path / "a.csv"
     words = ["stream", shop, "--queries", tmp_path / "list.csv", "--mean-macs", "9G", "--allowed", "all"]
     assert run(capsys, *words, "--answers", answers)[0] == 0
-    assert [row["person"] for row in csv.DictReader(answers.read_text().splitlines())] == ["anna", "anna", "bob", "bob"]
+    found = [(row["person"], row["camera"]) for row in csv.DictReader(answers.read_text().splitlines())]
+    assert found == [("anna", "till"), ("anna", "door"), ("bob", "till"), ("bob", "3")]
+    with contextlib.closing(open_gallery(shop)) as store:
+        answer = identify(tmp_path / "0.jpg", open_runner(model), store, where=Where(cameras=("till",)))
+    assert sorted(answer.hits.names[0]) == ["anna", "bob"]
+    assert set(answer.hits.camera_names[0]) == {"till"}
+    (tmp_path / "list.csv").write_text("image,person,camera\n0.jpg,anna,tlil\n")
+    words = ["stream", shop, "--queries", tmp_path / "list.csv", "--mean-macs", "9G", "--json"]
+    status, out, _ = run(capsys, *words)
+    assert status == 0
+    (note,) = json.loads(out)["notes"][-1:]
+    assert note.startswith(
+        "the gallery has no camera tlil; it has till and 2 more; queries of such cameras are compared"
+    )
     assert run(capsys, "forget", shop, "--person", "anna")[0] == 0
     assert "till" in (shop / "gallery.json").read_text()

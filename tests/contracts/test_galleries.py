@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dare.datasets.listing import label_number
 from dare.gallery.entry import Entry, Where
 from dare.gallery.memory import MemoryGallery
 from dare.gallery.opening import create_gallery
@@ -196,6 +197,33 @@ def test_a_space_that_cannot_be_is_refused(
     with pytest.raises(ValueError, match=r"only if their vectors have one size|'?own'? or '?shared'?, got 'both'"):
         build(tmp_path / "gallery", dimensions, space)  # type: ignore[arg-type]
     assert not (tmp_path / "gallery").exists()
+
+
+def test_names_are_stored_found_filtered_by_and_forgotten(gallery: Gallery) -> None:
+    anna, till, vectors = label_number("anna"), label_number("till"), random_vectors(4)
+    first, *others = [
+        Entry("1", anna, till, name="anna", camera_name="till"),
+        Entry("2", anna, 3, name="anna"),
+        Entry("3", 7, till, camera_name="till"),
+        Entry("4"),
+    ]
+    gallery.add([rows[:1] for rows in vectors], [first])
+    gallery.add([rows[1:] for rows in vectors], others)  # an open reader learns new names too
+    assert list(gallery.get(list("1234")).values()) == [first, *others]
+
+    def found(where: Where | None = None) -> set[tuple[str, str, str]]:
+        hits = gallery.search(0, vectors[0][:1], 4, where=where).of(0).first(4)
+        return set(zip(hits.ids[0], hits.names[0], hits.camera_names[0], strict=True))
+
+    everybody = {("1", "anna", "till"), ("2", "anna", "3"), ("3", "7", "till"), ("4", "", "")}
+    assert found() == everybody
+    assert {id for id, *_ in found(Where(cameras=("till",)))} == {"1", "3"}
+    assert {id for id, *_ in found(Where(not_cameras=("till", "3")))} == {"4"}
+    assert {id for id, *_ in found(Where(people=("anna", "7.0"), cameras=(3, "till")))} == {"1", "2", "3"}
+    with pytest.raises(TypeError, match="expected several labels, got the text 'anna'; give a list"):
+        gallery.forget(people="anna")
+    assert gallery.forget(people=["anna", "nobody"]) == 2
+    assert found() == everybody - {("1", "anna", "till"), ("2", "anna", "3")}
 
 
 def test_unknown_people_never_merge(gallery: Gallery) -> None:

@@ -39,6 +39,20 @@ def test_a_manifest_reads_back_as_it_was(market_folder: Path) -> None:
     assert again.cameras_known
 
 
+def test_a_manifest_keeps_names(tmp_path: Path) -> None:
+    lines = ["image,person,camera"]
+    for number in range(16):
+        (tmp_path / f"{number}.jpg").touch()
+        lines.append(f"{number}.jpg,person {'abcd'[number % 4]},camera {number // 4 % 2}")
+    (tmp_path / "all.csv").write_text("\n".join(lines))
+    split = hold_out(folder(tmp_path / "all.csv"), 2)
+    write_manifest(split, tmp_path / "split.csv")
+    again = folder(tmp_path / "split.csv")
+    assert set(again.names.values()) == {f"person {letter}" for letter in "abcd"}
+    assert set(again.camera_names.values()) == {"camera 0", "camera 1"}
+    assert (again.train, set(again.gallery)) == (split.train, set(split.gallery))
+
+
 def test_without_cameras_the_first_picture_of_a_person_asks(tmp_path: Path) -> None:
     samples = tuple(Sample((tmp_path / f"{n}.jpg",), n // 3, n) for n in range(15))
     split = hold_out(Benchmark("b", samples, (), (), tmp_path, cameras_known=False), 2)

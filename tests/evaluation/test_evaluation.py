@@ -312,14 +312,16 @@ def test_names_in_a_report_are_escaped(tmp_path: Path) -> None:
 def test_the_means_over_a_file_of_queries_are_the_figures(benchmark: Benchmark, tmp_path: Path) -> None:
     nobody = Sample(benchmark.query[0].images, 99, 1)
     embeddings = made_up(benchmark)
-    asked = replace(benchmark, query=(*benchmark.query[1:], nobody), names={benchmark.query[1].person: "=Anna"})
+    first = benchmark.query[1]
+    called = {"names": {first.person: "=Anna"}, "camera_names": {first.camera: "till"}}
+    asked = replace(benchmark, query=(*benchmark.query[1:], nobody), **called)
     result = evaluate(embeddings, asked)
     write_per_query(tmp_path / "queries.csv", result)
     with (tmp_path / "queries.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == len(asked.query) * len(result.results)
     assert [line["query"] for line in lines[: len(asked.query)]] == list(result.query.ids)
-    assert lines[0]["person"] == "'=Anna"
+    assert (lines[0]["person"], lines[0]["camera"]) == ("'=Anna", "till")
     for stage in result.results:
         own = [line for line in lines if line["exit"] == stage.name]
         assert (own[-1]["rank"], own[-1]["AP"], own[-1]["INP"]) == ("", "", "")

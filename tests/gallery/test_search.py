@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dare.gallery.columns import Columns
+from dare.gallery.columns import Columns, Names
 from dare.gallery.copies import Copies, Vectors, centre_of, copy_queries, copy_rows, padded
 from dare.gallery.dots import dots
 from dare.gallery.entry import Entry, Where
@@ -175,7 +175,7 @@ def test_many_equal_rows_need_no_more_memory_than_the_answer() -> None:
     vectors = Vectors(32)
     vectors.append(np.ones((60_000, 32), np.float32))
     ids = pa.array(map(str, range(60_000)))
-    columns = Columns(ids, *(np.full(60_000, -1) for _ in range(3)), pa.array([""] * 60_000), {})
+    columns = Columns(ids, *(np.full(60_000, -1) for _ in range(3)), Names([], [], {}))
     matrix, query = vectors.matrix(), np.full((1, 32), 2, np.float32)
     tracemalloc.start()
     hits = search_rows(query, matrix, columns, 5, None)

@@ -106,6 +106,16 @@ def test_every_exit_has_its_curve_its_distances_and_its_map(tmp_path: Path) -> N
         )
 
 
+def test_cameras_with_names_are_called_by_them(tmp_path: Path) -> None:
+    evaluation = drawn_evaluation(people=40)
+    named = replace(evaluation, benchmark=replace(evaluation.benchmark, camera_names={1: "<till>"}))
+    write_report(tmp_path / "r.html", named, embedding_maps=True)
+    page = (tmp_path / "r.html").read_text()
+    assert "&lt;till&gt;" in page
+    assert "<till>" not in page
+    assert "camera 1<" not in page
+
+
 def test_small_sets_have_a_page_too(
     benchmark: Benchmark, embeddings: Embeddings, evaluation: Evaluation, tmp_path: Path
 ) -> None:

@@ -146,9 +146,14 @@ def _taken(rows: Sequence[Row], parts: Sequence[tuple[str | None, Path]]) -> str
     people = len({row.person for row in known})
     where = f" in {', '.join(f'{top.name}/' for split, top in parts)}" if parts[0][0] else ""
     cameras = len({row.camera for row in rows} - {None})
-    seen_by = f", of {cameras} cameras by c and a number in their names" if cameras else ""
+    seen_by = f", of {_several(cameras, 'camera', 'cameras')} by c and a number in their names" if cameras else ""
     told = ", ".join(source for source, count in sources.items() if count)
-    return f"read as a folder{where}: {len(rows)} pictures of {people} people, {told}{seen_by}"
+    counts = f"{_several(len(rows), 'picture', 'pictures')} of {_several(people, 'person', 'people')}"
+    return f"read as a folder{where}: {counts}, {told}{seen_by}"
+
+
+def _several(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
 
 
 def _files(top: Path, is_allowed: Callable[[Path], bool] | None = None, left_out: set[str] | None = None) -> list[Path]:

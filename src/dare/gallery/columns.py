@@ -1,6 +1,7 @@
 """What a gallery's entries are besides vectors: which of them a search may find, and what it tells of them."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dare.gallery.entry import Where
-from dare.gallery.store import Hits
+from dare.gallery.store import Called, Hits
 from dare.retrieval.labels import Labels
 
 UNKNOWN = -1
@@ -24,16 +25,12 @@ class Columns:
     Unknown people become -2, -3 and so on, so that no two of them are the same person.
 
     Args:
-        names: of people, "" without one.
-        camera_names: number -> name, of cameras that have one.
+        called: what people and cameras are called.
     """
 
-    def __init__(
-        self, ids: Any, people: Any, cameras: Any, times: Any, names: Any, camera_names: Mapping[int, str]
-    ) -> None:
+    def __init__(self, ids: Any, people: Any, cameras: Any, times: Any, called: Called) -> None:
         self.ids: pa.Array | pa.ChunkedArray = ids
-        self.names: pa.Array | pa.ChunkedArray = names
-        self.camera_names = camera_names
+        self.called = called
         self.people = np.array(people, np.int64)
         unknown = self.people == UNKNOWN
         self.people[unknown] = UNKNOWN - 1 - np.arange(unknown.sum())
@@ -68,31 +65,39 @@ class Columns:
         """The entries in these places, (Q, k); -1 behind the end of a list."""
         known = places >= 0
         rows = places[known]
-        people, cameras = self.people[rows], self.cameras[rows]
-        called = [self.camera_names.get(camera, "") for camera in cameras.tolist()]
-
-        def lists(values: NDArray[Any], empty: Any) -> NDArray[Any]:
-            whole = np.full(places.shape, empty, values.dtype)
-            whole[known] = values
-            return whole
-
-        return Hits(
-            lists(_texts(self.ids, rows), ""),
-            lists(people, UNKNOWN),
-            lists(cameras, UNKNOWN),
-            distances,
-            complete,
-            lists(_or_numbers(_texts(self.names, rows), people), ""),
-            lists(_or_numbers(np.asarray(called, str), cameras), ""),
-        )
+        ids = np.full(places.shape, "", object)
+        ids[known] = _texts(self.ids, rows)
+        people, cameras = np.full(places.shape, UNKNOWN, np.int64), np.full(places.shape, UNKNOWN, np.int64)
+        people[known], cameras[known] = self.people[rows], self.cameras[rows]
+        return Hits(ids.astype(str), people, cameras, distances, complete, self.called)
 
 
-def _texts(column: Any, places: NDArray[np.int64]) -> NDArray[np.str_]:
+class Names:
+    """As `Called`, of entries; people are looked through when they are asked for.
+
+    Args:
+        people, names: of the entries, "" for those without a name.
+        cameras: number -> name.
+    """
+
+    def __init__(self, people: Any, names: Any, cameras: Mapping[int, str]) -> None:
+        self._labels = pa.table({"person": people, "name": names})
+        self._cameras = cameras
+
+    def people(self) -> Mapping[int, str]:
+        return self._people
+
+    def cameras(self) -> Mapping[int, str]:
+        return self._cameras
+
+    @cached_property
+    def _people(self) -> dict[int, str]:
+        named = self._labels.filter((pc.field("name") != "") & pc.field("person").is_valid())
+        found = named.group_by("person").aggregate([("name", "max")])
+        return dict(zip(found["person"].to_pylist(), found["name_max"].to_pylist(), strict=True))
+
+
+def _texts(column: Any, places: NDArray[np.int64]) -> list[str]:
     if len(places) > FEW:
-        return np.asarray(column.take(pa.array(places)).to_pylist(), str)
-    return np.asarray([column[place].as_py() for place in places.tolist()], str)
-
-
-def _or_numbers(names: NDArray[np.str_], numbers: NDArray[np.int64]) -> NDArray[np.str_]:
-    """Names, or numbers where there are none; nothing for who is unknown."""
-    return np.where(numbers < 0, "", np.where(names == "", numbers.astype(str), names))
+        return column.take(pa.array(places)).to_pylist()  # type: ignore[no-any-return]
+    return [column[place].as_py() for place in places.tolist()]

@@ -109,6 +109,8 @@ class Where:
 
 def numbered(labels: Iterable[int | str]) -> tuple[int, ...]:
     """The numbers of people or cameras, some of which are given by name."""
+    if isinstance(labels, str):
+        raise TypeError(f"expected several labels, got the text {labels!r}; give a list, [{labels!r}]")
     return tuple(label_number(label) if isinstance(label, str) else label for label in labels)
 
 

@@ -9,7 +9,7 @@ it open must open it again.
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -104,17 +104,15 @@ class LanceGallery:
 
         return self._change(forget)
 
-    def cameras(self) -> dict[int, str]:
-        """Number -> name, or the number as text, of all known cameras that took a picture here."""
-        there = self._read(lambda rows: rows.columns())
-        known = np.unique(there.cameras[there.cameras >= 0]).tolist()
-        return {number: there.camera_names.get(number, str(number)) for number in known}
-
     def people(self) -> dict[int, str]:
         """Number -> name, or the number as text, of all known people."""
-        people = self._read(lambda rows: rows.labels()).select(["person", "name"]).group_by("person")
-        found = people.aggregate([("name", "max")]).to_pylist()
-        return {row["person"]: row["name_max"] or str(row["person"]) for row in found if row["person"] is not None}
+        columns = self._read(lambda rows: rows.columns())
+        return _all_named(columns.people, columns.called.people())
+
+    def cameras(self) -> dict[int, str]:
+        """Number -> name, or the number as text, of all known cameras."""
+        columns = self._read(lambda rows: rows.columns())
+        return _all_named(columns.cameras, columns.called.cameras())
 
     def search(self, exit: int, vectors: NDArray[np.floating], count: int, *, where: Filter = None) -> Hits:
         queries, kept = check_exit(self, exit, vectors), kept_exit(self, exit)
@@ -244,6 +242,10 @@ class LanceGallery:
         except BaseException:
             self._lock.release()
             raise
+
+
+def _all_named(numbers: NDArray[np.int64], names: Mapping[int, str]) -> dict[int, str]:
+    return {number: names.get(number, str(number)) for number in np.unique(numbers[numbers >= 0]).tolist()}
 
 
 def to_the_end(act: Callable[[], T]) -> T:

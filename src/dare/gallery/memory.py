@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dare.gallery.columns import UNKNOWN, Columns
+from dare.gallery.columns import UNKNOWN, Columns, Names
 from dare.gallery.copies import Vectors
 from dare.gallery.entry import Entry, Filter, many, numbered
 from dare.gallery.search import search_rows
@@ -89,6 +89,9 @@ class MemoryGallery:
             [UNKNOWN if entry.person is None else entry.person for entry in known],
             [UNKNOWN if entry.camera is None else entry.camera for entry in known],
             [np.nan if entry.time is None else entry.time for entry in known],
-            pa.array([entry.name for entry in known], pa.string()),
-            {entry.camera: entry.camera_name for entry in known if entry.camera is not None and entry.camera_name},
+            Names(
+                pa.array([entry.person for entry in known], pa.int64()),
+                pa.array([entry.name for entry in known], pa.string()),
+                {entry.camera: entry.camera_name for entry in known if entry.camera is not None and entry.camera_name},
+            ),
         )

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dare.files import replacing
-from dare.gallery.columns import UNKNOWN, Columns
+from dare.gallery.columns import UNKNOWN, Columns, Names
 from dare.gallery.copies import Vectors
 from dare.gallery.folder import ROWS
 from dare.gallery.store import GalleryError
@@ -96,8 +96,7 @@ class Rows:
                 pc.fill_null(labels["person"], UNKNOWN).to_numpy(),
                 pc.fill_null(labels["camera"], UNKNOWN).to_numpy(),
                 pc.fill_null(labels["time"], np.nan).to_numpy(),
-                labels["name"],
-                self.camera_names,
+                Names(labels["person"], labels["name"], self.camera_names),
             )
         return self._columns
 

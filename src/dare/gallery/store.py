@@ -1,7 +1,7 @@
 """What every gallery offers, what a search finds, and what is refused."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,6 +46,14 @@ class GalleryChangedError(GalleryError):
     code = "gallery_changed"
 
 
+class Called(Protocol):
+    """Names of those people and cameras of a gallery that have one: number -> name."""
+
+    def people(self) -> Mapping[int, str]: ...
+
+    def cameras(self) -> Mapping[int, str]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Hits:
     """Ranked lists, nearest first, (Q, k) each.
@@ -59,7 +67,7 @@ class Hits:
         cameras: -1 if unknown.
         distances: Euclidean.
         complete: (Q,), whether the list holds all entries that the filters allow.
-        names, camera_names: what people and cameras are called, their numbers where they have no names, "" if unknown.
+        called: what people and cameras are called; `names` and `camera_names` ask it.
     """
 
     ids: NDArray[np.str_]
@@ -67,13 +75,17 @@ class Hits:
     cameras: NDArray[np.int64]
     distances: NDArray[np.float64]
     complete: NDArray[np.bool_]
-    names: NDArray[np.str_] = None  # type: ignore[assignment]  # never None once made
-    camera_names: NDArray[np.str_] = None  # type: ignore[assignment]
+    called: Called | None = None
 
-    def __post_init__(self) -> None:
-        for name, labels in (("names", self.people), ("camera_names", self.cameras)):
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, np.where(labels < 0, "", labels.astype(str)))
+    @property
+    def names(self) -> NDArray[np.str_]:
+        """(Q, k), the people's names, or numbers where they have none; "" if unknown."""
+        return _named(self.people, self.called.people() if self.called else {})
+
+    @property
+    def camera_names(self) -> NDArray[np.str_]:
+        """(Q, k), the cameras' names, or numbers where they have none; "" if unknown."""
+        return _named(self.cameras, self.called.cameras() if self.called else {})
 
     def __len__(self) -> int:
         return len(self.distances)
@@ -90,14 +102,18 @@ class Hits:
 
     def _part(self, rows: slice, count: int, complete: NDArray[np.bool_]) -> "Hits":
         cut = rows, slice(count)
-        numbers = self.ids[cut], self.people[cut], self.cameras[cut], self.distances[cut]
-        return Hits(*numbers, complete, self.names[cut], self.camera_names[cut])
+        return Hits(self.ids[cut], self.people[cut], self.cameras[cut], self.distances[cut], complete, self.called)
 
     @classmethod
     def nothing(cls) -> "Hits":
         """The empty list of one query, (1, 0)."""
         numbers = np.zeros((1, 0), np.int64)
         return cls(np.zeros((1, 0), np.str_), numbers, numbers, np.zeros((1, 0)), np.ones(1, np.bool_))
+
+
+def _named(numbers: NDArray[np.int64], names: Mapping[int, str]) -> NDArray[np.str_]:
+    called = [names.get(number) or ("" if number < 0 else str(number)) for number in numbers.ravel().tolist()]
+    return np.asarray(called, str).reshape(numbers.shape)
 
 
 class Gallery(Protocol):

@@ -444,6 +444,7 @@ def test_people_and_cameras_are_shown_and_asked_for_by_name(
     _, out, _ = run(capsys, "search", shop, tmp_path / "0.jpg", "--camera", "till", "--json")
     hits = json.loads(out)[0]["hits"]
     assert {(hit["name"], hit["camera_name"]) for hit in hits} == {("anna", "till"), ("bob", "till")}
+    assert all((hit["person"], hit["camera"]) == (hit["name"], "till") for hit in hits)
     words = ["search", shop, tmp_path / "0.jpg", "--not-camera", "till", "--person", "bob"]
     _, out, _ = run(capsys, *words)
     assert "person bob      camera 3" in out

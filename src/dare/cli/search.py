@@ -192,9 +192,16 @@ def _listed(answer: "Answer", store: "LanceGallery") -> list[tuple[Entry, float]
 
 
 def _figures(path: Path, answer: "Answer", runner: Runner, store: "LanceGallery") -> dict[str, Any]:
-    fields = ("id", "person", "name", "camera", "camera_name", "time")
     hits = [
-        {name: getattr(entry, name) for name in fields} | {"distance": distance}
+        {
+            "id": entry.id,
+            "person": entry.name or entry.person,
+            "name": entry.name,
+            "camera": entry.camera_name or entry.camera,
+            "camera_name": entry.camera_name,
+            "time": entry.time,
+            "distance": distance,
+        }
         for entry, distance in _listed(answer, store)
     ]
     return {

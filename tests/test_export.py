@@ -234,7 +234,7 @@ def test_what_cannot_be_written_names_the_file(
     monkeypatch.setitem(FORMATS, engine, replace(FORMATS[engine], write=fail))
     with pytest.raises((OSError, ExportError)) as refusal:
         export_slim(tmp_path / "new" / "out", engine)
-    assert "step-1" in str(refusal.value)
+    assert ("new/out" if isinstance(error, OSError) else "step-1") in str(refusal.value)
     assert list(tmp_path.iterdir()) == []
 
 

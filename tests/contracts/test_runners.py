@@ -62,7 +62,7 @@ BACKBONES = (
     ("resnet18", None),
     ("omni25", (1, 2)),  # with vectors of length 1; its other blocks are of the same kind, and slow to export
     pytest.param("resnet50", None, marks=pytest.mark.heavy),
-    pytest.param("densenet201", None, marks=pytest.mark.heavy),
+    pytest.param("densenet121", None, marks=pytest.mark.heavy),
     ("lite0", None),  # and mobilenetv2, of the same blocks
     pytest.param("timm/mobilenetv3_small_050", None, marks=pytest.mark.heavy),
 )
@@ -70,7 +70,7 @@ BACKBONES = (
 
 SIZES = {"slim": (64, 32), "resnet18": (80, 48)}
 
-DEEP = ("resnet50", "densenet201")
+DEEP = ("resnet50", "densenet121")
 """In bfloat16 told by their first exit alone: fifty layers of random weights make anything of a rounding."""
 
 Opened = Callable[..., tuple[Checkpoint, Runner, float]]

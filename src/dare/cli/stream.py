@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,7 +14,7 @@ from dare.cli import options
 from dare.cli.calibration import TimesFile, exit_times
 from dare.cli.galleries import GalleryFolder, MovedModels, opened, unknown
 from dare.cli.terminal import check_outputs, console, mega, one_line, output, progress, say, show_table, write_json
-from dare.datasets import Sample, open_benchmark
+from dare.datasets import Benchmark, Sample, open_benchmark
 from dare.datasets.seen import trained_on
 from dare.runners.runner import Runner
 
@@ -107,14 +107,12 @@ def stream(
         if summary.scored:
             read = [number for number, answer in enumerate(found) if answer.exit >= 0 and samples[number].person >= 0]
             themselves_read = None if known else [own[number] for number in read]
-            spent = figures["nominal"]
-            mix = static_mix([samples[number] for number in read], runner, store, costs, spent, themselves_read)
+            asked = [samples[number] for number in read]
+            mix = static_mix(asked, runner, store, costs, figures["nominal"], themselves_read)
             figures["static_mix"] = {"rank1": mix[0], "mAP": mix[1]}
         if answers is not None:
             write_answers(answers, benchmark.identify(samples), found, runner.exit_names)
-        figures["notes"] = _notes(samples, runner, costs, budget)
-        if known and allowed != "all":
-            figures["notes"] += _new_cameras(samples, benchmark.camera_names, store)
+        figures["notes"] = _notes(samples, runner, costs, budget) + _new_cameras(benchmark, samples, allowed, store)
         if not write_json(json, figures):
             _show(figures, store.count())
             if same := sum(id is not None for id in own):
@@ -213,10 +211,14 @@ def _notes(samples: Sequence[Sample], runner: Runner, costs: ExitCosts | ExitTim
     return list(filter(None, [beyond(costs, budget) if budget else "", trained_on(samples, runner.seen)]))
 
 
-def _new_cameras(samples: Sequence[Sample], names: Mapping[int, str], store: "LanceGallery") -> list[str]:
+def _new_cameras(benchmark: Benchmark, samples: Sequence[Sample], allowed: str, store: "LanceGallery") -> list[str]:
     """A camera may be new to a gallery, or misspelt: then its own entries are not left out."""
-    cameras = [names.get(number, str(number)) for number in sorted({sample.camera for sample in samples})]
-    missing = unknown("camera", cameras, store.cameras())
+    if allowed == "all":
+        return []
+    numbers = sorted({sample.camera for sample in samples})
+    missing = unknown(
+        "camera", [benchmark.camera_names.get(number, str(number)) for number in numbers], store.cameras()
+    )
     return [f"{missing}; queries of such cameras are compared with all entries"] if missing else []
 
 

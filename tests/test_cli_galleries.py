@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -378,6 +379,17 @@ def test_a_cascade_of_networks_has_a_gallery_of_its_own(
         (["index", "GALLERY", "--images", "NONE"], "expected a folder of pictures"),
         (["forget", "GALLERY"], "nobody to forget; give --person or --image"),
         (["forget", "NONE", "--person", "1"], "there is no gallery"),
+        (["gallery", "expire", "GALLERY", "--older-than", "3"], "expected an age with its unit, such as 30d"),
+        (["gallery", "rename", "GALLERY", "ben", "Anna"], "the gallery has no person ben; it has"),
+        (
+            ["gallery", "rename", "GALLERY", "10", "11"],
+            "has a person 11 already; to make them one",
+        ),
+        (["gallery", "merge", "GALLERY", "10"], "one person is nobody to merge"),
+        (["gallery", "merge", "GALLERY", "7000", "10"], "the gallery has no person 7000; it has"),
+        (["gallery", "restore", "MARKET", "NONE"], "isn't a gallery, it has no gallery.json"),
+        (["gallery", "backup", "GALLERY", "MARKET"], "is not empty; give a folder that is empty"),
+        (["gallery", "people", "NONE"], "there is no gallery"),
         (["calibrate", "NONE"], "NONE"),
         (["calibrate", "MODEL", "--repeats", "0"], "at least 1"),
     ],
@@ -476,3 +488,42 @@ def test_people_and_cameras_are_shown_and_asked_for_by_name(
     )
     assert run(capsys, "forget", shop, "--person", "anna")[0] == 0
     assert "till" in (shop / "gallery.json").read_text()
+
+
+def test_a_gallery_is_taken_care_of(
+    capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path, picture: "Callable[..., Path]"
+) -> None:
+    for number in range(4):
+        picture(tmp_path / f"{number}.jpg", number)
+    (tmp_path / "list.csv").write_text(
+        "image,person,camera,time\n0.jpg,anna,till,86400\n1.jpg,anna,door,172800\n2.jpg,bob,till,1e9\n3.jpg,7,3,\n"
+    )
+    shop, copy = tmp_path / "shop", tmp_path / "copy"
+    assert run(capsys, "index", shop, "--model", model, "--images", tmp_path / "list.csv")[0] == 0
+    assert run(capsys, "gallery", "backup", shop, copy)[1] == f"4 entries of {shop} copied to {copy}\n"
+    assert run(capsys, "gallery", "rename", shop, "anna", "Anna Łu")[1] == "2 entries are Anna Łu now\n"
+    assert run(capsys, "gallery", "merge", shop, "Anna Łu", "7", "bob")[1] == "2 entries are Anna Łu now\n"
+    status, out, _ = run(capsys, "gallery", "people", shop, "--json")
+    assert (status, json.loads(out)) == (
+        0,
+        [{"person": "Anna Łu", "entries": 4, "first": 86400.0, "last": 1e9, "cameras": ["3", "door", "till"]}],
+    )
+    assert "1970-01-02 00:00:00" in run(capsys, "gallery", "people", shop)[1]
+    _, out, _ = run(capsys, "gallery", "info", shop, "--json")
+    figures = json.loads(out)
+    assert (figures["entries"], figures["people"], figures["changes"]) == (4, 1, 4)
+    assert figures["last_change"]["what"] == "relabel"
+    assert figures["seen"][1] == {
+        "camera": "door", "day": "1970-01-03", "entries": 1, "first": 172800.0, "last": 172800.0, "people": ["Anna Łu"],
+    }  # fmt: skip
+    assert "4 entries of 1 known people" in run(capsys, "gallery", "info", shop)[1]
+    _, out, _ = run(capsys, "gallery", "expire", shop, "--older-than", "520w")
+    assert out == f"3 entries forgotten, 1 left in {shop}, 1 of them without a time\n"
+    assert run(capsys, "gallery", "restore", copy, shop)[1] == f"1 entries in {shop}, 3 of the backup left out\n"
+    status, out, _ = run(capsys, "gallery", "verify", shop)
+    assert (status, out.partition(", ")[2]) == (0, "1 entries and 6 changes are as they were written\n")
+    data = next(shop.glob("*.lance/data/*"))
+    data.write_bytes(data.read_bytes()[:-1])
+    status, out, err = run(capsys, "gallery", "verify", shop)
+    assert (status, out) == (1, "")
+    assert err == f"dare: {data} isn't as it was written; restore a backup\n"

@@ -104,7 +104,8 @@ def test_the_whole_of_a_tiny_recipe_end_to_end_and_not_twice(
     monkeypatch.setattr(trainer, "train", lambda *_, **__: pytest.fail("this was trained before"))
     status, _, told = run(capsys, "reproduce", shrunk, "--out", out)
     assert status == 0, told
-    assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
+    after = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    assert sorted(name for name in before | after if before.get(name) != after.get(name)) == []
     shutil.rmtree(out / "trainings" / "dare")
     status, shown, _ = run(capsys, "reproduce", shrunk, "figure6", "--out", out, "--no-train")
     assert status == 1

@@ -3,6 +3,7 @@
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -265,6 +266,37 @@ def test_what_was_removed_or_forgotten_is_never_found(gallery: Gallery) -> None:
         id for _, id in by_loop(vectors[0][kept], left, vectors[0][0], 100, None)
     ]
     assert gallery.forget(people=[4]) == 0
+
+
+def test_entries_expire_by_their_time(gallery: Gallery) -> None:
+    vectors, entries = random_vectors(40), random_entries(40)
+    gallery.add(vectors, entries)
+    old = [entry for entry in entries if entry.time is not None and entry.time < 30]
+    assert gallery.forget(before=30, ids=[old[0].id]) == len(old) > 3
+    left = [entry for entry in entries if entry not in old]
+    assert gallery.ids() == [entry.id for entry in left]
+    np.testing.assert_array_equal(gallery.vectors(1), vectors[1][[entries.index(entry) for entry in left]])
+    assert gallery.forget(before=30) == 0
+
+
+def test_people_get_other_labels_and_two_become_one(gallery: Gallery) -> None:
+    vectors, entries = random_vectors(40), random_entries(40)
+    gallery.add(vectors, entries)
+    new = {1: (label_number("Anna"), "Anna"), 2: (5, ""), 3: (label_number("Zoë"), "Zoë")}
+    changed = [entry for entry in entries if entry.person in new]
+    assert gallery.relabel({1: " Anna ", "2": "005", 3: "Zoe\u0308", "nobody": "somebody"}) == len(changed)
+    after = [
+        replace(entry, person=new[entry.person][0], name=new[entry.person][1]) if entry.person in new else entry
+        for entry in entries
+    ]
+    assert gallery.get(gallery.ids()) == {entry.id: entry for entry in after}
+    assert gallery.ids() == [entry.id for entry in entries]
+    hits = gallery.search(0, vectors[0][:1], 100, where=Where(people=("Anna", 5)))
+    assert set(hits.people[0].tolist()) == {label_number("Anna"), 5}
+    np.testing.assert_array_equal(gallery.vectors(0), vectors[0])
+    for label in ("", " ", "-1"):
+        with pytest.raises(ValueError, match="expected a person's name, or a number from 0 on"):
+            gallery.relabel({"Anna": label})
 
 
 def test_an_empty_gallery_answers_with_empty_lists(gallery: Gallery) -> None:

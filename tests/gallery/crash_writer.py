@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dare.gallery.care import verify
 from dare.gallery.entry import Entry
 from dare.gallery.opening import create_gallery, open_gallery
 from dare.gallery.store import Gallery
@@ -95,6 +96,7 @@ def state_after(path: Path, before: State, first: int, done: int, forget_every: 
     for number in range(first, done + 1):
         before = expected(before, number, forget_every)
     after = expected(before, done + 1, forget_every)
+    assert verify(path).problems == ()
     gallery = open_gallery(path)
     try:
         if holds(gallery, before):

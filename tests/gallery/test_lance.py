@@ -281,7 +281,7 @@ def test_a_killed_writer_loses_nothing_and_tears_nothing(tmp_path: Path, kills: 
     gallery = open_gallery(path)
     gallery.remove(["not there"])
     gallery.close()
-    assert sorted(file.suffix for file in path.iterdir()) == [".json", ".lance", ".lock", ".rows"]
+    assert sorted(file.suffix for file in path.iterdir()) == [".json", ".lance", ".lock", ".log", ".rows"]
 
 
 def leave_what_a_kill_leaves(path: Path) -> None:
@@ -299,7 +299,7 @@ def test_what_a_killed_one_left_is_swept_by_the_next_writer_not_by_readers(path:
     assert (path / "entries-9-00000000.lance").exists()
     gallery.add(vectors(1), entries(1))
     gallery.close()
-    assert sorted(file.suffix for file in path.iterdir()) == [".json", ".lance", ".lock", ".rows"]
+    assert sorted(file.suffix for file in path.iterdir()) == [".json", ".lance", ".lock", ".log", ".rows"]
 
 
 @pytest.mark.filterwarnings("ignore:optimize:UserWarning")
@@ -349,8 +349,9 @@ def test_a_write_that_fails_changes_nothing_and_the_next_one_works(
     assert writer.count() == {"add": 2000, "replace": 1010, "forget": 857}[change]
 
 
+@pytest.mark.parametrize(("place", "what"), [(folder, "sync_below"), (os, "fsync")], ids=["flushed", "logged"])
 def test_a_change_that_cannot_be_flushed_is_taken_back(
-    path: Path, writer: LanceGallery, reader: LanceGallery, monkeypatch: pytest.MonkeyPatch
+    path: Path, writer: LanceGallery, reader: LanceGallery, monkeypatch: pytest.MonkeyPatch, place: Any, what: str
 ) -> None:
     writer.add(vectors(5), entries(5))
 
@@ -358,7 +359,7 @@ def test_a_change_that_cannot_be_flushed_is_taken_back(
         raise OSError(errno.EIO, "Input/output error", str(path))
 
     with monkeypatch.context() as patch:
-        patch.setattr(folder, "sync_below", fail)
+        patch.setattr(place, what, fail)
         for change in (lambda: writer.add(vectors(3), entries(3, 9)), lambda: writer.remove(["id 1"]), writer.forget):
             with pytest.raises(OSError, match="Input/output"):
                 change()
@@ -632,7 +633,7 @@ def test_zeros_are_not_taken_for_a_vector(path: Path, writer: LanceGallery) -> N
     start = content.index(rows[0][100].tobytes())
     content[start : start + 128] = bytes(128)
     file.write_bytes(content)
-    with pytest.raises(GalleryError, match=r"zero or not finite.*put a backup in its place or index again"):
+    with pytest.raises(GalleryError, match=r"zero or not finite.*restore a backup or index again"):
         LanceGallery(path).vectors(0)
 
 

@@ -12,6 +12,7 @@ from cyclopts import App, CycloptsError, UnknownOptionError
 from dare import __version__
 from dare.cli.bench import bench
 from dare.cli.calibration import calibrate
+from dare.cli.care import gallery_app
 from dare.cli.choice import choose_exits
 from dare.cli.conversion import convert_app
 from dare.cli.datasets import data_app
@@ -57,7 +58,7 @@ app = App(
 )
 COMMANDS: tuple[Any, ...] = (
     *(data_app, models, train, embed, evaluate, index, search, stream, calibrate, threshold, compare, bench, export),
-    *(convert_app, forget, choose_exits, reproduce),
+    *(convert_app, forget, gallery_app, choose_exits, reproduce),
 )
 for command in COMMANDS:
     app.command(command)
@@ -110,7 +111,7 @@ def _misread(error: CycloptsError) -> str:
 def _with_values(words: Sequence[str]) -> list[str]:
     """Options that may stand alone get a value: `--json`, of commands that can print it, "-"; `--rerank` a default."""
     words = list(words)
-    prints = words[:1] in (["search"], ["stream"], ["compare"], ["bench"])
+    prints = words[:1] in (["search"], ["stream"], ["compare"], ["bench"], ["gallery"])
     for place in range(len(words) - 1, 0, -1):
         following = words[place + 1] if place + 1 < len(words) else ""
         if prints and words[place] == "--json" and following != "-" and not following.endswith(".json"):

@@ -118,6 +118,7 @@ def limit_threads(threads: int | None) -> None:
 
 NUMBER = r"\s*([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*"
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+AGES = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 MACS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 
 
@@ -128,6 +129,15 @@ def parse_seconds(text: str) -> float:
         ValueError: anything else.
     """
     return _quantity(text, SECONDS, "a positive time with its unit, such as 40ms or 0.04s")
+
+
+def parse_age(text: str) -> float:
+    """Seconds of a positive age with its unit: 30d, 12h, 90min, 2w.
+
+    Raises:
+        ValueError: anything else.
+    """
+    return _quantity(text, AGES, "an age with its unit, such as 30d, 12h, 90min or 2w")
 
 
 def parse_macs(text: str) -> float:

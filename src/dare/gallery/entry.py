@@ -1,12 +1,12 @@
 """An entry of a gallery, and filters over entries."""
 
 import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from dare.datasets.listing import label_number
+from dare.datasets.listing import WHOLE_NUMBER, label_number, normal_label
 
 LONGEST_ID = 4096
 
@@ -112,6 +112,16 @@ def numbered(labels: Iterable[int | str]) -> tuple[int, ...]:
     if isinstance(labels, str):
         raise TypeError(f"expected several labels, got the text {labels!r}; give a list, [{labels!r}]")
     return tuple(label_number(label) if isinstance(label, str) else label for label in labels)
+
+
+def relabelled(people: Mapping[int | str, str]) -> dict[int, tuple[int, str]]:
+    """Person -> number and name from now on, of people who get another label; "" names one whose label is a number."""
+    labels = [normal_label(label) for label in people.values()]
+    for label in labels:
+        if not label or (label.startswith("-") and WHOLE_NUMBER.fullmatch(label)):
+            raise ValueError(f"expected a person's name, or a number from 0 on, got {label!r}")
+    new = [(label_number(label), "" if WHOLE_NUMBER.fullmatch(label) else label) for label in labels]
+    return dict(zip(numbered(people), new, strict=True))
 
 
 Filter = Where | Sequence[Where | None] | None

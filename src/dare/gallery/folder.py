@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from dare.datasets.kinds import misplaced
 from dare.files import CHANGED, replacing, said, sealed, sync_folder, unsealed
 from dare.gallery.lock import FolderLock
+from dare.gallery.log import LOG
 from dare.gallery.store import GalleryError, GalleryLockedError, UnknownGalleryError
 from dare.retrieval.distances import Space, entry_sizes
 
@@ -23,7 +24,7 @@ HOLDER = "gallery.pid"
 TABLE = re.compile(r"entries-(\d+)-[0-9a-f]{8}")
 ROWS = ".rows"
 """Of the file that `rows` writes beside a table."""
-OURS = re.compile(rf"{TABLE.pattern}\.(lance|rows)|\.({TABLE.pattern}\.rows|{DESCRIPTION})\..*|{LOCK}|{HOLDER}")
+OURS = re.compile(rf"{TABLE.pattern}\.(lance|rows)|\.({TABLE.pattern}\.rows|{DESCRIPTION})\..*|{LOCK}|{HOLDER}|{LOG}")
 """Names in the folder of a gallery besides its description."""
 
 
@@ -110,13 +111,11 @@ def read(folder: Path) -> Description:
             f"{folder} isn't a gallery, it has no {DESCRIPTION}; give the folder that `dare index` made"
         ) from error
     except ValidationError as error:
-        raise GalleryError(
-            f"{said(error, folder / DESCRIPTION)}; put a backup in its place or index again elsewhere"
-        ) from error
+        raise GalleryError(f"{said(error, folder / DESCRIPTION)}; restore a backup or index again elsewhere") from error
     if found is None:
         raise GalleryError(f"{folder} has format {number}, this version of dare knows up to {FORMAT}; update dare")
     if not whole:
-        raise GalleryError(f"{folder / DESCRIPTION} {CHANGED}; put a backup in its place or index again elsewhere")
+        raise GalleryError(f"{folder / DESCRIPTION} {CHANGED}; restore a backup or index again elsewhere")
     return found
 
 
@@ -150,7 +149,7 @@ def check_free(folder: Path) -> None:
 def sweep(folder: Path) -> None:
     """Remove what the gallery's description does not name; only for the holder of the lock."""
     table = read(folder).table
-    used = {f"{table}.lance", f"{table}{ROWS}", LOCK, HOLDER}
+    used = {f"{table}.lance", f"{table}{ROWS}", LOCK, HOLDER, LOG}
     for path in folder.iterdir():
         if path.name not in used and OURS.fullmatch(path.name):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

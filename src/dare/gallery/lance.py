@@ -13,14 +13,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dare.gallery import folder
-from dare.gallery.entry import Entry, Filter, many, numbered
+from dare.gallery.columns import UNKNOWN
+from dare.gallery.entry import Entry, Filter, many, numbered, relabelled
+from dare.gallery.log import Log, files_below
 from dare.gallery.rows import Rows, keep
 from dare.gallery.search import search_rows
 from dare.gallery.store import GalleryChangedError, GalleryError, Hits, check_exit, check_vectors, kept_exit
@@ -82,27 +85,61 @@ class LanceGallery:
         wanted = set(many(ids))
         return self._change(lambda writer: writer.remove(wanted)) if wanted else 0
 
-    def forget(self, *, people: Iterable[int | str] = (), ids: Iterable[str] = ()) -> int:
+    def forget(self, *, people: Iterable[int | str] = (), ids: Iterable[str] = (), before: float | None = None) -> int:
         """As `Gallery.forget`; also erases what was removed or replaced before.
 
         Writes all that stays into a new table, which needs as much room on disk, and deletes the old one. If the
         process is killed, nothing is forgotten, or the next writer completes it.
         """
         whom, wanted = set(numbered(people)), set(many(ids))
+        those = np.asarray([person for person in whom if 0 <= person < 2**62], np.int64)
 
-        def forget(writer: Writer) -> int:
+        def leaves(batch: pa.RecordBatch) -> NDArray[np.bool_]:
+            out: NDArray[np.bool_] = np.isin(pc.fill_null(batch["person"], UNKNOWN).to_numpy(), those)
+            if wanted:
+                out |= np.asarray([id in wanted for id in batch["id"].to_pylist()], bool)
+            if before is not None:
+                out |= pc.fill_null(batch["time"], np.inf).to_numpy() < before
+            return out
+
+        what = "forget" if before is None else "expire"
+        return self._rewrite(leaves, {}, what=what, ids=wanted, people=whom, before=before)
+
+    def relabel(self, people: Mapping[int | str, str]) -> int:
+        """As `Gallery.relabel`; also erases their old names and what was removed or replaced before, as `forget`."""
+        names = relabelled(people)
+        return self._rewrite(
+            lambda batch: np.zeros(len(batch), bool), names, what="relabel", people=[*names, *dict(names.values())]
+        )
+
+    def _rewrite(
+        self,
+        leaves: Callable[[pa.RecordBatch], NDArray[np.bool_]],
+        names: Mapping[int, tuple[int, str]],
+        what: str,
+        **about: Any,
+    ) -> int:
+        """Put a new table in place of the old one, and delete that; returns how many entries are gone or changed."""
+
+        def rewrite(writer: Writer) -> int:
             description = writer.description.next()
             try:
-                gone = writer.copy(description, whom, wanted)
+                count = writer.copy(description, leaves, names)
                 folder.write(description, self.path)
+                files = files_below(self.path / f"{description.table}.lance")
+                writer.log.append(what, entries=count, files=files, **about)
             finally:
                 self._writer = None
                 folder.sweep(self.path)
             with self._reads:
                 self._rows = None
-            return gone
+            return count
 
-        return self._change(forget)
+        return self._change(rewrite)
+
+    def table(self) -> pa.Table:
+        """`id`, `person`, `camera`, `time`, `picture` and `name` of all entries, in the order they were added."""
+        return self._read(lambda rows: rows.labels()).drop_columns("sequence")
 
     def people(self) -> dict[int, str]:
         """Number -> name, or the number as text, of all known people."""
@@ -200,15 +237,20 @@ class LanceGallery:
             )
         return now
 
+    def newest(self) -> "tuple[folder.Description, Table]":
+        """The description and the table as they are now; the table stays at this version."""
+        now = self._current()
+        return now, self._open(now)
+
     def _open(self, description: folder.Description) -> "Table":
         table = description.table
         if not (self.path / f"{table}.lance").is_dir():
-            raise GalleryError(f"{self.path} lacks its table {table}.lance; put a backup in its place or index again")
+            raise GalleryError(f"{self.path} lacks its table {table}.lance; restore a backup or index again")
         opened: Table = connect(self.path).open_table(table)
         if not opened.schema.equals(schema(self._sizes)):
             raise GalleryError(
                 f"{self.path / folder.DESCRIPTION} has exits of {self.dimensions} dimensions, {table}.lance has "
-                "other columns; put a backup in their place or index again elsewhere"
+                "other columns; restore a backup or index again elsewhere"
             )
         return opened
 
@@ -238,7 +280,9 @@ class LanceGallery:
         try:
             now = self._current()  # it may have changed until now
             folder.sweep(self.path)
-            return Writer(self.path, now, self._open(now))
+            log = Log(self.path)
+            log.recover(self.path / f"{now.table}.lance")
+            return Writer(self.path, now, self._open(now), log)
         except BaseException:
             self._lock.release()
             raise

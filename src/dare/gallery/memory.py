@@ -1,7 +1,8 @@
 """A gallery in memory: for evaluation and small galleries."""
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from dare.gallery.columns import UNKNOWN, Columns, Names
 from dare.gallery.copies import Vectors
-from dare.gallery.entry import Entry, Filter, many, numbered
+from dare.gallery.entry import Entry, Filter, many, numbered, relabelled
 from dare.gallery.search import search_rows
 from dare.gallery.store import Hits, check_exit, check_vectors, kept_exit
 from dare.retrieval.distances import Space, entry_sizes
@@ -49,10 +50,26 @@ class MemoryGallery:
                 self._become({id: entry for id, entry in self._entries.items() if id not in gone})
         return int((~kept).sum())
 
-    def forget(self, *, people: Iterable[int | str] = (), ids: Iterable[str] = ()) -> int:
-        whom = set(numbered(people))
+    def forget(self, *, people: Iterable[int | str] = (), ids: Iterable[str] = (), before: float | None = None) -> int:
+        whom, until = set(numbered(people)), -np.inf if before is None else before
         with self._lock:
-            return self.remove({*many(ids), *(entry.id for entry in self._entries.values() if entry.person in whom)})
+            gone = {
+                entry.id
+                for entry in self._entries.values()
+                if entry.person in whom or (entry.time is not None and entry.time < until)
+            }
+            return self.remove(gone.union(many(ids)))
+
+    def relabel(self, people: Mapping[int | str, str]) -> int:
+        names = relabelled(people)
+        with self._lock:
+            changed = {
+                id: replace(entry, person=names[entry.person][0], name=names[entry.person][1])
+                for id, entry in self._entries.items()
+                if entry.person in names
+            }
+            self._become(self._entries | changed)
+        return len(changed)
 
     def search(self, exit: int, vectors: NDArray[np.floating], count: int, *, where: Filter = None) -> Hits:
         queries = check_exit(self, exit, vectors)

@@ -11,6 +11,7 @@ from dare.datasets.kinds import ADDRESS, STREAM, kind_of, misplaced
 from dare.files import said, sync_folder
 from dare.gallery import folder
 from dare.gallery.lance import LanceGallery, to_the_end
+from dare.gallery.log import LOG, Log
 from dare.gallery.store import GalleryError
 from dare.gallery.table import connect, plain_errors, schema
 from dare.retrieval.distances import Space
@@ -89,10 +90,12 @@ def _make(path: Path, description: folder.Description) -> None:
             with plain_errors(path, "made"):
                 connect(path).create_table(description.table, schema=schema(description.sizes))
             folder.sync_below(path, set())
+            Log(path).recover(path / f"{description.table}.lance")
             folder.write(description, path)
             sync_folder(path.parent)
         except BaseException:
-            (path / folder.DESCRIPTION).unlink(missing_ok=True)
+            for made in (folder.DESCRIPTION, LOG):
+                (path / made).unlink(missing_ok=True)
             shutil.rmtree(path / f"{description.table}.lance", ignore_errors=True)
             lock.discard()
             with contextlib.suppress(OSError):  # something was put there in the meantime

@@ -53,7 +53,8 @@ class Rows:
         camera_names: Mapping[int, str] | None = None,
     ) -> None:
         self.camera_names = camera_names or {}
-        self._versions, self._sizes, self._open_table = _versions(gallery, table), sizes, open_table
+        self._gallery, self._versions = gallery, _versions(gallery, table)
+        self._sizes, self._open_table = sizes, open_table
         self._table: Table | None = None
         self._names: list[str] = []
         self._version, self.count = -1, 0
@@ -143,7 +144,7 @@ class Rows:
         parts = []
         for batch in batches:
             for exit, vectors in exits.items():
-                vectors.append(self._checked(batch[f"exit_{exit}"], self._sizes[exit]))
+                vectors.append(usable(batch[f"exit_{exit}"], self._sizes[exit], self._gallery))
             parts.append(batch.select(columns))
         rows = pa.Table.from_batches(parts, pa.schema([LABELS.field(name) for name in columns]))
         sequences = rows["sequence"].to_numpy()
@@ -154,15 +155,16 @@ class Rows:
             vectors.sort(start, order)
         return rows.take(order)
 
-    def _checked(self, column: pa.Array, size: int) -> NDArray[np.float32]:
-        vectors: NDArray[np.float32] = column.flatten().to_numpy().reshape(-1, size)
-        squares = np.einsum("nd,nd->n", vectors, vectors)
-        if not ((squares > 0) & np.isfinite(squares)).all():
-            raise GalleryError(
-                f"{self._versions.parent} has a vector that is zero or not finite, so a file is damaged; "
-                "put a backup in its place or index again"
-            )
-        return vectors
+
+def usable(column: pa.Array, size: int, gallery: Path) -> NDArray[np.float32]:
+    """A batch's vectors, (N, size); a GalleryError for one that no gallery stores."""
+    vectors: NDArray[np.float32] = column.flatten().to_numpy().reshape(-1, size)
+    squares = np.einsum("nd,nd->n", vectors, vectors)
+    if not ((squares > 0) & np.isfinite(squares)).all():
+        raise GalleryError(
+            f"{gallery} has a vector that is zero or not finite, so a file is damaged; restore a backup or index again"
+        )
+    return vectors
 
 
 def _increasing(numbers: NDArray[np.int64]) -> bool:
@@ -182,6 +184,15 @@ def open_kept(gallery: Path, table: str, sizes: Mapping[int, int]) -> tuple[list
     except (OSError, pa.ArrowException, ValueError):
         pass  # reading the table itself will tell what is wrong
     return None
+
+
+def is_whole(gallery: Path, table: str) -> bool:
+    """Whether the file of a table's rows is as it was written, or isn't there."""
+    try:
+        content = (gallery / f"{table}{ROWS}").read_bytes()
+    except FileNotFoundError:
+        return True
+    return _checksum(pa.py_buffer(content[:-CHECKSUM_BYTES])) == content[-CHECKSUM_BYTES:]
 
 
 def keep(gallery: Path, table: "Table", sizes: Mapping[int, int]) -> None:

@@ -149,11 +149,20 @@ class Gallery(Protocol):
         """Remove entries; returns how many there were. Their bytes may stay on disk: see `forget`."""
         ...
 
-    def forget(self, *, people: Iterable[int | str] = (), ids: Iterable[str] = ()) -> int:
-        """Remove people's entries and entries by id, with every byte of them; returns how many there were.
+    def forget(self, *, people: Iterable[int | str] = (), ids: Iterable[str] = (), before: float | None = None) -> int:
+        """Remove people's entries, entries by id and old ones, with every byte of them; returns how many there were.
 
         Args:
             people: by number or name.
+            before: in seconds since 1970; entries without a time stay.
+        """
+        ...
+
+    def relabel(self, people: Mapping[int | str, str]) -> int:
+        """Give people another label, a name or a number as text; returns of how many entries.
+
+        Those who get the label of another one become that person. A label is read as in data sets: spaces around it
+        don't count, and "007" is 7.
         """
         ...
 

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dare.files import sync_folder
 from dare.gallery import folder
 from dare.gallery.entry import Entry
+from dare.gallery.log import HINT, Log
 from dare.gallery.store import GalleryError
 
 if TYPE_CHECKING:
@@ -86,15 +87,15 @@ def plain_errors(path: Path, verb: str) -> Iterator[None]:
         lines = str(error).splitlines() or [type(error).__name__]
         reason = re.sub(NOISE, "", lines[0].split(", /")[0])
         raise GalleryError(
-            f"{path} could not be {verb}: {reason}; if it stays so, put a backup in its place or index again"
+            f"{path} could not be {verb}: {reason}; if it stays so, restore a backup or index again"
         ) from error
 
 
 class Writer:
     """Remembers which ids there are and what is flushed to disk; not to be used after an error."""
 
-    def __init__(self, path: Path, description: folder.Description, table: "Table") -> None:
-        self._path, self.description, self.table = path, description, table
+    def __init__(self, path: Path, description: folder.Description, table: "Table", log: Log) -> None:
+        self._path, self.description, self.table, self.log = path, description, table, log
         self._folder = path / f"{table.name}.lance"
         self._sequences: dict[str, int] = {}
         for batch in read(table, ("id", "sequence")):
@@ -114,44 +115,57 @@ class Writer:
             column = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
             batch = batch.append_column(pa.field(f"exit_{exit}", column.type, nullable=False), column)
         if self._sequences.keys().isdisjoint(sequences):
-            self._commit(lambda: self.table.add(batch))
+            self._commit("add", len(sequences), lambda: self.table.add(batch))
         else:
             upsert = self.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-            self._commit(lambda: upsert.execute(batch))
+            self._commit("add", len(sequences), lambda: upsert.execute(batch))
         self._sequences |= sequences
         self._following += len(entries)
 
     def remove(self, ids: set[str]) -> int:
         """Remove entries; returns how many there were."""
-        gone = [self._sequences.pop(id) for id in ids if id in self._sequences]
+        gone = {id: self._sequences[id] for id in ids if id in self._sequences}
         if gone:
             self._tidy_up()
-            self._commit(lambda: self.table.delete(f"sequence IN ({','.join(map(str, gone))})"))
+            listed = ",".join(map(str, gone.values()))
+            self._commit("remove", len(gone), lambda: self.table.delete(f"sequence IN ({listed})"), gone)
+            for id in gone:
+                del self._sequences[id]
         return len(gone)
 
-    def copy(self, description: folder.Description, people: set[int], ids: set[str]) -> int:
-        """Write everything but these into a new table, numbered anew; returns how many were left out."""
+    def copy(
+        self,
+        description: folder.Description,
+        leaves: Callable[[pa.RecordBatch], NDArray[np.bool_]],
+        names: Mapping[int, tuple[int, str]],
+    ) -> int:
+        """Write the entries into a new table, numbered anew; returns how many were left out or have another name.
+
+        Args:
+            leaves: which entries of a batch are left out.
+            names: person -> number and name from now on.
+        """
         order = np.sort(np.fromiter(self._sequences.values(), np.int64))
-        left_out = np.asarray([self._sequences[id] for id in ids if id in self._sequences], np.int64)
-        whom = np.asarray([person for person in people if 0 <= person < 2**62], np.int64)
         columns = schema(description.sizes)
-        gone = 0
+        changed = 0
 
         def kept() -> Iterator[pa.RecordBatch]:
-            nonlocal gone
+            nonlocal changed
             for batch in read(self.table, columns.names):
-                sequences = batch["sequence"].to_numpy()
-                out = np.isin(sequences, left_out) | np.isin(pc.fill_null(batch["person"], -1).to_numpy(), whom)
-                gone += int(out.sum())
-                place = columns.get_field_index("sequence")
-                renumbered = batch.set_column(place, columns.field(place), pa.array(np.searchsorted(order, sequences)))
-                yield renumbered.filter(pa.array(~out))
+                out = leaves(batch)
+                numbered = np.searchsorted(order, batch["sequence"].to_numpy())
+                stays = _with(batch, sequence=numbered).filter(pa.array(~out))
+                renamed = np.isin(pc.fill_null(stays["person"], -1).to_numpy(), list(names))
+                if renamed.any():
+                    people, called = stays["person"].to_pylist(), stays["name"].to_pylist()
+                    for place in np.flatnonzero(renamed):
+                        people[place], called[place] = names[people[place]]
+                    stays = _with(stays, person=people, name=called)
+                changed += int(out.sum() + renamed.sum())
+                yield stays
 
-        reader = pa.RecordBatchReader.from_batches(columns, kept())
-        connect(self._path).create_table(description.table, reader)
-        folder.sync_below(self._path / f"{description.table}.lance", set())
-        sync_folder(self._path)
-        return gone
+        write_table(self._path, description, kept())
+        return changed
 
     def _tidy_up(self) -> None:
         """Join small pieces and drop old versions, if there are many."""
@@ -167,19 +181,42 @@ class Writer:
             # Only the holder of the lock writes: unfinished files are those of a writer that was killed.
             with plain_errors(self._path, "tidied up"):
                 self.table.optimize(cleanup_older_than=KEPT_FOR, delete_unverified=True)
-                self._flushed = folder.sync_below(self._folder, self._flushed)
+                self.log.append("tidy up", files=self._flush())
         except (GalleryError, OSError) as error:
             logger.warning("%s; the gallery is unchanged and will be tidied up later", error)
 
-    def _commit(self, change: Callable[[], object]) -> None:
+    def _commit(self, what: str, count: int, change: Callable[[], object], ids: Iterable[str] = ()) -> None:
         before = self.table.version
         (self._path / f"{self.table.name}{folder.ROWS}").unlink(missing_ok=True)
         try:
             change()
-            self._flushed = folder.sync_below(self._folder, self._flushed)
+            self.log.append(what, entries=count, ids=ids, files=self._flush())
         except BaseException:  # a panic of LanceDB may be one
             self.table.checkout_latest()  # type: ignore[no-untyped-call]
             if self.table.version != before:  # an error must mean that nothing was done
                 self.table.restore(before)
             raise
         self._commits += 1
+
+    def _flush(self) -> list[Path]:
+        """Flush the table to disk; returns the files that the log doesn't have."""
+        before, self._flushed = self._flushed, folder.sync_below(self._folder, self._flushed)
+        new = [Path(name) for name in sorted(self._flushed - before)]
+        return [path for path in new if path.name != HINT and not path.is_dir() and not self.log.has(path)]
+
+
+def _with(batch: pa.RecordBatch, **columns: Any) -> pa.RecordBatch:
+    """A batch with other values in some columns."""
+    for name, values in columns.items():
+        place = batch.schema.get_field_index(name)
+        field = batch.schema.field(place)
+        batch = batch.set_column(place, field, pa.array(values, field.type))
+    return batch
+
+
+def write_table(path: Path, description: folder.Description, batches: Iterable[pa.RecordBatch]) -> None:
+    """Write rows into a new table of a gallery, flushed to disk."""
+    reader = pa.RecordBatchReader.from_batches(schema(description.sizes), batches)
+    connect(path).create_table(description.table, reader)
+    folder.sync_below(path / f"{description.table}.lance", set())
+    sync_folder(path)

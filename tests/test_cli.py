@@ -249,7 +249,7 @@ def test_training_names_and_counts_what_it_leaves_out(
     capsys: pytest.CaptureFixture[str], market_folder: Path, tmp_path: Path
 ) -> None:
     (market_folder / "bounding_box_train" / "0001_c1s1_000001_01.jpg").write_bytes(b"")
-    (market_folder / "bounding_box_train" / "0002_c1s1_000009_01.jpg").symlink_to(tmp_path / "nowhere")
+    (market_folder / "bounding_box_train" / "0002_c1s1_000009_01.jpg").symlink_to("nowhere")
     words = ["train", market_folder, tmp_path / "run", *TINY, "--skip-unreadable", "--memory-map"]
     status, out, err = run(capsys, *words)
     assert status == 0
@@ -563,3 +563,9 @@ def test_the_command_is_ready_for_ctrl_c_before_its_modules_are_there(tmp_path: 
 def test_python_runs_the_package_as_the_command() -> None:
     done = subprocess.run([sys.executable, "-m", "dare", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == dare.__version__
+
+
+def test_a_message_that_repeats_what_was_given_is_cut(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    status, _, err = run(capsys, "train", tmp_path, tmp_path / "run", "--set", f"iterations={'9' * 50_000}")
+    assert status == 2
+    assert len(err) < 2500

@@ -10,6 +10,7 @@ import shutil
 import stat
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -205,6 +206,18 @@ def said(error: "ValidationError", file: str | Path) -> str:
     for bound, plain in BOUNDS.items():
         expected = expected.replace(bound, plain)
     return f"{where}: expected {expected[:1].lower()}{expected[1:]}, got {_shown(first['input'])}"
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """What a TOML text says; a ValueError says in one line why it isn't one."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    except ValueError as error:  # Python reads no integers of thousands of digits
+        raise ValueError("a number in it has too many digits") from error
 
 
 def plain(text: str) -> str:

@@ -45,7 +45,6 @@ LAYOUTS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "mars": ("mars", make_mars),
     "synthetic": ("synthetic", make_synthetic),
     "folder": ("folder", make_folder),
-    "folder-outside": ("folder-outside", make_folder),
 }
 """What is tested -> name in `BENCHMARKS`, and what makes the files."""
 
@@ -239,3 +238,20 @@ def test_lists_of_msmt17_that_cannot_be_right_are_refused(tmp_path: Path, name: 
     with pytest.raises(ValueError, match=message) as refused:
         open_benchmark(root)
     assert "\n" not in str(refused.value)
+
+
+def test_links_lead_out_of_the_folder_only_if_that_is_asked_for(layout: tuple[str, Path], tmp_path: Path) -> None:
+    name, root = layout
+    before = open_benchmark(root, name)
+    image = (before.query or before.train)[0].images[0]
+    away = tmp_path / "away" / image.name
+    away.parent.mkdir()
+    image.rename(away)
+    image.symlink_to(away)
+    with pytest.raises(ValueError, match=f"leads out of .*--layout {name}-outside"):
+        open_benchmark(root, name)
+    assert open_benchmark(root, f"{name}-outside").query == before.query
+    image.unlink()
+    away.rename(root / "kept aside")
+    image.symlink_to(root / "kept aside")  # links within the folder are followed
+    assert open_benchmark(root, name).query == before.query

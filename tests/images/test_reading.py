@@ -261,6 +261,16 @@ def exif_that_repeats(entries: int, size: int) -> bytes:
     return (b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", entries) + entry).ljust(size, b"\0")
 
 
+def noisy(scans: int) -> bytes:
+    """With many passes over few pixels, each of many bytes."""
+    content = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8)
+    Image.fromarray(pixels).save(content, "JPEG", progressive=True, quality=90)
+    data = content.getvalue()
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * (3_000_000 // (len(data) - last) + scans) + data[-2:]
+
+
 def progressive(scans: int) -> bytes:
     content = io.BytesIO()
     Image.fromarray(np.zeros((1600, 1600, 3), np.uint8)).save(content, "JPEG", progressive=True)
@@ -287,11 +297,12 @@ def run_length_bmp() -> bytes:
     ("content", "reason"),
     [
         (progressive(200), "passes over 1600x1600 pixels"),
+        (noisy(20), "passes over 400x400 pixels"),
         (jpeg()[:2] + segment(0xFE, b"") * 60_000 + jpeg()[2:], "over 50000 segments"),
         (png()[:33] + chunk(b"teXt", b"") * 60_000 + png()[33:], "over 50000 chunks"),
         (run_length_bmp(), "a compressed BMP"),
     ],
-    ids=["scans", "segments", "chunks", "runs"],
+    ids=["scans", "bytes of scans", "segments", "chunks", "runs"],
 )
 def test_a_file_made_to_keep_a_decoder_busy_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
     (tmp_path / "a.jpg").write_bytes(content)

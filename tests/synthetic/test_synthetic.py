@@ -3,7 +3,9 @@
 import dataclasses
 import errno
 import json
+import os
 import re
+import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -353,3 +355,20 @@ def test_what_is_nearer_hides_what_is_farther_in_either_order() -> None:
 
 if __name__ == "__main__":  # writes the golden file again
     np.savez_compressed(GOLDEN, pictures=np.stack([draw_picture(SIZES["tiny"], 1, *key) for key in GOLDEN_PICTURES]))
+
+
+def test_ctrl_c_waits_until_the_processes_have_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    submit = drawing.ProcessPoolExecutor.submit
+
+    def interrupted(*words: Any) -> Any:
+        future = submit(*words)
+        os.kill(os.getpid(), signal.SIGINT)
+        return future
+
+    monkeypatch.setattr(drawing.ProcessPoolExecutor, "submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        draw_benchmark(tmp_path / "drawn", knobs=FEW, processes=2)
+    assert list(tmp_path.iterdir()) == []
+    assert capfd.readouterr().err == ""

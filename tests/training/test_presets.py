@@ -76,3 +76,19 @@ def test_a_setting_on_the_command_line_is_read_as_in_the_file(text: str, expecte
     for wrong in ("erasing", "=3", ""):
         with pytest.raises(ValueError, match=r"expected name=value, such as erasing=0\.3"):
             parse_setting(wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a = " + "[" * 100_000, "it is nested too deeply"),
+        ("iterations = " + "9" * 10_000, "a number in it has too many digits"),
+        ("iterations = 1\niterations = 2", "expected TOML"),
+    ],
+    ids=["deep", "long", "twice"],
+)
+def test_a_file_of_settings_that_cannot_be_read_says_why(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "a.toml").write_text(text)
+    with pytest.raises(ValueError, match=problem) as refused:
+        read_settings(tmp_path / "a.toml", PRESETS["demo"])
+    assert str(tmp_path / "a.toml") in str(refused.value)

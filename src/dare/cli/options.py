@@ -18,8 +18,8 @@ Layout = Annotated[
     str | None,
     Parameter(
         help="Layout of the data set: market1501, cuhk03-detected, cuhk03-labeled, dukemtmc, msmt17, mars, synthetic, "
-        "folder, or folder-outside, which follows links and the paths in a CSV file out of their folder. Recognised if "
-        "not given."
+        "or folder. Recognised if not given. With -outside behind it (folder-outside), links and paths in a CSV file "
+        "may lead out of the folder."
     ),
 ]
 Split = Literal["train", "query", "gallery"]

@@ -19,6 +19,8 @@ console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 output = Console(highlight=False, soft_wrap=True, markup=False)
 
 
+LONGEST = 2000
+"""Characters of a message that are shown."""
 STDOUT = Path("-")
 """In place of a file to write: print."""
 
@@ -78,7 +80,10 @@ def message(error: BaseException) -> str:
 
 def one_line(text: object) -> str:
     """A text with everything that would break or turn its line written out: names of files may hold anything."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))
+    shown = str(text)
+    if len(shown) > LONGEST:  # such as one that repeats what was given
+        shown = f"{shown[: LONGEST // 2]}...{shown[-LONGEST // 2 :]}"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in shown)
 
 
 def say(notes: Iterable[str]) -> None:

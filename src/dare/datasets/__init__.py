@@ -11,7 +11,7 @@ from dare.datasets.cuhk03 import SPLITS as CUHK03_SPLITS
 from dare.datasets.cuhk03 import cuhk03 as cuhk03
 from dare.datasets.folder import folder as folder
 from dare.datasets.folder import refuse_mixtures
-from dare.datasets.listing import OUTSIDE, SPLITS
+from dare.datasets.listing import OUTSIDE, SPLITS, within
 from dare.datasets.market import GALLERY, NAME, QUERY, TRAIN, read_synthetic
 from dare.datasets.market import dukemtmc as dukemtmc
 from dare.datasets.market import market1501 as market1501
@@ -36,7 +36,6 @@ BENCHMARKS: dict[str, Callable[[Path], Benchmark]] = {
     "mars": mars,
     "synthetic": read_synthetic,
     "folder": folder,
-    OUTSIDE: partial(folder, outside=True),
 }
 """Name -> reader."""
 
@@ -51,19 +50,35 @@ def open_benchmark(root: str | Path, layout: str | None = None, *, unlabelled: b
 
     Args:
         root: a folder, or the CSV file of a user's own pictures.
-        layout: a name in `BENCHMARKS`; told from the folder's content if not given.
+        layout: a name in `BENCHMARKS`, or one with "-outside" behind it, which follows links out of the folder; told
+            from the folder's content if not given.
         unlabelled: whether a user's own pictures may lack a person, who then is `UNKNOWN`: for galleries and streams.
     """
     path = Path(root)
-    if layout is not None and layout not in BENCHMARKS:
+    if layout is not None and layout.removesuffix(OUTSIDE) not in BENCHMARKS:
         raise ValueError(f"unknown layout {layout!r}; choose {', '.join(BENCHMARKS)}")
     told, layout = layout is not None, layout or layout_of(path)
-    if layout not in ("folder", OUTSIDE):
-        return BENCHMARKS[layout](path)
-    found = folder(path, unlabelled=unlabelled, outside=layout == OUTSIDE)
+    outside, layout = layout.endswith(OUTSIDE), layout.removesuffix(OUTSIDE)
+    if layout != "folder":
+        found = BENCHMARKS[layout](path)
+        if not outside:
+            _refuse_links(found, path, layout)
+        return found
+    found = folder(path, unlabelled=unlabelled, outside=outside)
     if not told and path.is_dir():
         refuse_mixtures(found)
     return found
+
+
+def _refuse_links(benchmark: Benchmark, root: Path, layout: str) -> None:
+    is_within = within(root)
+    for sample in (*benchmark.train, *benchmark.query, *benchmark.gallery):
+        for image in sample.images:
+            if not is_within(image):
+                raise ValueError(
+                    f"{image} is a link that leads out of {root}; put a copy in its place, or read it with "
+                    f"--layout {layout}{OUTSIDE}"
+                )
 
 
 def layout_of(path: Path) -> str:

@@ -186,7 +186,7 @@ def _files(top: Path, is_allowed: Callable[[Path], bool] | None = None, left_out
             if is_allowed and entry.is_symlink() and not is_allowed(place):
                 raise ValueError(
                     f"{place} is a link that leads out of {top}; put the pictures there, or read the folder with "
-                    f"--layout {OUTSIDE}"
+                    f"--layout folder{OUTSIDE}"
                 )
             if entry.is_dir():
                 waiting.append((place, above | {here}))

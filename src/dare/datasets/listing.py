@@ -24,7 +24,8 @@ MISSPELT = 0.8
 Place = Callable[[str], Path | None]
 """What a file lists -> where it is; None for a place that isn't allowed."""
 
-OUTSIDE = "folder-outside"
+OUTSIDE = "-outside"
+"""Behind a layout's name: links, and paths in a CSV file, may lead out of the folder."""
 """The layout that follows paths and links out of the folder."""
 
 
@@ -161,7 +162,7 @@ def _row(path: Path, number: int, columns: list[str], cells: list[str], unlabell
     if file is None:
         raise ValueError(
             f"{path}, line {number}: {image} is outside of the CSV file's folder; put the file into a folder above all "
-            f"its pictures, or read it with --layout {OUTSIDE}"
+            f"its pictures, or read it with --layout folder{OUTSIDE}"
         )
     if not file.is_file():
         raise FileNotFoundError(f"{path}, line {number}: no picture at {file}")

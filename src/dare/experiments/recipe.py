@@ -1,6 +1,5 @@
 """Recipes: files that say which data sets and trainings stand behind the tables and figures of the paper."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 from dare.datasets.kinds import misplaced
 from dare.experiments import sections
 from dare.experiments.sections import EVERYWHERE, DataSet, FigureSection, Name, Row, RowName, Training
-from dare.files import said
+from dare.files import parse_toml, said
 from dare.retrieval.embeddings import Embeddings
 from dare.shipped.network import located
 
@@ -130,7 +129,7 @@ class Recipe(BaseModel):
 
     def resolved(self) -> str:
         """The recipe as it is followed, with absolute paths, so that it can be followed from anywhere."""
-        content = tomllib.loads(self.text)
+        content = parse_toml(self.text)
         for name, data in self.data.items():
             if data.folder:
                 content["data"][name]["folder"] = str(data.folder.absolute())
@@ -217,9 +216,11 @@ def recipe_of_figure(
 def _parsed(text: str, source: Path, base: Path) -> Recipe:
     """Check a recipe's text, with paths relative to `base`; errors say the source."""
     try:
-        recipe = Recipe.model_validate(tomllib.loads(text), context={"base": base})
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        content = parse_toml(text)
+    except ValueError as error:
         raise RecipeError(f"{source} isn't TOML in which each name stands once: {error}") from error
+    try:
+        recipe = Recipe.model_validate(content, context={"base": base})
     except ValidationError as error:
         raise RecipeError(said(error, source)) from error
     recipe._source, recipe._text = source, text

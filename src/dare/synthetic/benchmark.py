@@ -1,5 +1,6 @@
 """A whole benchmark: its pictures and their names, drawn into files."""
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -7,6 +8,7 @@ import math
 import multiprocessing
 import os
 import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -31,6 +33,9 @@ Kind = Literal["person", "badly placed", "background"]
 
 FORMAT = 1
 """Counted up whenever the same knobs and seed would give other pictures."""
+
+
+STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,9 @@ def _draw_all(pictures: Sequence[Picture], knobs: Knobs, seed: int, folder: Path
         initargs=(signal.SIGINT, signal.SIG_IGN),
     )
     try:
-        for future in as_completed([pool.submit(_write, job, knobs, seed, folder) for job in jobs]):
+        with _undisturbed():
+            futures = [pool.submit(_write, job, knobs, seed, folder) for job in jobs]
+        for future in as_completed(futures):
             yield future.result()
     except BrokenProcessPool as error:
         raise ChildProcessError(
@@ -137,6 +144,26 @@ def _draw_all(pictures: Sequence[Picture], knobs: Knobs, seed: int, folder: Path
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Signals wait for the end of the block, and processes that are started in it never get Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: waiting.append(number)) for number in STOPS}
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, "pthread_sigmask") else None
+    try:
+        yield
+    finally:
+        if blocked is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for missed in waiting:
+        signal.raise_signal(missed)
 
 
 def _write(pictures: Sequence[Picture], knobs: Knobs, seed: int, folder: Path) -> int:

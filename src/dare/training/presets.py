@@ -1,7 +1,6 @@
 """Named sets of settings, and how single settings are changed, read and kept."""
 
 import json
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
-from dare.files import replacing, said
+from dare.files import parse_toml, replacing, said
 from dare.images.preparation import Preparation
 from dare.models.backbones import normalisation
 from dare.models.baselines import HEADED
@@ -196,7 +195,7 @@ def read_settings(file: Path, preset: TrainConfig) -> TrainConfig:
         ValueError: names the file and what is wrong in it.
     """
     try:
-        settings = tomllib.loads(file.read_text(encoding="utf-8"))
+        settings = parse_toml(file.read_text(encoding="utf-8"))
     except ValueError as error:  # not TOML, or not UTF-8
         raise ValueError(f"{file}: expected TOML with lines such as learning_rate = 0.001; {error}") from error
     return _replaced(preset, settings, file)
@@ -228,8 +227,8 @@ def parse_setting(text: str) -> tuple[str, Any]:
     if not (name.strip() and sign):
         raise ValueError(f"expected name=value, such as erasing=0.3, got {text!r}")
     try:
-        read = tomllib.loads(f"value = {value}")
-    except tomllib.TOMLDecodeError:
+        read = parse_toml(f"value = {value}")
+    except ValueError:
         read = {}
     return name.strip().replace("-", "_"), read["value"] if read.keys() == {"value"} else value
 

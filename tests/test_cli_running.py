@@ -68,9 +68,9 @@ def test_bench_times_every_exit_by_every_engine(
     ("words", "message"),
     [
         (["bench"], "no network to time; give a checkpoint"),
-        (["bench", "MODEL", "--threads", "0"], "threads must be at least 1, got 0"),
-        (["bench", "MODEL", "--batch", "0"], "batch and repeats must be at least 1, got 0"),
-        (["embed", "ROOT", "OUT.npz", "--model", "MODEL", "--workers", "0"], "workers must be at least 1, got 0"),
+        (["bench", "MODEL", "--threads", "0"], 'invalid value "0" for --threads'),
+        (["bench", "MODEL", "--batch", "0"], 'invalid value "0" for --batch'),
+        (["embed", "ROOT", "OUT.npz", "--model", "MODEL", "--workers", "0"], 'invalid value "0" for --workers'),
         (
             ["embed", "ROOT", "OUT.npz", "--model", "MODEL", "--workers", "2", "--threads", "2"],
             "each worker has one thread; give --threads or --workers",

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from cyclopts import App, CycloptsError, UnknownOptionError
+from cyclopts import App, CycloptsError, UnknownOptionError, UnusedCliTokensError
 
 from dare import __version__
 from dare.cli.bench import bench
@@ -105,6 +105,8 @@ def _misread(error: CycloptsError) -> str:
             advice = SUCCESSORS[name]
         elif command == "dare train":
             advice = f"settings without an option are given as --set NAME=VALUE; {advice}"
+    if isinstance(error, UnusedCliTokensError):
+        text = f"unexpected {one_line(' '.join(error.unused_tokens or ()))}"
     return f"{text[:1].lower()}{text[1:]}; {advice}"
 
 

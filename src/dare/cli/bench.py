@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from dare.anytime.costs import ExitTimes
-from dare.cli.options import FLAG, Device, JsonOut, Preparation, limit_threads
+from dare.cli.options import FLAG, Device, JsonOut, Positive, Preparation, limit_threads
 from dare.cli.terminal import check_outputs, mega, output, show_table, write_json
 from dare.runners.runner import Runner
 
@@ -16,10 +16,10 @@ def bench(
         Path,
         Parameter(help="Checkpoints, folders of trainings or exports, shipped networks, other toolboxes' networks."),
     ],
-    batch: Annotated[list[int] | None, FLAG] = None,
-    repeats: int = 30,
+    batch: Annotated[list[Positive] | None, FLAG] = None,
+    repeats: Positive = 30,
     device: Device = "cpu",
-    threads: int = 1,
+    threads: Positive = 1,
     preparation: Preparation = None,
     plot: Path | None = None,
     json: JsonOut = None,

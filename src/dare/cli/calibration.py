@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from dare.anytime.costs import ExitTimes
-from dare.cli.options import ENGINE, EngineOptions
+from dare.cli.options import ENGINE, EngineOptions, Positive
 from dare.cli.terminal import check_outputs, mega, output, show_table
 from dare.runners.runner import Runner
 
@@ -24,7 +24,7 @@ def calibrate(
     /,
     *,
     gallery: Path | None = None,
-    repeats: int = 50,
+    repeats: Positive = 50,
     out: Path | None = None,
     engine: EngineOptions = ENGINE,
 ) -> None:

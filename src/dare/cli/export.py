@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from dare.cli.options import FLAG, limit_threads
+from dare.cli.options import FLAG, Positive, limit_threads
 from dare.cli.terminal import output, progress, show_table
 
 
@@ -23,7 +23,7 @@ def export(
     benchmark: Path | None = None,
     int8_steps: str | None = None,
     force: Annotated[bool, FLAG] = False,
-    threads: Annotated[int, Parameter(help="CPU threads of torch.")] = 1,
+    threads: Annotated[Positive, Parameter(help="CPU threads of torch.")] = 1,
 ) -> None:
     """Write a network's steps as files of ONNX or OpenVINO, which run without torch, and compare them with it.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, validators
 
 from dare.runners.runner import Runner
 
@@ -48,7 +48,8 @@ Preparation = Annotated[
         "fast-reid, or a JSON file."
     ),
 ]
-BatchSize = Annotated[int, Parameter(help="Pictures that run together.")]
+Positive = Annotated[int, Parameter(validator=validators.Number(gte=1))]
+BatchSize = Annotated[Positive, Parameter(help="Pictures that run together.")]
 Queried = Annotated[Path, Parameter(help="A data set, a folder of pictures, or a CSV file; people may be unknown.")]
 JsonOut = Annotated[
     Path | None,
@@ -75,8 +76,8 @@ class Engine:
         ),
     ] = None
     device: Device = "cpu"
-    threads: Annotated[int, Parameter(help="CPU threads.")] = 1
-    workers: Annotated[int, Parameter(help="Processes that run the network, with one thread each.")] = 1
+    threads: Annotated[Positive, Parameter(help="CPU threads.")] = 1
+    workers: Annotated[Positive, Parameter(help="Processes that run the network, with one thread each.")] = 1
     preparation: Preparation = None
 
     def open(self, model: Path | Sequence[Path]) -> Runner:
@@ -84,9 +85,6 @@ class Engine:
         from dare.runners.exported import EXPORTED
         from dare.runners.opening import engines_of, open_runner
 
-        for name, value in (("threads", self.threads), ("workers", self.workers)):
-            if value < 1:
-                raise ValueError(f"--{name} must be at least 1, got {value}")
         if self.threads > 1 and self.workers > 1:
             raise ValueError("each worker has one thread; give --threads or --workers, not both")
         if self.workers == 1 and engines_of(model, self.runner, self.device, self.precision) - set(EXPORTED):
@@ -111,8 +109,6 @@ def limit_threads(threads: int | None) -> None:
     if threads is not None:
         import torch
 
-        if threads < 1:
-            raise ValueError(f"--threads must be at least 1, got {threads}")
         torch.set_num_threads(threads)
 
 

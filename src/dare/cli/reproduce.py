@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.table import Table
 
-from dare.cli.options import ENGINE, Engine, EngineOptions, Layout, limit_threads
+from dare.cli.options import ENGINE, BatchSize, Engine, EngineOptions, Layout, limit_threads
 from dare.cli.terminal import console, output, progress, stop_on_signal
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def reproduce(
     show: Annotated[bool, Parameter(negative="")] = False,
     train: bool = True,
     memory_map: Annotated[bool, Parameter(negative="")] = False,
-    batch_size: int = 64,
+    batch_size: BatchSize = 64,
     engine: EngineOptions = ENGINE,
 ) -> None:
     """Tables and figures of the paper, published and measured: train, embed, score, draw what a recipe has.

@@ -32,7 +32,7 @@ def search(
     allow_late: Annotated[bool, options.FLAG] = False,
     times: TimesFile = None,
     exit: str | None = None,
-    count: int = 10,
+    count: options.Positive = 10,
     camera: Annotated[
         list[str] | None, Parameter(negative="", help="Look at this camera only; may be given several times.")
     ] = None,

@@ -43,7 +43,7 @@ def stream(
     plan: Path | None = None,
     confidence: Literal["margin", "nearness", "agreement"] | None = None,
     allowed: Literal["other-cameras", "all", "paper"] | None = None,
-    micro_batch: int = 4,
+    micro_batch: options.Positive = 4,
     answers: Path | None = None,
     json: options.JsonOut = None,
     layout: options.Layout = None,

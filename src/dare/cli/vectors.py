@@ -143,7 +143,7 @@ def _computed(
     skip_unreadable: bool,
     crops: int,
     pooling: Pooling,
-    batch_size: int = 64,
+    batch_size: options.BatchSize = 64,
     resume: Path | None = None,
 ) -> Embeddings:
     from dare.evaluation.embedding import embed as embed_samples

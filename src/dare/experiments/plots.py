@@ -143,6 +143,12 @@ def write_figure(figure: "Figure", path: Path) -> list[Path]:
 
     path = path.with_suffix("") if path.suffix in (".png", ".svg") else path
     paths = []
+    # The layout's last digit depends on where objects lie in memory, and the names of an SVG's parts on all digits.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.get_axes():
+        left, bottom, width, height = axes.get_position(original=True).bounds
+        axes.set_position((round(left, 9), round(bottom, 9), round(width, 9), round(height, 9)))
     # The salt makes the SVG's ids the same every time; there is no other way to set it.
     with mpl.rc_context({"svg.hashsalt": "dare"}):
         for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None})):

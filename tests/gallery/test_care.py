@@ -281,7 +281,7 @@ def test_a_backup_is_restored_elsewhere_and_only_where_a_gallery_is_or_nothing(p
     writer.close()
 
 
-def test_a_restore_that_was_killed_is_swept_or_done_again(
+def test_a_restore_that_fails_leaves_nothing_and_what_a_kill_leaves_is_swept(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backup(path, tmp_path / "copy")
@@ -290,15 +290,18 @@ def test_a_restore_that_was_killed_is_swept_or_done_again(
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
-    for place in (path, tmp_path / "new"):
+    for place in (path, tmp_path / "new" / "place"):
         with monkeypatch.context() as patch:
             patch.setattr("dare.gallery.folder.write", die)
             with pytest.raises(KeyboardInterrupt):
                 restore(tmp_path / "copy", place)
-        restore(tmp_path / "copy", place)
-        assert contents(place) == before
-        assert verify(place).problems == ()
-        assert len(list(place.glob("*.lance"))) == 1
+        assert sorted(file.name for file in tmp_path.iterdir()) == sorted([path.name, "copy"])
+        assert len(list(path.glob("*.lance"))) == 1
+    shutil.copytree(next(path.glob("*.lance")), path / "entries-9-00000000.lance")  # as a kill leaves it
+    restore(tmp_path / "copy", path)
+    assert contents(path) == before
+    assert verify(path).problems == ()
+    assert len(list(path.glob("*.lance"))) == 1
 
 
 def test_who_is_in_a_gallery(tmp_path: Path) -> None:

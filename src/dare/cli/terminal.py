@@ -25,6 +25,14 @@ STDOUT = Path("-")
 """In place of a file to write: print."""
 
 
+ADVICE = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "; free some space, then run it again"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "; change its permissions, or take another place"),
+    errno.EROFS: "; take a place that can be written to",
+}
+"""What to do about errors of the system."""
+
+
 @contextmanager
 def progress(*, one_at_a_time: bool = False) -> Iterator[Callable[..., None]]:
     """A bar on stderr; the function takes what is done, how much of it, out of how much, and a remark.
@@ -71,8 +79,8 @@ def message(error: BaseException) -> str:
         text = f"this needs {error.name}; {extra}"
     elif isinstance(error, OSError) and error.strerror and error.filename:
         text = f"{error.filename}: {error.strerror}"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            text += "; free some space, then run it again"
+        if ";" not in error.strerror:  # no advice yet
+            text += ADVICE.get(error.errno or 0, "")
     else:
         text = str(error) or type(error).__name__
     return one_line(" ".join(text.split()))

@@ -137,7 +137,7 @@ def backup(path: Path, out: Path) -> int:
 
 
 def _back_up(path: Path, out: Path) -> int:
-    with replacing_folder(out) as aside, plain_errors(path, "read"):
+    with replacing_folder(out) as aside, plain_errors(path, "copied"):
         if (path / LOG).exists():  # first: what is forgotten from now on is left out again when the copy is restored
             shutil.copyfile(path / LOG, aside / LOG)
         now, table = LanceGallery(path).newest()
@@ -174,10 +174,13 @@ def restore(backup: Path, path: Path) -> tuple[int, int]:
 
 
 def _restore(backup: Path, path: Path) -> tuple[int, int]:
+    new = [place for place in (path, *path.parents) if not place.exists()]
     path.mkdir(parents=True, exist_ok=True)
     lock = folder.writer_lock(path)
     lock.take()
     try:
+        if new:
+            folder.check_free(path)  # another process may have been quicker
         if not (path / LOG).exists() and (backup / LOG).exists():
             shutil.copyfile(backup / LOG, path / LOG)
         log = Log(path)
@@ -186,9 +189,19 @@ def _restore(backup: Path, path: Path) -> tuple[int, int]:
         tables = [found for place in path.iterdir() if (found := folder.TABLE.match(place.name))]
         newest = max((int(table[1]) for table in tables), default=0)
         description = now.model_copy(update={"table": folder.table_name(newest + 1)})
-        with plain_errors(path, "restored"):
-            count = _copy(table, path, description, log.forgotten(since=Log(backup)).among)
-        folder.write(description, path)
+        try:
+            with plain_errors(path, "restored"):
+                count = _copy(table, path, description, log.forgotten(since=Log(backup)).among)
+            folder.write(description, path)
+        except BaseException:
+            shutil.rmtree(path / f"{description.table}.lance", ignore_errors=True)
+            if new:
+                (path / LOG).unlink(missing_ok=True)
+                lock.discard()
+                with contextlib.suppress(OSError):  # something was put there in the meantime
+                    for place in new:
+                        place.rmdir()
+            raise
         log.append("restore", entries=count, files=files_below(path / f"{description.table}.lance"))
         folder.sweep(path)
         return count, source.count() - count

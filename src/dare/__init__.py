@@ -33,6 +33,8 @@ _HOME = {
     "Runner": "dare.runners.runner",
     "RunningQuantile": "dare.anytime.policies",
     "Sample": "dare.datasets",
+    "RefusedError": "dare.scheduling.scheduler",
+    "Scheduler": "dare.scheduling.scheduler",
     "Scores": "dare.retrieval.scoring",
     "Stage": "dare.models.stage",
     "StageEmbeddings": "dare.models.dare",

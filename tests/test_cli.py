@@ -512,7 +512,7 @@ def test_a_file_size_limit_stops_a_training_with_one_line_and_no_half_file(marke
     assert "File too large" in done.stderr
     assert str(tmp_path / "run" / "resume.safetensors") in done.stderr
     assert "Traceback" not in done.stderr
-    assert "free some space, then run it again" in done.stderr
+    assert "raise the limit of file sizes" in done.stderr
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["config.toml", "metrics.csv"]
     words = [sys.executable, "-c", limit, "train", str(market), str(tmp_path / "map"), *TINY, "--memory-map"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)

@@ -89,6 +89,7 @@ def test_a_distance_needs_the_training_pictures_and_tells_of_people_who_are_test
     assert "3 of 3 people asked for are among those the distance was learnt from; figures flatter it" in notes
 
 
+@pytest.mark.heavy
 def test_every_embedding_is_reranked_by_itself(benchmark: Benchmark) -> None:
     embeddings = made_up(benchmark)
     rerank = Reranking(k1=4, k2=2, weight=0.2, variant="fourth-power")

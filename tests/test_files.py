@@ -218,7 +218,7 @@ def test_what_killed_saves_left_is_swept_and_a_save_at_work_is_not(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("number", "advice"),
-    [(errno.ENOSPC, "free some space"), (errno.EROFS, "can be written to"), (errno.EACCES, "can be written to")],
+    [(errno.ENOSPC, "free some space"), (errno.EROFS, "can be written to"), (errno.EACCES, "change its permissions")],
 )
 @pytest.mark.parametrize("write", [replacing, replacing_folder])
 def test_a_write_that_fails_names_the_path_and_what_to_do(write: Any, number: int, advice: str, tmp_path: Path) -> None:

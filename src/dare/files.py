@@ -29,11 +29,14 @@ STALE = 3600.0
 
 SPACE = "free some space, or give a place on another disk"
 PLACE = "give a place that can be written to"
+PERMISSIONS = "change its permissions, or give another place"
 WRITE_ELSEWHERE = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), SPACE),
     errno.EFBIG: "raise the limit of file sizes (ulimit -f), or give another place",
-    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), PLACE),
+    errno.EROFS: PLACE,
+    **dict.fromkeys((errno.EACCES, errno.EPERM), PERMISSIONS),
 }
+"""What to do about errors of the system."""
 
 BOUNDS = {"greater than or equal to": "at least", "less than or equal to": "at most"}
 
@@ -110,13 +113,21 @@ def _beside(path: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):  # something was put there in the meantime
             for place in missing:
                 place.rmdir()
-        if isinstance(error, OSError) and error.errno:
-            if advice := WRITE_ELSEWHERE.get(error.errno):
-                raise OSError(error.errno, f"{error.strerror} while writing; {advice}", str(path)) from error
-            if error.filename is None:
-                raise OSError(error.errno, f"{error.strerror} while writing", str(path)) from error
+        if isinstance(error, OSError) and is_bare(error) and (error.errno in WRITE_ELSEWHERE or not error.filename):
+            raise OSError(error.errno, advised(error, " while writing"), str(path)) from error
         raise
     sync_folder(folder)
+
+
+def is_bare(error: OSError) -> bool:
+    """Whether an error has the system's own words, which say neither what was done nor what to do."""
+    return bool(error.errno) and error.strerror == os.strerror(error.errno or 0)
+
+
+def advised(error: OSError, doing: str = "") -> str:
+    """The system's words for an error, while doing what, and what to do about it where that is known."""
+    advice = WRITE_ELSEWHERE.get(error.errno or 0)
+    return f"{error.strerror}{doing}" + (f"; {advice}" if advice else "")
 
 
 def _sweep(path: Path) -> None:

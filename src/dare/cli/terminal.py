@@ -1,6 +1,5 @@
 """What the command shows and hears: consoles, progress bars, signals, errors in one line."""
 
-import errno
 import json
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from dare import missing_extra
-from dare.files import check_writable, replacing
+from dare.files import advised, check_writable, is_bare, replacing
 
 console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 output = Console(highlight=False, soft_wrap=True, markup=False)
@@ -23,14 +22,6 @@ LONGEST = 2000
 """Characters of a message that are shown."""
 STDOUT = Path("-")
 """In place of a file to write: print."""
-
-
-ADVICE = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "; free some space, then run it again"),
-    **dict.fromkeys((errno.EACCES, errno.EPERM), "; change its permissions, or take another place"),
-    errno.EROFS: "; take a place that can be written to",
-}
-"""What to do about errors of the system."""
 
 
 @contextmanager
@@ -78,9 +69,7 @@ def message(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError) and (extra := missing_extra(error)):
         text = f"this needs {error.name}; {extra}"
     elif isinstance(error, OSError) and error.strerror and error.filename:
-        text = f"{error.filename}: {error.strerror}"
-        if ";" not in error.strerror:  # no advice yet
-            text += ADVICE.get(error.errno or 0, "")
+        text = f"{error.filename}: {advised(error) if is_bare(error) else error.strerror}"
     else:
         text = str(error) or type(error).__name__
     return one_line(" ".join(text.split()))

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from dare.files import sync_folder
+from dare.files import advised, sync_folder
 from dare.gallery import folder
 from dare.gallery.entry import Entry
 from dare.gallery.log import HINT, Log
@@ -83,7 +83,8 @@ def plain_errors(path: Path, verb: str) -> Iterator[None]:
             raise
         if number := re.search(r"\(os error (\d+)\)|\[Errno (\d+)\]", str(error)):
             code = int(number[1] or number[2])
-            raise OSError(code, f"{os.strerror(code)}, the gallery could not be {verb}", str(path)) from error
+            problem = OSError(code, os.strerror(code), str(path))
+            raise OSError(code, advised(problem, f", the gallery could not be {verb}"), str(path)) from error
         lines = str(error).splitlines() or [type(error).__name__]
         reason = re.sub(NOISE, "", lines[0].split(", /")[0])
         raise GalleryError(

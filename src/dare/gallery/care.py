@@ -137,7 +137,7 @@ def backup(path: Path, out: Path) -> int:
 
 
 def _back_up(path: Path, out: Path) -> int:
-    with replacing_folder(out) as aside, plain_errors(path, "copied"):
+    with replacing_folder(out) as aside, plain_errors(out, "written"):
         if (path / LOG).exists():  # first: what is forgotten from now on is left out again when the copy is restored
             shutil.copyfile(path / LOG, aside / LOG)
         now, table = LanceGallery(path).newest()

@@ -117,7 +117,7 @@ def test_every_query_has_one_outcome_and_goes_as_deep_as_its_time(seed: int) -> 
 
 def test_with_costs_that_hold_nobody_admitted_is_late_or_given_up() -> None:
     for load in (0.5, 1, 2, 4, 8):
-        outcomes, _ = simulate(poisson(4_000, load, 4 * FULL, seed=1))
+        outcomes, _ = simulate(poisson(2_000, load, 4 * FULL, seed=1))
         for outcome in outcomes:
             assert outcome.kind in ("answered", "refused")
             if outcome.kind == "answered":
@@ -126,7 +126,7 @@ def test_with_costs_that_hold_nobody_admitted_is_late_or_given_up() -> None:
 
 @pytest.mark.parametrize(("load", "in_time"), [(0.8, 1.0), (2, 0.999), (3, 0.99), (4, 0.9)])
 def test_more_load_gives_coarser_answers_not_late_ones(load: float, in_time: float) -> None:
-    outcomes, _ = simulate(poisson(20_000, load, 4 * FULL, seed=2))
+    outcomes, _ = simulate(poisson(8_000, load, 4 * FULL, seed=2))
     answered = [outcome for outcome in outcomes if outcome.kind == "answered"]
     assert len(answered) / len(outcomes) >= in_time
 

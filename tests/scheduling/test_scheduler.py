@@ -2,12 +2,10 @@
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -154,29 +152,16 @@ def test_another_model_is_refused(runner: Runner) -> None:
 def test_a_killed_worker_costs_nobody_an_answer(folder: Path, gallery: MemoryGallery) -> None:
     runner = open_runner(folder, "prepacked", workers=2)
     scheduler = Scheduler(runner, gallery, 2)
-    stop = threading.Event()
-
-    def kill() -> None:
-        while not stop.wait(0.3):
-            for pid in children_of(runner):
-                os.kill(pid, signal.SIGKILL)
-                break
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    try:
-        futures = [scheduler.submit(picture(n), due=time.perf_counter() + 120) for n in range(60)]
-        for future in futures:
-            assert future.result(120).exit == 3
-            time.sleep(0.02)
-    finally:
-        stop.set()
-        killer.join()
+    futures = [scheduler.submit(picture(n), due=time.perf_counter() + 120) for n in range(60)]
+    for number, future in enumerate(futures):
+        if number in (5, 25):
+            os.kill(children()[0], signal.SIGKILL)
+        assert future.result(120).exit == 3
     scheduler.close()
     runner.close()
 
 
-def children_of(runner: Any) -> list[int]:
+def children() -> list[int]:
     """Processes that run the network: copies of the one that opened it."""
     listed = [Path(f"/proc/{pid}/stat") for pid in os.listdir("/proc") if pid.isdigit()]  # noqa: PTH208
     parents = {}

@@ -109,6 +109,8 @@ def limit_threads(threads: int | None) -> None:
     if threads is not None:
         import torch
 
+        if threads < 1:
+            raise ValueError(f"--threads must be at least 1, got {threads}")
         torch.set_num_threads(threads)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from dare.cli.options import FLAG, Device, Layout, Positive, Root, SkipUnreadable, limit_threads
+from dare.cli.options import FLAG, Device, Layout, Root, SkipUnreadable, limit_threads
 from dare.cli.terminal import console, output, progress, say, stop_on_signal
 from dare.cli.vectors import report_skipped
 from dare.datasets import open_benchmark
@@ -68,7 +68,7 @@ def train(
     unlabelled: Annotated[list[Path] | None, FLAG] = None,
     teacher: Path | None = None,
     device: Device = "cpu",
-    threads: Annotated[Positive | None, Parameter(help="CPU threads of torch; all cores if not given.")] = None,
+    threads: Annotated[int | None, Parameter(help="CPU threads of torch; all cores if not given.")] = None,
     memory_map: Annotated[bool, FLAG] = False,
     tensorboard: Annotated[bool, FLAG] = False,
     skip_unreadable: SkipUnreadable = False,

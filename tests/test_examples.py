@@ -54,6 +54,7 @@ def test_a_network_is_trained_on_ones_own_pictures(market: Path, tmp_path: Path)
     assert (tmp_path / "run" / "model.safetensors").exists()
 
 
+@pytest.mark.heavy
 def test_every_exit_answers_and_one_is_in_time(market: Path, model: Path, indexed: Path) -> None:
     picture = open_benchmark(market).query[0].images[0]
     *exits, last = run("identify_with_a_deadline", indexed, picture, model, 60).splitlines()
@@ -61,6 +62,7 @@ def test_every_exit_answers_and_one_is_in_time(market: Path, model: Path, indexe
     assert last == f"within 60000 ms: {open_runner(model).exit_names[-1]}"
 
 
+@pytest.mark.heavy
 def test_exported_steps_answer_a_stream_without_torch(market: Path, model: Path, indexed: Path, tmp_path: Path) -> None:
     export(model, tmp_path / "steps")
     pictures = [str(sample.images[0]) for sample in open_benchmark(market).query]

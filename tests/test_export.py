@@ -66,6 +66,7 @@ def test_bfloat16_is_a_matter_of_loading(tmp_path: Path) -> None:
     assert all(exit["cosine_min"] > 0.99 for exit in manifest.parity["exits"])
 
 
+@pytest.mark.heavy
 @every_engine
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_weights_kept_in_float16_take_half_the_size_and_give_the_same_vectors(
@@ -88,6 +89,7 @@ def test_weights_kept_in_float16_take_half_the_size_and_give_the_same_vectors(
         np.testing.assert_allclose(found, expected, rtol=0, atol=rounding * np.abs(expected).max())
 
 
+@pytest.mark.heavy
 @every_engine
 def test_int8_takes_its_ranges_from_pictures_and_is_judged_on_other_people(
     engine: str, market: Path, tmp_path: Path

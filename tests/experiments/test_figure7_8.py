@@ -2,14 +2,17 @@
 
 import csv
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from experiments.streams import drawn_evaluation
+from matplotlib.figure import Figure
 
 from dare.anytime.confidence import nearest_two
 from dare.evaluation.evaluate import Evaluation, evaluate
 from dare.experiments.figure7_8 import Cases, draw_figure7, draw_figure8, figure7, figure8
+from dare.experiments.plots import new_figure, write_figure
 from dare.experiments.query_stream import query_stream
 
 
@@ -143,3 +146,31 @@ def test_of_several_runs_the_means_are_shown_and_the_queries_of_the_first() -> N
     other = figure8([runs[1]], [streams[1]])
     assert figure.taken == pytest.approx(np.mean([FIGURE.taken, other.taken], axis=0))
     assert figure.found["hard"] == (FIGURE.found["hard"] + other.found["hard"]) / 2
+
+
+def test_a_layout_that_differs_in_its_last_digits_gives_the_same_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the layout does from one run to the next, by where objects lie in memory."""
+    laid_out = Figure.draw_without_rendering
+    chance = np.random.default_rng(0)
+
+    def nearly(figure: Figure) -> None:
+        laid_out(figure)
+        figure.set_layout_engine("none")
+        for part in figure.subfigs:
+            part.bbox_relative.p1 = part.bbox_relative.p1 * (1 + 1e-15 * chance.normal(size=2))
+        for axes in figure.get_axes():
+            left, bottom, width, height = axes.get_position(original=True).bounds
+            axes.set_position((left + 1e-16 * chance.normal(), bottom + 1e-16 * chance.normal(), width, height))
+
+    monkeypatch.setattr(Figure, "draw_without_rendering", nearly)
+    written = set()
+    for name in ("a", "b", "c"):
+        figure = new_figure(4, 6)
+        for part in figure.subfigures(2, 1, height_ratios=[3, 5]):
+            part.suptitle("people")
+            for axes in part.subplots(3, 2).flat:
+                axes.imshow(np.zeros((128, 64, 3), np.uint8))
+        written.add(write_figure(figure, tmp_path / name)[1].read_bytes())
+    assert len(written) == 1

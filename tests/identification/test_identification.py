@@ -123,6 +123,7 @@ def restricted(allowed: Allowed, query: Labels, number: int) -> Where | None:
     return filters[allowed]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("allowed", ["paper", "other-cameras", "all"])
 @pytest.mark.parametrize("confidence", ["margin", "nearness", "agreement"])
 @pytest.mark.parametrize("micro_batch", [1, 4])

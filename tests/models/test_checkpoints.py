@@ -217,6 +217,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(saved: Path, monkeypatch: pytest.
     assert list(saved.parent.iterdir()) == [saved]
 
 
+@pytest.mark.heavy
 def test_the_same_content_is_the_same_file_in_every_process(tmp_path: Path) -> None:
     """And in every thread: what safetensors hashes with is drawn once for each of them."""
     arrays, info = {"a": torch.ones(3), "b": torch.zeros(2)}, {"kind": "model", "é": 1}

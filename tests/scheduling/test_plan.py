@@ -86,6 +86,7 @@ def poisson(
     return found
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("seed", range(5))
 def test_every_query_has_one_outcome_and_goes_as_deep_as_its_time(seed: int) -> None:
     chance = random.Random(seed)
@@ -115,6 +116,7 @@ def test_every_query_has_one_outcome_and_goes_as_deep_as_its_time(seed: int) -> 
     assert kinds["answered"] > 2_000
 
 
+@pytest.mark.heavy
 def test_with_costs_that_hold_nobody_admitted_is_late_or_given_up() -> None:
     for load in (0.5, 1, 2, 4, 8):
         outcomes, _ = simulate(poisson(2_000, load, 4 * FULL, seed=1))

@@ -100,6 +100,7 @@ print(usual, kept, resident() - before)
 """
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif("CS_GNU_LIBC_VERSION" not in getattr(os, "confstr_names", {}), reason="not glibc")
 def test_large_blocks_stay_within_and_go_back_behind() -> None:
     """In a process of its own: what other tests have freed would be found again."""

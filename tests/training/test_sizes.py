@@ -65,6 +65,7 @@ def test_the_first_size_trains_as_a_run_at_that_size(samples: tuple[Sample, ...]
     assert_same_weights(part, train(samples, tmp_path / "alone", alone, should_stop=StopAfter(3)))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("stop", [2, 3, 4, 5, 7])
 @pytest.mark.parametrize("memory_map", [False, True])
 def test_a_run_resumes_bit_for_bit_before_at_and_behind_a_change(

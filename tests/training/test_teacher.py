@@ -111,6 +111,7 @@ def test_teachers_that_cannot_be_followed_are_refused(paths: list[Path], tmp_pat
     assert not (tmp_path / TEACHER_FILE).exists()
 
 
+@pytest.mark.heavy
 def test_a_network_comes_near_its_teacher_and_resumes_bit_for_bit(
     crowd: Path, teacher: Runner, paths: list[Path], tmp_path: Path
 ) -> None:

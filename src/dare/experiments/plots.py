@@ -146,6 +146,9 @@ def write_figure(figure: "Figure", path: Path) -> list[Path]:
     # The layout's last digit depends on where objects lie in memory, and the names of an SVG's parts on all digits.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
+    for part in figure.subfigs:
+        for corner in ("p0", "p1"):
+            setattr(part.bbox_relative, corner, [round(edge, 9) for edge in getattr(part.bbox_relative, corner)])
     for axes in figure.get_axes():
         left, bottom, width, height = axes.get_position(original=True).bounds
         axes.set_position((round(left, 9), round(bottom, 9), round(width, 9), round(height, 9)))

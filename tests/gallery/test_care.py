@@ -1,9 +1,11 @@
 """Damage is found wherever it is, a backup is one state of the gallery, and what was forgotten stays so."""
 
+import errno
 import itertools
 import random
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -134,7 +136,7 @@ def test_the_log_holds_no_names_ids_or_vectors_and_says_who(path: Path, monkeypa
     assert not any(name in text for name in ("Anna", "Berta", "Carla", "id 7", "id 3"))
     *_, forgotten, relabelled = Log(path).lines
     assert forgotten.who.startswith("guard@")
-    assert (forgotten.what, len(forgotten.asked)) == ("forget", 2)
+    assert (forgotten.what, len(forgotten.asked)) == ("forget", 2 + forgotten.entries - 1)  # Anna, and the ids
     assert (relabelled.what, len(relabelled.asked)) == ("relabel", 2)
 
 
@@ -260,6 +262,80 @@ def test_what_was_forgotten_since_a_backup_stays_forgotten(path: Path, tmp_path:
     assert verify(path).problems == verify(path).notes == ()
     if lost in ("nothing", "the table"):
         assert reader.count() == len(left)
+
+
+@pytest.mark.parametrize("change", [{"Anna": "Carla"}, {1: "Carla", "Anna": "Carla"}], ids=["renamed", "merged"])
+def test_who_got_another_name_before_being_forgotten_stays_forgotten(
+    path: Path, tmp_path: Path, change: dict[int | str, str]
+) -> None:
+    before = contents(path)
+    backup(path, tmp_path / "copy")
+    gallery = open_gallery(path)
+    gallery.relabel(change)
+    count = gallery.forget(people=["Carla"])
+    gallery.close()
+    assert count > 10
+    assert restore(tmp_path / "copy", path) == (len(before) - count, count)
+    assert not {label_number("Anna"), label_number("Carla")} & {entry.person for entry, _ in contents(path).values()}
+
+
+def test_nothing_is_restored_over_a_log_that_cannot_say_who_was_forgotten(path: Path, tmp_path: Path) -> None:
+    backup(path, tmp_path / "copy")
+    gallery = open_gallery(path)
+    gallery.forget(people=["Anna"])
+    gallery.close()
+    before, log = contents(path), (path / LOG).read_text()
+    for damaged in (log.replace('"what":"forget"', '"what":"fOrget"'), log.replace('"key":"', '"key":"0')):
+        (path / LOG).write_text(damaged)
+        with pytest.raises(GalleryError, match="nobody knows who was forgotten since the backup"):
+            restore(tmp_path / "copy", path)
+        assert contents(path) == before
+
+
+@pytest.mark.parametrize("change", ["forget", "relabel"])
+def test_a_damaged_table_is_not_written_anew_with_new_checksums(path: Path, change: str) -> None:
+    data = max(path.glob("*.lance/data/*"), key=lambda file: file.stat().st_size)
+    content = bytearray(data.read_bytes())
+    content[100] ^= 1
+    data.write_bytes(content)
+    gallery = open_gallery(path)
+    with pytest.raises(GalleryError, match="isn't as it was written; restore a backup"):
+        gallery.forget(people=["Anna"]) if change == "forget" else gallery.relabel({"Anna": "Carla"})
+    gallery.close()
+    assert verify(path).problems
+
+
+@pytest.mark.parametrize("change", ["forget", "relabel", "restore"])
+def test_a_change_that_cannot_be_logged_is_not_made(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    backup(path, tmp_path / "copy")
+    gallery = open_gallery(path)
+    gallery.add(vectors(1, 4), entries(1, 400))
+    before = contents(path)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    changes: dict[str, Callable[[], object]] = {
+        "forget": lambda: gallery.forget(people=["Anna"]),
+        "relabel": lambda: gallery.relabel({"Anna": "Carla"}),
+        "restore": lambda: restore(tmp_path / "copy", path),
+    }
+    if change == "restore":
+        gallery.close()
+    with monkeypatch.context() as patch:
+        patch.setattr("dare.gallery.log.Log.append", fail)
+        with pytest.raises(OSError, match="No space left on device"):
+            changes[change]()
+    assert contents(path) == before
+    gallery.close()
+    assert verify(path).problems == ()
+
+
+def test_a_missing_version_is_noticed(path: Path) -> None:
+    min(path.glob("*.lance/_versions/*.manifest")).unlink()
+    assert "is missing, and with it the newest change" in verify(path).problems[0]
 
 
 def test_a_backup_is_restored_elsewhere_and_only_where_a_gallery_is_or_nothing(path: Path, tmp_path: Path) -> None:

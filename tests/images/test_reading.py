@@ -261,6 +261,13 @@ def exif_that_repeats(entries: int, size: int) -> bytes:
     return (b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", entries) + entry).ljust(size, b"\0")
 
 
+def hidden(scans: int) -> bytes:
+    """Scans behind a marker that has no length, where others have the length of all that follows."""
+    data = progressive(0)
+    last = data.rindex(b"\xff\xda")
+    return data[:-2] + (b"\xff\x01" + data[last:-2]) * scans + data[-2:]
+
+
 def noisy(scans: int) -> bytes:
     """With many passes over few pixels, each of many bytes."""
     content = io.BytesIO()
@@ -298,11 +305,13 @@ def run_length_bmp() -> bytes:
     [
         (progressive(200), "passes over 1600x1600 pixels"),
         (noisy(20), "passes over 400x400 pixels"),
+        (hidden(300), "passes over 1600x1600 pixels"),
+        (jpeg()[:2] + b"\xff\x01" + jpeg()[2:], "makes no sense"),
         (jpeg()[:2] + segment(0xFE, b"") * 60_000 + jpeg()[2:], "over 50000 segments"),
         (png()[:33] + chunk(b"teXt", b"") * 60_000 + png()[33:], "over 50000 chunks"),
         (run_length_bmp(), "a compressed BMP"),
     ],
-    ids=["scans", "bytes of scans", "segments", "chunks", "runs"],
+    ids=["scans", "bytes of scans", "scans behind a lone marker", "a lone marker", "segments", "chunks", "runs"],
 )
 def test_a_file_made_to_keep_a_decoder_busy_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
     (tmp_path / "a.jpg").write_bytes(content)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from dare.files import replacing_folder
 from dare.gallery import folder
 from dare.gallery.lance import ATTEMPTS, LanceGallery, to_the_end
-from dare.gallery.log import LOG, Log, checksum, files_below
-from dare.gallery.rows import is_whole, usable
+from dare.gallery.log import LOG, Log, files_below
+from dare.gallery.rows import is_whole, newest_version, usable
 from dare.gallery.store import GalleryError, UnknownGalleryError
 from dare.gallery.table import plain_errors, read, schema, write_table
 
@@ -80,18 +80,13 @@ def _compared(path: Path, problems: list[str]) -> tuple[int, int]:
         description = folder.read(path)
         files = files_below(path / f"{description.table}.lance")
         log = Log(path)
-        right, unlogged, wrong = 0, 0, list[str]()
-        for file in files:
-            try:
-                found = checksum(file)
-            except FileNotFoundError:  # a writer joined pieces meanwhile
-                continue
-            if not log.has(file):
-                unlogged += 1
-            elif found != log.sums[file.relative_to(path).as_posix()]:
-                wrong.append(f"{file} isn't as it was written; restore a backup")
-            else:
-                right += 1
+        damaged = log.wrong(files)
+        wrong = [f"{file} isn't as it was written; restore a backup" for file in damaged]
+        unlogged = sum(not log.has(file) for file in files)
+        right = len(files) - unlogged - len(damaged)
+        newest = newest_version(log.sums, description.table)
+        if newest and not (path / newest).exists():
+            wrong.append(f"{path / newest} is missing, and with it the newest change; restore a backup")
         if not is_whole(path, description.table):
             wrong.append(f"{path / description.table}{folder.ROWS} isn't as it was written; delete it, it is made anew")
         if attempt == ATTEMPTS or (folder.read(path) == description and not unlogged):
@@ -184,6 +179,11 @@ def _restore(backup: Path, path: Path) -> tuple[int, int]:
         if not (path / LOG).exists() and (backup / LOG).exists():
             shutil.copyfile(backup / LOG, path / LOG)
         log = Log(path)
+        if log.problems:
+            raise GalleryError(
+                f"{log.problems[0]}, so nobody knows who was forgotten since the backup; restore it elsewhere, or move "
+                f"{LOG} away and forget them again"
+            )
         source = LanceGallery(backup)
         now, table = source.newest()
         tables = [found for place in path.iterdir() if (found := folder.TABLE.match(place.name))]
@@ -192,6 +192,7 @@ def _restore(backup: Path, path: Path) -> tuple[int, int]:
         try:
             with plain_errors(path, "restored"):
                 count = _copy(table, path, description, log.forgotten(since=Log(backup)).among)
+            log.append("restore", entries=count, files=files_below(path / f"{description.table}.lance"))
             folder.write(description, path)
         except BaseException:
             shutil.rmtree(path / f"{description.table}.lance", ignore_errors=True)
@@ -202,7 +203,6 @@ def _restore(backup: Path, path: Path) -> tuple[int, int]:
                     for place in new:
                         place.rmdir()
             raise
-        log.append("restore", entries=count, files=files_below(path / f"{description.table}.lance"))
         folder.sweep(path)
         return count, source.count() - count
     finally:

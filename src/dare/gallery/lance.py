@@ -103,13 +103,13 @@ class LanceGallery:
             return out
 
         what = "forget" if before is None else "expire"
-        return self._rewrite(leaves, {}, what=what, ids=wanted, people=whom, before=before)
+        return self._rewrite(leaves, {}, what, wanted, people=whom, before=before)
 
     def relabel(self, people: Mapping[int | str, str]) -> int:
         """As `Gallery.relabel`; also erases their old names and what was removed or replaced before, as `forget`."""
         names = relabelled(people)
         return self._rewrite(
-            lambda batch: np.zeros(len(batch), bool), names, what="relabel", people=[*names, *dict(names.values())]
+            lambda batch: np.zeros(len(batch), bool), names, "relabel", people=[*names, *dict(names.values())]
         )
 
     def _rewrite(
@@ -117,6 +117,7 @@ class LanceGallery:
         leaves: Callable[[pa.RecordBatch], NDArray[np.bool_]],
         names: Mapping[int, tuple[int, str]],
         what: str,
+        ids: Iterable[str] = (),
         **about: Any,
     ) -> int:
         """Put a new table in place of the old one, and delete that; returns how many entries are gone or changed."""
@@ -124,10 +125,11 @@ class LanceGallery:
         def rewrite(writer: Writer) -> int:
             description = writer.description.next()
             try:
-                count = writer.copy(description, leaves, names)
-                folder.write(description, self.path)
+                count, gone = writer.copy(description, leaves, names)
                 files = files_below(self.path / f"{description.table}.lance")
-                writer.log.append(what, entries=count, files=files, **about)
+                # First: what was forgotten must not come back with a backup. By id, for people may have been renamed.
+                writer.log.append(what, entries=count, files=files, ids={*ids, *gone}, **about)
+                folder.write(description, self.path)
             finally:
                 self._writer = None
                 folder.sweep(self.path)

@@ -7,6 +7,7 @@ keyed hash, which tells a restored backup who was forgotten since. The key is in
 has the log and guesses a name whether that was it.
 """
 
+import contextlib
 import getpass
 import hashlib
 import hmac
@@ -23,7 +24,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from dare.files import said, sealed, sync_folder, unsealed
+from dare.files import advised, said, sealed, sync_folder, unsealed
 
 LOG = "gallery.log"
 HINT = "latest_version_hint.json"
@@ -112,15 +113,18 @@ class Log:
             previous=self._previous,
         )
         text = sealed(line.model_dump_json(exclude_defaults=True).encode()).replace(b"\n", b"")
-        with open(self._path, "ab") as file:  # noqa: PTH123 - as text is appended
-            file.truncate(self._length)  # what a killed writer left of a line
-            try:
-                file.write(text + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            except BaseException:
-                file.truncate(self._length)
-                raise
+        try:
+            with self._path.open("ab") as file:
+                file.truncate(self._length)  # what a killed writer left of a line
+                try:
+                    file.write(text + b"\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+                except BaseException:
+                    file.truncate(self._length)
+                    raise
+        except OSError as error:
+            raise OSError(error.errno, advised(error, " while writing"), str(self._path)) from error
         if self._length == 0:
             sync_folder(self._gallery)
         self._length, self._count = self._length + len(text) + 1, self._count + 1
@@ -131,6 +135,15 @@ class Log:
     def has(self, file: Path) -> bool:
         """Whether there is a checksum of this file."""
         return file.relative_to(self._gallery).as_posix() in self.sums
+
+    def wrong(self, files: Iterable[Path]) -> list[Path]:
+        """Those files that aren't as they were written; one without a checksum, or that is gone by now, isn't wrong."""
+        found = []
+        for path in files:
+            with contextlib.suppress(FileNotFoundError):
+                if self.has(path) and checksum(path) != self.sums[path.relative_to(self._gallery).as_posix()]:
+                    found.append(path)
+        return found
 
     def recover(self, table: Path) -> None:
         """Log a table's files that no line names; only for the holder of the lock, before it changes anything."""

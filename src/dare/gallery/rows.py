@@ -230,14 +230,21 @@ def _newest(folder: Path) -> tuple[list[str], int, str]:
 
     A manifest names the data files, and no two of these ever have the same name.
     """
-    names, numbers = os.listdir(folder), {}  # noqa: PTH208 - names are enough
-    for name in names:
-        if name.endswith(".manifest"):
-            number = int(name.partition(".")[0])
-            # Newer ones count down from 2^64, so that the newest is listed first.
-            numbers[2**64 - 1 - number if number > 2**63 else number] = name
+    names = os.listdir(folder)  # noqa: PTH208 - names are enough
+    numbers = {_number(name): name for name in names if name.endswith(".manifest")}
     newest = max(numbers)
     return names, newest, hashlib.sha256((folder / numbers[newest]).read_bytes()).hexdigest()
+
+
+def _number(manifest: str) -> int:
+    number = int(manifest.partition(".")[0])
+    return 2**64 - 1 - number if number > 2**63 else number  # newer ones count down, so that the newest is listed first
+
+
+def newest_version(files: Iterable[str], table: str) -> str | None:
+    """The path of a table's newest version among paths below the gallery."""
+    versions = [file for file in files if file.startswith(f"{table}.lance/_versions/") and file.endswith(".manifest")]
+    return max(versions, key=lambda file: _number(file.rpartition("/")[2]), default=None)
 
 
 def _checksum(content: pa.Buffer) -> bytes:

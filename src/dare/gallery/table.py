@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dare.files import advised, sync_folder
 from dare.gallery import folder
 from dare.gallery.entry import Entry
-from dare.gallery.log import HINT, Log
+from dare.gallery.log import HINT, Log, files_below
 from dare.gallery.store import GalleryError
 
 if TYPE_CHECKING:
@@ -139,21 +139,30 @@ class Writer:
         description: folder.Description,
         leaves: Callable[[pa.RecordBatch], NDArray[np.bool_]],
         names: Mapping[int, tuple[int, str]],
-    ) -> int:
-        """Write the entries into a new table, numbered anew; returns how many were left out or have another name.
+    ) -> tuple[int, list[str]]:
+        """Write the entries into a new table, numbered anew.
 
         Args:
             leaves: which entries of a batch are left out.
             names: person -> number and name from now on.
+
+        Returns:
+            How many were left out or have another name, and the ids of those left out.
+
+        Raises:
+            GalleryError: a damaged file, which would get a new checksum otherwise.
         """
+        if wrong := self.log.wrong(files_below(self._folder)):
+            raise GalleryError(f"{wrong[0]} isn't as it was written; restore a backup")
         order = np.sort(np.fromiter(self._sequences.values(), np.int64))
         columns = schema(description.sizes)
-        changed = 0
+        changed, gone = 0, list[str]()
 
         def kept() -> Iterator[pa.RecordBatch]:
             nonlocal changed
             for batch in read(self.table, columns.names):
                 out = leaves(batch)
+                gone.extend(batch["id"].filter(pa.array(out)).to_pylist())
                 numbered = np.searchsorted(order, batch["sequence"].to_numpy())
                 stays = _with(batch, sequence=numbered).filter(pa.array(~out))
                 renamed = np.isin(pc.fill_null(stays["person"], -1).to_numpy(), list(names))
@@ -166,7 +175,7 @@ class Writer:
                 yield stays
 
         write_table(self._path, description, kept())
-        return changed
+        return changed, gone
 
     def _tidy_up(self) -> None:
         """Join small pieces and drop old versions, if there are many."""

@@ -38,8 +38,9 @@ COMMENT, SCAN = 0xFE, 0xDA
 FRAME = struct.Struct(">BHHB")
 XMP = b"http://ns.adobe.com/xap/1.0/\0"
 TURNED = re.compile(rb"tiff:Orientation(?:=[\"']|>)([1-8])")
-MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)
-"""Where pixels end: restart markers and stuffed bytes belong to them."""
+MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])", re.DOTALL)
+"""Where pixels end: stuffed bytes and markers that stand alone, without a length behind them, don't end them."""
+ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 USED_CHUNKS = (b"tRNS", b"acTL", b"fcTL", b"fdAT")
 """Of the optional ones of a PNG: transparency, and what belongs to an animation."""
 TEXTS = (b"tEXt", b"zTXt", b"iTXt")
@@ -162,7 +163,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         if len(data) < at + 4:
             raise ValueError(f"{DAMAGED}: it ends before its pixels; {REPLACE}")
         start, marker, length = struct.unpack_from(">BBH", data, at)
-        if start != 0xFF or length < 2:
+        if start != 0xFF or length < 2 or marker in ALONE:
             raise ValueError(f"{DAMAGED}: what stands before its pixels makes no sense; {REPLACE}")
         yield marker, at + 4, at + 2 + length
         if marker == SCAN:

@@ -175,6 +175,8 @@ def test_a_backup_is_a_gallery_with_the_same_entries_and_nothing_else(path: Path
     assert not any(removed in file.read_bytes() for file in copy.rglob("*") if file.is_file())
     with pytest.raises(GalleryError, match="already"):
         backup(path, copy)
+    with pytest.raises(GalleryError, match="in the gallery itself"):
+        backup(path, path / "copy")
     store = open_gallery(copy)
     store.add(vectors(1, 5), entries(1, 200))
     store.close()
@@ -390,19 +392,22 @@ def test_who_is_in_a_gallery(tmp_path: Path) -> None:
         Entry("e", None, 3, None),
         Entry("f", None, 3, 1e300),
         Entry("g", 9, None, 5.0),
+        Entry("h", 2**49, None, None, name="9" * 4000),
     ]
-    gallery.add(vectors(7), rows)
+    gallery.add(vectors(8), rows)
     seen = [(one.name, one.day, one.entries, len(one.others)) for one in per_camera_and_day(gallery)]
     assert seen == [
         ("3", "", 3, 3),
         ("till", "1970-01-01", 2, 2),
         ("till", "1970-01-02", 1, 1),
+        ("", "", 1, 1),
         ("", "1970-01-01", 1, 1),
     ]
     people = [(one.name, one.entries, one.others, one.first, one.last) for one in per_person(gallery)]
     assert people == [
         ("9", 2, ("3", ""), 5.0, 5.0),
         ("10", 1, ("till",), 20.0, 20.0),
+        ("9" * 4000, 1, ("",), None, None),
         ("Anna", 2, ("till",), 10.0, DAY + 5),
         ("", 2, ("3",), 1e300, 1e300),
     ]

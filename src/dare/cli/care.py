@@ -14,6 +14,7 @@ from cyclopts import App
 from dare.cli.galleries import GalleryFolder, unknown
 from dare.cli.options import FLAG, JsonOut, parse_age
 from dare.cli.terminal import check_outputs, console, one_line, output, say, show_table, write_json
+from dare.datasets.listing import normal_label
 
 if TYPE_CHECKING:
     from dare.gallery.lance import LanceGallery
@@ -160,7 +161,7 @@ def merge(gallery: GalleryFolder, into: str, /, *others: str) -> None:
 def _relabel(store: "LanceGallery", people: Sequence[str], name: str) -> None:
     _known(store, people)
     count = store.relabel(dict.fromkeys(people, name))
-    output.print(f"{count} entries are {name} now")
+    output.print(f"{count} entries are {one_line(normal_label(name))} now")
 
 
 def _known(store: "LanceGallery", people: Sequence[str]) -> None:

@@ -26,7 +26,6 @@ Place = Callable[[str], Path | None]
 
 OUTSIDE = "-outside"
 """Behind a layout's name: links, and paths in a CSV file, may lead out of the folder."""
-"""The layout that follows paths and links out of the folder."""
 
 
 @dataclass(frozen=True, slots=True)

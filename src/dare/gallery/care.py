@@ -16,6 +16,7 @@ from dare.files import replacing_folder
 from dare.gallery import folder
 from dare.gallery.lance import ATTEMPTS, LanceGallery, to_the_end
 from dare.gallery.log import LOG, Log, files_below
+from dare.gallery.opening import as_folder
 from dare.gallery.rows import is_whole, newest_version, usable
 from dare.gallery.store import GalleryError, UnknownGalleryError
 from dare.gallery.table import plain_errors, read, schema, write_table
@@ -127,7 +128,9 @@ def backup(path: Path, out: Path) -> int:
         GalleryError: no gallery, or it is damaged; or there is something in the new folder's place.
     """
     _refuse_damaged(path)
-    folder.check_free(out)
+    folder.check_free(as_folder(out))
+    if out.resolve().is_relative_to(path.resolve()):
+        raise GalleryError(f"{out} is in the gallery itself; give a folder beside it, best on another disk")
     return to_the_end(lambda: _steadily(lambda: _back_up(path, out)))
 
 
@@ -157,6 +160,7 @@ def restore(backup: Path, path: Path) -> tuple[int, int]:
         GalleryError: a damaged backup, a folder that holds other things, or a gallery that another process writes to.
     """
     _refuse_damaged(backup)
+    path = as_folder(path)
     if path.exists() and path.samefile(backup):
         raise GalleryError(f"{backup} is the gallery itself; give a backup of it")
     if (

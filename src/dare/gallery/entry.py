@@ -37,8 +37,6 @@ class Entry:
             _check_text(kind, getattr(self, kind))
         if not self.id:
             raise ValueError("an entry needs an id, got an empty one")
-        if len(self.id.encode()) > LONGEST_ID:
-            raise ValueError(f"an id has at most {LONGEST_ID} bytes, got one that begins with {self.id[:40]!r}")
         for kind, field in (("people", "person"), ("cameras", "camera")):
             if (number := getattr(self, field)) is None:
                 continue
@@ -58,6 +56,8 @@ def _check_text(kind: str, text: object) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise ValueError(f"the {kind} {text!r} isn't valid UTF-8; rename the file") from error
+    if len(text.encode()) > LONGEST_ID and kind != "picture":
+        raise ValueError(f"the {kind} of an entry has at most {LONGEST_ID} bytes, got one that begins {text[:40]!r}")
     if "\0" in text:
         raise ValueError(f"the {kind} {text!r} contains a NUL character; remove it")
 
@@ -118,6 +118,7 @@ def relabelled(people: Mapping[int | str, str]) -> dict[int, tuple[int, str]]:
     """Person -> number and name from now on, of people who get another label; "" names one whose label is a number."""
     labels = [normal_label(label) for label in people.values()]
     for label in labels:
+        _check_text("name", label)
         if not label or (label.startswith("-") and WHOLE_NUMBER.fullmatch(label)):
             raise ValueError(f"expected a person's name, or a number from 0 on, got {label!r}")
     new = [(label_number(label), "" if WHOLE_NUMBER.fullmatch(label) else label) for label in labels]

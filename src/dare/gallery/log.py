@@ -1,10 +1,10 @@
 """The log of a gallery's changes: who made which, when, with what result, and checksums of the files it wrote.
 
-`gallery.log` has a JSON object per line. Each holds the SHA-256 of the line before it and, last, of itself, so that no
-line can be changed, added or taken out unnoticed; only a missing end can't be seen. The writer appends a line, flushed
-to disk, before a change counts as done. Lines hold no vectors, names or ids: whom a change was about stands there as a
-keyed hash, which tells a restored backup who was forgotten since. The key is in the first line, so a hash tells whoever
-has the log and guesses a name whether that was it.
+`gallery.log` has a JSON object per line. Each holds the SHA-256 of the line before it and, last, of itself, so that a
+line that was damaged, edited, added or taken out is noticed; not a missing end, nor a log that was written anew. The
+writer appends a line, flushed to disk, before a change counts as done. Lines hold no vectors, names or ids: whom a
+change was about stands there as a keyed hash, which tells a restored backup who was forgotten since. The key is in the
+first line, so a hash tells whoever has the log and guesses a name whether that was it.
 """
 
 import contextlib
@@ -39,8 +39,8 @@ class Line(BaseModel):
         number: counts from 1.
         time: in UTC, ISO 8601.
         who: user and machine.
-        what: "begin", "add", "remove", "forget", "expire", "relabel", "restore", "backup"; "recover": files of a change
-            whose writer was killed before it could say so.
+        what: "begin", "add", "remove", "forget", "expire", "relabel", "restore", "backup", "tidy up"; "recover": files
+            of a change whose writer was killed before it could say so.
         entries: how many it was about.
         asked: keyed hashes of ids and people.
         before: of "expire", seconds since 1970.

@@ -26,7 +26,7 @@ def open_gallery(uri: str | Path) -> LanceGallery:
     Raises:
         GalleryError: no gallery there, or one that cannot be read.
     """
-    return LanceGallery(_folder(uri))
+    return LanceGallery(as_folder(uri))
 
 
 def create_gallery(
@@ -51,7 +51,7 @@ def create_gallery(
         GalleryError: there is something already.
         ValueError: not a network, such as one without exits.
     """
-    path = _folder(uri)
+    path = as_folder(uri)
     try:
         description = folder.Description.model_validate(
             {
@@ -72,7 +72,8 @@ def create_gallery(
     return LanceGallery(path)
 
 
-def _folder(uri: str | Path) -> Path:
+def as_folder(uri: str | Path) -> Path:
+    """A path; an address is refused, which would become a folder of that name."""
     path = Path(uri)
     if kind_of(path) in (ADDRESS, STREAM):
         raise GalleryError(misplaced(uri, "a gallery's folder"))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from dare.datasets.listing import WHOLE_NUMBER
 from dare.gallery.lance import LanceGallery
 
 
@@ -78,7 +79,7 @@ def _seen(rows: Sequence[tuple[str, str, str, float | None]]) -> list[Seen]:
 
 def _in_order(names: set[str]) -> list[str]:
     """Numbers first, by size, then names; the unknown last."""
-    return sorted(names, key=lambda name: (not name, int(name) if name.isdecimal() else 2**64, name))
+    return sorted(names, key=lambda name: (not name, int(name) if WHOLE_NUMBER.fullmatch(name) else 2**64, name))
 
 
 def _day(seconds: float) -> str:

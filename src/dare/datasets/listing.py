@@ -18,6 +18,9 @@ SPLITS = ("train", "query", "gallery")
 COLUMNS = ("image", "person", "camera", "split", "time")
 AS_A_FRACTION = re.compile(r"(-?\d+)\.0+")  # how pandas writes whole numbers of a column that has gaps
 WHOLE_NUMBER = re.compile(r"-?\d{1,18}")  # what 64 bits can hold
+LATEST = 1e11
+"""Seconds since 1970: what is later was meant otherwise."""
+DAY_IN_DIGITS = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
 MISSPELT = 0.8
 """How alike a column's name and one of `COLUMNS` are that is taken for it."""
 
@@ -212,6 +215,7 @@ def seconds_since_1970(time: str) -> float:
             seconds = math.nan
         else:
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    if not math.isfinite(seconds):
+    # Milliseconds, and days written like 20240531, are numbers too, of another time.
+    if not 0 <= seconds < LATEST or DAY_IN_DIGITS.fullmatch(time.strip()):
         raise ValueError(f"a time is seconds since 1970 or like 2024-05-31T14:00:00+02:00, got {time!r}")
     return seconds

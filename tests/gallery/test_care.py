@@ -350,6 +350,9 @@ def test_a_backup_is_restored_elsewhere_and_only_where_a_gallery_is_or_nothing(p
     for place in ("file", "full"):
         with pytest.raises(GalleryError, match="isn't a gallery"):
             restore(tmp_path / "copy", tmp_path / place)
+    create_gallery(tmp_path / "other", model="a" * 64, dimensions=(16, 8)).close()
+    with pytest.raises(GalleryError, match="is another gallery than the one that was backed up"):
+        restore(tmp_path / "copy", tmp_path / "other")
     with pytest.raises(GalleryError, match="is the gallery itself"):
         restore(path, path)
     writer = LanceGallery(path)

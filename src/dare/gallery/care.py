@@ -188,6 +188,9 @@ def _restore(backup: Path, path: Path) -> tuple[int, int]:
                 f"{log.problems[0]}, so nobody knows who was forgotten since the backup; restore it elsewhere, or move "
                 f"{LOG} away and forget them again"
             )
+        of = Log(backup)
+        if log.lines and of.lines and log.lines[0] != of.lines[0]:
+            raise GalleryError(f"{path} is another gallery than the one that was backed up; give a new place")
         source = LanceGallery(backup)
         now, table = source.newest()
         tables = [found for place in path.iterdir() if (found := folder.TABLE.match(place.name))]
@@ -195,7 +198,7 @@ def _restore(backup: Path, path: Path) -> tuple[int, int]:
         description = now.model_copy(update={"table": folder.table_name(newest + 1)})
         try:
             with plain_errors(path, "restored"):
-                count = _copy(table, path, description, log.forgotten(since=Log(backup)).among)
+                count = _copy(table, path, description, log.forgotten(since=of).among)
             log.append("restore", entries=count, files=files_below(path / f"{description.table}.lance"))
             folder.write(description, path)
         except BaseException:

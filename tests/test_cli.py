@@ -284,7 +284,7 @@ def test_one_camera_alone_cannot_be_scored_and_the_reason_is_said(
         (["train", "ROOT", "OUT", "--backbone", "vgg", "--weights", "none"], "unknown backbone 'vgg'"),
         (["train", "ROOT", "OUT", "--device", "abacus"], "device 'abacus' cannot be used"),
         (["evaluate", "ROOT", "--model", "MODEL", "--device", "abacus"], "device 'abacus' cannot be used"),
-        (["embed", "ROOT", "OUT/e.npz", "--model", "MODEL", "--batch-size", "0"], "Must be >= 1"),
+        (["embed", "ROOT", "OUT/e.npz", "--model", "MODEL", "--batch-size", "0"], "--batch-size"),
         (["train", "ROOT", "OUT", "--set", "hidden_dim=0"], "hidden_dim: expected at least 1, got 0"),
         (["train", "ROOT", "OUT", "--backbone", "timm/swin_tiny_patch4_window7_224"], "cannot take pictures of"),
         (["train", "ROOT", "OUT", "--preset", "lite"], "starts from the teacher's weights (--weights teacher); give"),

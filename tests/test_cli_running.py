@@ -68,9 +68,9 @@ def test_bench_times_every_exit_by_every_engine(
     ("words", "message"),
     [
         (["bench"], "no network to time; give a checkpoint"),
-        (["bench", "MODEL", "--threads", "0"], "Must be >= 1"),
-        (["bench", "MODEL", "--batch", "0"], "Must be >= 1"),
-        (["embed", "ROOT", "OUT.npz", "--model", "MODEL", "--workers", "0"], "Must be >= 1"),
+        (["bench", "MODEL", "--threads", "0"], "--threads"),
+        (["bench", "MODEL", "--batch", "0"], "--batch"),
+        (["embed", "ROOT", "OUT.npz", "--model", "MODEL", "--workers", "0"], "--workers"),
         (
             ["embed", "ROOT", "OUT.npz", "--model", "MODEL", "--workers", "2", "--threads", "2"],
             "each worker has one thread; give --threads or --workers",

@@ -353,6 +353,8 @@ def test_a_backup_is_restored_elsewhere_and_only_where_a_gallery_is_or_nothing(p
     create_gallery(tmp_path / "other", model="a" * 64, dimensions=(16, 8)).close()
     with pytest.raises(GalleryError, match="is another gallery than the one that was backed up"):
         restore(tmp_path / "copy", tmp_path / "other")
+    with pytest.raises(GalleryError, match="but a gallery in use; give the backup first"):
+        restore(path, tmp_path / "copy")  # the wrong way round
     with pytest.raises(GalleryError, match="is the gallery itself"):
         restore(path, path)
     writer = LanceGallery(path)

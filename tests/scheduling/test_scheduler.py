@@ -117,6 +117,13 @@ def test_what_is_wrong_with_one_query_is_its_own(scheduler: Scheduler, tmp_path:
     with pytest.raises(UnreadableImageError):
         bad.result(60)
     assert good.result(60).exit == 3
+
+    def fail(_: Answer) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        scheduler.submit(picture(), due=due, on_answer=fail).result(60)
+    assert {scheduler.submit(picture(), due=due).result(60).exit for _ in range(4)} == {3}
     for settings in ({"min_exit": 4}, {"min_exit": -1}, {"due": float("nan")}, {"count": 0}):
         with pytest.raises(ValueError, match=r"expected an exit|count must be"):
             scheduler.submit(picture(), **({"due": due} | settings))  # type: ignore[arg-type]

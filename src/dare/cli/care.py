@@ -5,14 +5,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
 from dare.cli.galleries import GalleryFolder, unknown
-from dare.cli.options import FLAG, JsonOut, parse_age
+from dare.cli.options import JsonOut, parse_age
 from dare.cli.terminal import check_outputs, console, one_line, output, say, show_table, write_json
 from dare.datasets.listing import normal_label
 
@@ -53,7 +52,8 @@ def info(gallery: GalleryFolder, /, *, json: JsonOut = None) -> None:
     output.print(f"exits {', '.join(map(one_line, store.names))}")
     output.print(f"{figures['bytes'] / 1e6:,.1f} MB on disk")
     if changes:
-        output.print(f"last of {len(changes)} changes: {changes[-1].what} by {changes[-1].who}, {changes[-1].time}")
+        last = f"{changes[-1].what} by {changes[-1].who}, {changes[-1].time}"
+        output.print(f"last of {len(changes)} changes: {one_line(last)}")
     rows = [(one.name or "unknown", one.day or "unknown", str(one.entries), str(len(one.others))) for one in seen]
     show_table(("camera", "day", "entries", "people"), [map(one_line, row) for row in rows])
 
@@ -61,7 +61,7 @@ def info(gallery: GalleryFolder, /, *, json: JsonOut = None) -> None:
 @gallery_app.command
 def people(gallery: GalleryFolder, /, *, json: JsonOut = None) -> None:
     """List the people in a gallery: how many entries each has, on which cameras, from when to when (UTC)."""
-    from dare.gallery.seen import per_person
+    from dare.gallery.seen import calendar, per_person
 
     check_outputs(json)
     with _opened(gallery) as store:
@@ -73,8 +73,8 @@ def people(gallery: GalleryFolder, /, *, json: JsonOut = None) -> None:
             one.name or "unknown",
             str(one.entries),
             ", ".join(dict.fromkeys(name or "unknown" for name in one.others)),
-            _clock(one.first),
-            _clock(one.last),
+            calendar(one.first),
+            calendar(one.last),
         )
         for one in seen
     ]
@@ -111,7 +111,7 @@ def backup(gallery: GalleryFolder, out: Path, /) -> None:
 
 
 @gallery_app.command
-def restore(backup: Annotated[Path, FLAG], gallery: GalleryFolder, /) -> None:
+def restore(backup: Path, gallery: GalleryFolder, /) -> None:
     """Put a backup in a gallery's place, or where one was.
 
     What was forgotten or has expired since the backup was made is left out. The gallery's log knows what that is: if
@@ -135,7 +135,7 @@ def expire(gallery: GalleryFolder, /, *, older_than: str) -> None:
     before = time.time() - parse_age(older_than)
     with _opened(gallery) as store:
         count = store.forget(before=before)
-        timeless = store.table()["time"].null_count
+        timeless = store.entries()["time"].null_count
         output.print(f"{count} entries forgotten, {store.count()} left in {gallery}, {timeless} of them without a time")
 
 
@@ -182,12 +182,3 @@ def _figures(seen: "Seen", name: str, others: str) -> dict[str, object]:
     of, day, others_of = found.pop("name"), found.pop("day"), found.pop("others")
     days = {"day": day or None} if name == "camera" else {}
     return {name: of or None, **days, **found, others: [other or None for other in others_of]}
-
-
-def _clock(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    except (OverflowError, ValueError, OSError):  # no time of the calendar
-        return f"{seconds:g} s"

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from dare.cli import options
 from dare.cli.terminal import console, one_line, output, progress, say, stop_on_signal
 from dare.datasets import UNKNOWN, open_benchmark
-from dare.datasets.listing import WHOLE_NUMBER, label_number
+from dare.datasets.listing import in_order, label_number
 from dare.runners.runner import Runner
 
 if TYPE_CHECKING:
@@ -150,8 +150,7 @@ def unknown(kind: str, asked: Sequence[str], known: Mapping[int, str]) -> str:
     missing = [name for name in asked if label_number(name) not in known]
     if not missing:
         return ""
-    in_order = sorted(known.values(), key=lambda name: (int(name) if WHOLE_NUMBER.fullmatch(name) else 2**64, name))
-    names = {name.casefold(): name for name in in_order}
+    names = {name.casefold(): name for name in in_order(known.values())}
     like = [near for name in missing for near in difflib.get_close_matches(name.casefold(), names, SHOWN)]
     there = [names[near] for near in dict.fromkeys(like or names)]
     return f"the gallery has no {kind} {_some(missing, len(missing))}; it has {_some(there, len(known)) or 'none'}"

@@ -8,7 +8,7 @@ import math
 import os
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -66,6 +66,11 @@ def label_number(label: str) -> int:
     if WHOLE_NUMBER.fullmatch(label):
         return int(label)
     return 2**48 + int.from_bytes(hashlib.sha256(label.encode(errors="surrogateescape")).digest()[:6])
+
+
+def in_order(labels: Iterable[str]) -> list[str]:
+    """Labels as people list them: numbers first, by size, then names, then "" for the unknown."""
+    return sorted(labels, key=lambda label: (not label, int(label) if WHOLE_NUMBER.fullmatch(label) else 2**64, label))
 
 
 def rows_of_csv(path: Path, *, unlabelled: bool, outside: bool) -> tuple[list[Row], Path, list[str]]:

@@ -3,26 +3,19 @@
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
-
-from dare.files import replacing_folder
+from dare.files import advised, is_bare, replacing_folder
 from dare.gallery import folder
 from dare.gallery.lance import ATTEMPTS, LanceGallery, to_the_end
 from dare.gallery.log import LOG, Log, files_below
 from dare.gallery.opening import as_folder
 from dare.gallery.rows import is_whole, newest_version, usable
 from dare.gallery.store import GalleryError, UnknownGalleryError
-from dare.gallery.table import plain_errors, read, schema, write_table
-
-if TYPE_CHECKING:
-    from lancedb.table import Table
+from dare.gallery.table import copy_table, plain_errors, read, schema
 
 PATIENCE = 0.2
 """Seconds until files that the log doesn't have are looked for in it again: a writer logs them last."""
@@ -64,15 +57,20 @@ def verify(path: Path) -> Verified:
             entries = _steadily(lambda: _read_all(path))
     except UnknownGalleryError:
         raise
-    except (GalleryError, OSError) as error:
+    except GalleryError as error:
         problems.append(str(error))
+    except OSError as error:
+        problems.append(f"{error.filename}: {advised(error) if is_bare(error) else error.strerror}")
     else:
         if not (path / LOG).exists():
             notes.append("there is no log of changes yet, so nothing has a checksum; the next change begins one")
         elif unlogged:
             notes.append(f"{unlogged} files of an unfinished change have no checksum; the next change logs them")
     log = Log(path)
-    return Verified(right, entries, len(log.lines), (*problems, *log.problems), tuple(notes))
+    problems += [
+        f"{each}; find out why, then move {LOG} away: the next change begins a new one" for each in log.problems
+    ]
+    return Verified(right, entries, len(log.lines), tuple(problems), tuple(notes))
 
 
 def _compared(path: Path, problems: list[str]) -> tuple[int, int]:
@@ -140,7 +138,8 @@ def _back_up(path: Path, out: Path) -> int:
             shutil.copyfile(path / LOG, aside / LOG)
         now, table = LanceGallery(path).newest()
         description = now.next()
-        count = _copy(table, aside, description)
+        copy_table(table, aside, description)
+        count = table.count_rows()
         folder.write(description, aside)
         files = files_below(aside / f"{description.table}.lance")
         Log(aside).append("backup", entries=count, files=files)
@@ -191,14 +190,18 @@ def _restore(backup: Path, path: Path) -> tuple[int, int]:
         of = Log(backup)
         if log.lines and of.lines and log.lines[0] != of.lines[0]:
             raise GalleryError(f"{path} is another gallery than the one that was backed up; give a new place")
-        source = LanceGallery(backup)
-        now, table = source.newest()
+        if of.lines and of.lines[-1].what != "backup":
+            raise GalleryError(
+                f"{backup} isn't as `dare gallery backup` made it, but a gallery in use; give the backup first"
+            )
+        now, table = LanceGallery(backup).newest()
         tables = [found for place in path.iterdir() if (found := folder.TABLE.match(place.name))]
         newest = max((int(table[1]) for table in tables), default=0)
         description = now.model_copy(update={"table": folder.table_name(newest + 1)})
         try:
             with plain_errors(path, "restored"):
-                count = _copy(table, path, description, log.forgotten(since=of).among)
+                gone = copy_table(table, path, description, log.forgotten(since=of).among)
+            count = table.count_rows() - len(gone)
             log.append("restore", entries=count, files=files_below(path / f"{description.table}.lance"))
             folder.write(description, path)
         except BaseException:
@@ -211,29 +214,9 @@ def _restore(backup: Path, path: Path) -> tuple[int, int]:
                         place.rmdir()
             raise
         folder.sweep(path)
-        return count, source.count() - count
+        return count, len(gone)
     finally:
         lock.release()
-
-
-def _copy(
-    table: "Table",
-    path: Path,
-    description: folder.Description,
-    leaves: Callable[[pa.RecordBatch], NDArray[np.bool_]] = lambda batch: np.zeros(len(batch), bool),
-) -> int:
-    """Write a table's rows, but those to be left out, into a new one of a gallery; returns how many it has."""
-    count = 0
-
-    def kept() -> Iterator[pa.RecordBatch]:
-        nonlocal count
-        for batch in read(table, schema(description.sizes).names):
-            stays = batch.filter(pa.array(~leaves(batch)))
-            count += len(stays)
-            yield stays
-
-    write_table(path, description, kept())
-    return count
 
 
 def _refuse_damaged(path: Path) -> None:

@@ -139,7 +139,7 @@ class LanceGallery:
 
         return self._change(rewrite)
 
-    def table(self) -> pa.Table:
+    def entries(self) -> pa.Table:
         """`id`, `person`, `camera`, `time`, `picture` and `name` of all entries, in the order they were added."""
         return self._read(lambda rows: rows.labels()).drop_columns("sequence")
 
@@ -242,7 +242,8 @@ class LanceGallery:
     def newest(self) -> "tuple[folder.Description, Table]":
         """The description and the table as they are now; the table stays at this version."""
         now = self._current()
-        return now, self._open(now)
+        with plain_errors(self.path, "read"):
+            return now, self._open(now)
 
     def _open(self, description: folder.Description) -> "Table":
         table = description.table

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dare.datasets.listing import WHOLE_NUMBER
+from dare.datasets.listing import in_order
 from dare.gallery.lance import LanceGallery
 
 
@@ -32,12 +32,12 @@ class Seen:
 def per_camera_and_day(gallery: LanceGallery) -> list[Seen]:
     """How many entries and people each camera has on each day."""
     cameras = gallery.cameras()
-    rows = gallery.table().select(["camera", "time", "person", "name"]).to_pylist()
+    rows = gallery.entries().select(["camera", "time", "person", "name"]).to_pylist()
     return _seen(
         [
             (
                 "" if row["camera"] is None else cameras.get(row["camera"], str(row["camera"])),
-                "" if row["time"] is None else _day(row["time"]),
+                calendar(row["time"])[:10],
                 "" if row["person"] is None else row["name"] or str(row["person"]),
                 row["time"],
             )
@@ -49,7 +49,7 @@ def per_camera_and_day(gallery: LanceGallery) -> list[Seen]:
 def per_person(gallery: LanceGallery) -> list[Seen]:
     """How many entries each person has, on which cameras, from when to when."""
     cameras, people = gallery.cameras(), gallery.people()
-    rows = gallery.table().select(["camera", "time", "person"]).to_pylist()
+    rows = gallery.entries().select(["camera", "time", "person"]).to_pylist()
     return _seen(
         [
             (
@@ -71,19 +71,17 @@ def _seen(rows: Sequence[tuple[str, str, str, float | None]]) -> list[Seen]:
     for (name, day), members in groups.items():
         times = [seconds for _, seconds in members if seconds is not None]
         others = Counter(other for other, _ in members)
-        named = (*_in_order(set(others) - {""}), *[""] * others[""])
+        named = (*in_order(set(others) - {""}), *[""] * others[""])
         found.append(Seen(name, day, len(members), named, min(times, default=None), max(times, default=None)))
-    places = {name: place for place, name in enumerate(_in_order({name for name, _ in groups}))}
+    places = {name: place for place, name in enumerate(in_order({name for name, _ in groups}))}
     return sorted(found, key=lambda seen: (places[seen.name], seen.day))
 
 
-def _in_order(names: set[str]) -> list[str]:
-    """Numbers first, by size, then names; the unknown last."""
-    return sorted(names, key=lambda name: (not name, int(name) if WHOLE_NUMBER.fullmatch(name) else 2**64, name))
-
-
-def _day(seconds: float) -> str:
+def calendar(seconds: float | None) -> str:
+    """Day and time in UTC of seconds since 1970, "" for None and for what is no time of the calendar."""
+    if seconds is None:
+        return ""
     try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
-    except (OverflowError, ValueError, OSError):  # no time of the calendar
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (OverflowError, ValueError, OSError):
         return ""

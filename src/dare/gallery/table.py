@@ -154,28 +154,22 @@ class Writer:
         """
         if wrong := self.log.wrong(files_below(self._folder)):
             raise GalleryError(f"{wrong[0]} isn't as it was written; restore a backup")
-        order = np.sort(np.fromiter(self._sequences.values(), np.int64))
-        columns = schema(description.sizes)
-        changed, gone = 0, list[str]()
+        order, renamed = np.sort(np.fromiter(self._sequences.values(), np.int64)), 0
 
-        def kept() -> Iterator[pa.RecordBatch]:
-            nonlocal changed
-            for batch in read(self.table, columns.names):
-                out = leaves(batch)
-                gone.extend(batch["id"].filter(pa.array(out)).to_pylist())
-                numbered = np.searchsorted(order, batch["sequence"].to_numpy())
-                stays = _with(batch, sequence=numbered).filter(pa.array(~out))
-                renamed = np.isin(pc.fill_null(stays["person"], -1).to_numpy(), list(names))
-                if renamed.any():
-                    people, called = stays["person"].to_pylist(), stays["name"].to_pylist()
-                    for place in np.flatnonzero(renamed):
-                        people[place], called[place] = names[people[place]]
-                    stays = _with(stays, person=people, name=called)
-                changed += int(out.sum() + renamed.sum())
-                yield stays
+        def changed(batch: pa.RecordBatch) -> pa.RecordBatch:
+            nonlocal renamed
+            batch = _with(batch, sequence=np.searchsorted(order, batch["sequence"].to_numpy()))
+            places = np.flatnonzero(np.isin(pc.fill_null(batch["person"], -1).to_numpy(), list(names)))
+            if not len(places):
+                return batch
+            people, called = batch["person"].to_pylist(), batch["name"].to_pylist()
+            for place in places:
+                people[place], called[place] = names[people[place]]
+            renamed += len(places)
+            return _with(batch, person=people, name=called)
 
-        write_table(self._path, description, kept())
-        return changed, gone
+        gone = copy_table(self.table, self._path, description, leaves, changed)
+        return len(gone) + renamed, gone
 
     def _tidy_up(self) -> None:
         """Join small pieces and drop old versions, if there are many."""
@@ -224,9 +218,28 @@ def _with(batch: pa.RecordBatch, **columns: Any) -> pa.RecordBatch:
     return batch
 
 
-def write_table(path: Path, description: folder.Description, batches: Iterable[pa.RecordBatch]) -> None:
-    """Write rows into a new table of a gallery, flushed to disk."""
-    reader = pa.RecordBatchReader.from_batches(schema(description.sizes), batches)
-    connect(path).create_table(description.table, reader)
+def copy_table(
+    table: "Table",
+    path: Path,
+    description: folder.Description,
+    leaves: Callable[[pa.RecordBatch], NDArray[np.bool_]] = lambda batch: np.zeros(len(batch), bool),
+    changed: Callable[[pa.RecordBatch], pa.RecordBatch] = lambda batch: batch,
+) -> list[str]:
+    """Write a table's rows into a new one of a gallery, flushed to disk; returns the ids of those left out.
+
+    Args:
+        leaves: (N,), which rows of a batch are left out.
+        changed: the others as they are from now on.
+    """
+    columns, gone = schema(description.sizes), list[str]()
+
+    def kept() -> Iterator[pa.RecordBatch]:
+        for batch in read(table, columns.names):
+            out = pa.array(leaves(batch))
+            gone.extend(batch["id"].filter(out).to_pylist())
+            yield changed(batch.filter(pc.invert(out)))
+
+    connect(path).create_table(description.table, pa.RecordBatchReader.from_batches(columns, kept()))
     folder.sync_below(path / f"{description.table}.lance", set())
     sync_folder(path)
+    return gone

@@ -7,9 +7,9 @@ To follow a query, start with `Scheduler.submit`. It is taken in or refused at o
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -128,7 +128,8 @@ class Scheduler:
             client: who asks. Where there is too little for all, each client gets the same share.
             allow_late: a late answer is better than none.
             count, where: as of `answers`.
-            on_answer: called with each answer as it is ready, by the thread that made it; it mustn't take long.
+            on_answer: called with each answer as it is ready, by the thread that made it; it mustn't take long. What it
+                raises ends the query.
 
         Raises:
             ValueError: no such exit, or a time that is NaN.
@@ -169,16 +170,14 @@ class Scheduler:
             begun = self._clock()
             answer = self._answer(request, job, exit)
             now = self._clock()
-            in_time = answer is not None and (answer.deadline_met or request.late)
-            if answer is not None and in_time:
-                job.best = answer
-                job.on_answer(answer)
+            is_enough = True  # where there was no time, or something is wrong
+            if answer is not None:
+                with self._given_to(job):
+                    is_enough = self._take(request, job, answer)
             with self._changed:
                 if answer is not None:
                     self._plan.costs.observe(exit, now - begun, now)
-                if in_time:
-                    request.exit = exit
-                self._plan.done(request, now, is_enough=not in_time or self._is_enough(request, answer))
+                self._plan.done(request, now, is_enough=is_enough)
                 over = self._taken_out()
                 self._changed.notify()
             self._settle(over)
@@ -202,7 +201,7 @@ class Scheduler:
         """What the next exit says; None if there was no time, nobody waits, or the job now has a problem."""
         if job.future.cancelled():
             return None
-        try:
+        with self._given_to(job):
             reading = 0.0 if job.best is None else job.best.reading
             if job.walk is None:
                 start = self._clock()
@@ -213,18 +212,31 @@ class Scheduler:
             if vectors is None:
                 return None
             hits, sure = look_up(self._gallery, exit, vectors, job.count, [job.where], self._confidence)[0]
-        except Exception as error:
-            job.problem = error
-            return None
-        now, macs = self._clock(), self._runner.costs.macs[exit]
-        return Answer(exit, hits, sure, macs, now - job.asked, now <= request.due, vectors[0], reading=reading)
+            now, macs = self._clock(), self._runner.costs.macs[exit]
+            return Answer(exit, hits, sure, macs, now - job.asked, now <= request.due, vectors[0], reading=reading)
+        return None
 
-    def _is_enough(self, request: Request, answer: Answer | None) -> bool:
-        if answer is None or not request.has_answer:
+    def _take(self, request: Request, job: _Job, answer: Answer) -> bool:
+        """Keep an answer that is in time, and tell whether it is enough."""
+        if not (answer.deadline_met or request.late):
+            return True
+        job.best, request.exit = answer, answer.exit
+        job.on_answer(answer)
+        if not request.has_answer:
             return False
         # Where nothing can be found, deeper exits find nothing either.
-        nothing = math.isnan(answer.confidence)
-        return nothing or (self._policy is not None and self._policy.stops(answer.exit, answer.confidence))
+        if math.isnan(answer.confidence):
+            return True
+        with self._changed:  # a policy sees one query after the other
+            return self._policy is not None and self._policy.stops(answer.exit, answer.confidence)
+
+    @contextmanager
+    def _given_to(self, job: _Job) -> Iterator[None]:
+        """What goes wrong in the block ends this query, and no other."""
+        try:
+            yield
+        except Exception as error:
+            job.problem = error
 
     def _taken_out(self) -> list[tuple[_Job, bool]]:
         over = [(self._jobs.pop(request), given_up) for request, given_up in self._plan.over]

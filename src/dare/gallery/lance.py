@@ -102,8 +102,7 @@ class LanceGallery:
                 out |= pc.fill_null(batch["time"], np.inf).to_numpy() < before
             return out
 
-        what = "forget" if before is None else "expire"
-        return self._rewrite(leaves, {}, what, wanted, people=whom, before=before)
+        return self._rewrite(leaves, {}, "forget" if before is None else "expire", wanted, people=whom, before=before)
 
     def relabel(self, people: Mapping[int | str, str]) -> int:
         """As `Gallery.relabel`; also erases their old names and what was removed or replaced before, as `forget`."""
